@@ -1,0 +1,1 @@
+"""The cycle-level simulator, reports and the command line."""

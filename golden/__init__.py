@@ -1,0 +1,1 @@
+"""Executable specification: configuration, tensor format, arithmetic, reference operators."""

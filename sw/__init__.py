@@ -1,0 +1,1 @@
+"""The frontend: importing, pruning, quantising, compressing and storing networks."""
