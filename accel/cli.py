@@ -1,0 +1,221 @@
+"""The command line. What a command needs is imported inside it, so that help is instant."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from golden.config import Balance, SkipMode
+from golden.errors import UserError
+
+__all__ = ["app", "main"]
+
+#: Exit statuses: all is well; what was verified differs; bad input; Ctrl-C.
+DIFFERENT, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich's help costs a third of the 0.3 s that help may take
+    help="A sparse-CNN accelerator: its cycles, its bits and its Verilog.",
+)
+
+_NETWORK = typer.Argument(
+    help="A shipped network (`accel networks`), a .safetensors container or a .onnx model."
+)
+NetworkArgument = Annotated[str, _NETWORK]
+ImagesOption = Annotated[
+    Path | None,
+    typer.Option(help="Images, a .npy file; a shipped network brings some.", metavar="FILE.npy"),
+]
+DensityOption = Annotated[
+    float | None,
+    typer.Option(help="Prune by magnitude to this share of weights.", metavar="0..1"),
+]
+PresetOption = Annotated[
+    str | None, typer.Option(help="A shipped machine (`accel presets`).", metavar="NAME")
+]
+ConfigOption = Annotated[
+    Path | None, typer.Option(help="A machine of your own, all keys given.", metavar="FILE.toml")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change one key of the machine; repeatable.", metavar="KEY=VALUE"),
+]
+BalanceOption = Annotated[
+    Balance | None, typer.Option(help="How filters are dealt to units; short for --set balance=.")
+]
+
+
+@app.command()
+def run(
+    network: NetworkArgument,
+    images: ImagesOption = None,
+    limit: Annotated[int, typer.Option(help="Use at most so many images.", min=1)] = 1,
+    density: DensityOption = None,
+    preset: PresetOption = None,
+    config: ConfigOption = None,
+    changes: SetOption = None,
+    skip: Annotated[
+        str, typer.Option(help="all, or one of dense, static, dynamic, both.", metavar="MODE")
+    ] = "all",
+    balance: BalanceOption = None,
+    per_unit: Annotated[bool, typer.Option(help="Counters of every unit, in --json.")] = False,
+    json: Annotated[
+        str | None, typer.Option(help="All results as JSON; - is standard output.", metavar="FILE")
+    ] = None,
+    csv: Annotated[
+        str | None, typer.Option(help="A row a layer as CSV; - is standard output.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Simulate a network on a machine: cycles, speed-ups, and where the time goes."""
+    from accel import cli_network
+
+    cli_network.run(
+        network,
+        machine=cli_network.machine(preset, config, changes or [], balance),
+        images=images,
+        limit=limit,
+        density=density,
+        skips=tuple(SkipMode) if skip == "all" else (_skip_mode(skip),),
+        per_unit=per_unit,
+        json=json,
+        csv=csv,
+    )
+
+
+@app.command()
+def verify(
+    network: NetworkArgument,
+    layer: Annotated[str, typer.Option(help="Name of the layer.", metavar="NAME")],
+    simulator: Annotated[
+        str, typer.Option(help="amaranth, icarus or verilator.", metavar="NAME")
+    ] = "amaranth",
+    images: ImagesOption = None,
+    image: Annotated[int, typer.Option(help="Which image, from 0.", min=0)] = 0,
+    density: DensityOption = None,
+    preset: PresetOption = "small",
+    config: ConfigOption = None,
+    changes: SetOption = None,
+    skip: Annotated[
+        str, typer.Option(help="all, or one of dense, static, dynamic, both.", metavar="MODE")
+    ] = "both",
+    balance: BalanceOption = None,
+) -> None:
+    """Run one layer on the generated hardware: its bits and every counter must agree."""
+    from accel import cli_hardware, cli_network
+
+    equal = cli_hardware.verify(
+        network,
+        layer,
+        simulator,
+        machine=cli_network.machine(
+            None if config and preset == "small" else preset, config, changes or [], balance
+        ),
+        images=images,
+        image=image,
+        density=density,
+        skips=tuple(SkipMode) if skip == "all" else (_skip_mode(skip),),
+    )
+    if not equal:
+        raise typer.Exit(DIFFERENT)
+
+
+@app.command()
+def verilog(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder.", metavar="FOLDER")],
+    preset: PresetOption = None,
+    config: ConfigOption = None,
+    changes: SetOption = None,
+) -> None:
+    """Write a machine as Verilog, its description as JSON, and a hook for cocotb benches."""
+    from accel import cli_hardware, cli_network
+
+    cli_hardware.write(cli_network.machine(preset, config, changes or [], None), output)
+
+
+@app.command()
+def compress(
+    model: Annotated[Path, typer.Argument(help="An ONNX model.", metavar="MODEL.onnx")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The container.", metavar="FILE.safetensors")
+    ],
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Calibration images; a quantised model needs none.", metavar="FILE.npy"),
+    ] = None,
+    density: DensityOption = None,
+) -> None:
+    """Prune, quantise and compress an ONNX model into a container on disk."""
+    from accel import cli_network
+
+    cli_network.compress(model, output, images, density)
+
+
+@app.command()
+def networks() -> None:
+    """List the shipped networks."""
+    from accel import cli_network
+
+    cli_network.list_networks()
+
+
+@app.command()
+def presets() -> None:
+    """List the shipped machines."""
+    from accel import cli_network
+
+    cli_network.list_presets()
+
+
+@app.command()
+def doctor() -> None:
+    """Show which tools are here, which are missing, and how to get them."""
+    from accel import cli_doctor
+
+    cli_doctor.report()
+
+
+def _skip_mode(name: str) -> SkipMode:
+    try:
+        return SkipMode(name)
+    except ValueError:
+        accepted = ", ".join(mode.value for mode in SkipMode)
+        raise UserError(f"Skip mode must be all or one of {accepted}, not {name!r}") from None
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line: bad input is one line on standard error and exit status 2."""
+    # Tools that were installed beside this interpreter are found without activating anything.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    sys.exit(_status(lambda: app(arguments, standalone_mode=False)))
+
+
+def _status(command: Callable[[], Any]) -> int:
+    """Run a command and return its exit status, having said what went wrong."""
+    try:
+        status = command()
+        sys.stdout.flush()
+    except (UserError, typer.TyperException) as error:
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        return _complain(message, BAD_INPUT) if message else BAD_INPUT
+    except (KeyboardInterrupt, typer.Abort):
+        status = INTERRUPTED
+    except BrokenPipeError:
+        # Who read our output has gone: leave, and keep the interpreter from flushing once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    if status == INTERRUPTED:
+        return _complain("interrupted", INTERRUPTED)
+    return status if isinstance(status, int) else 0
+
+
+def _complain(message: str, status: int) -> int:
+    typer.echo(f"error: {' '.join(message.split())}", err=True)
+    return status
