@@ -20,7 +20,6 @@ DIFFERENT, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 app = typer.Typer(
     add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich's help costs a third of the 0.3 s that help may take
     help="A sparse-CNN accelerator: its cycles, its bits and its Verilog.",
@@ -74,12 +73,12 @@ def run(
         str | None, typer.Option(help="A row a layer as CSV; - is standard output.", metavar="FILE")
     ] = None,
 ) -> None:
-    """Simulate a network on a machine: cycles, speed-ups, and where the time goes."""
-    from accel import cli_network
+    """Simulate a network: cycles, speed-ups, waits."""
+    from accel import cli_machine, cli_network
 
     cli_network.run(
         network,
-        machine=cli_network.machine(preset, config, changes or [], balance),
+        machine=cli_machine.choose(preset, config, changes or [], balance),
         images=images,
         limit=limit,
         density=density,
@@ -100,7 +99,7 @@ def verify(
     images: ImagesOption = None,
     image: Annotated[int, typer.Option(help="Which image, from 0.", min=0)] = 0,
     density: DensityOption = None,
-    preset: PresetOption = "small",
+    preset: PresetOption = None,
     config: ConfigOption = None,
     changes: SetOption = None,
     skip: Annotated[
@@ -108,16 +107,18 @@ def verify(
     ] = "both",
     balance: BalanceOption = None,
 ) -> None:
-    """Run one layer on the generated hardware: its bits and every counter must agree."""
-    from accel import cli_hardware, cli_network
+    """Run a layer on the hardware and compare all.
+
+    Its bits must be those of the golden model and of the simulator, its counters those of the
+    simulator; exit status 1 where one differs.
+    """
+    from accel import cli_hardware, cli_machine
 
     equal = cli_hardware.verify(
         network,
         layer,
         simulator,
-        machine=cli_network.machine(
-            None if config and preset == "small" else preset, config, changes or [], balance
-        ),
+        machine=cli_machine.choose(preset, config, changes or [], balance, default="small"),
         images=images,
         image=image,
         density=density,
@@ -134,10 +135,11 @@ def verilog(
     config: ConfigOption = None,
     changes: SetOption = None,
 ) -> None:
-    """Write a machine as Verilog, its description as JSON, and a hook for cocotb benches."""
-    from accel import cli_hardware, cli_network
+    """Write a machine as Verilog, for cocotb benches too."""
+    from accel import cli_hardware, cli_machine
 
-    cli_hardware.write(cli_network.machine(preset, config, changes or [], None), output)
+    machine = cli_machine.choose(preset, config, changes or [], default="small")
+    cli_hardware.write(machine, output)
 
 
 @app.command()
@@ -152,7 +154,7 @@ def compress(
     ] = None,
     density: DensityOption = None,
 ) -> None:
-    """Prune, quantise and compress an ONNX model into a container on disk."""
+    """Prune, quantise and compress an ONNX model."""
     from accel import cli_network
 
     cli_network.compress(model, output, images, density)
@@ -169,14 +171,14 @@ def networks() -> None:
 @app.command()
 def presets() -> None:
     """List the shipped machines."""
-    from accel import cli_network
+    from accel import cli_machine
 
-    cli_network.list_presets()
+    cli_machine.list_presets()
 
 
 @app.command()
 def doctor() -> None:
-    """Show which tools are here, which are missing, and how to get them."""
+    """Show which tools are here, and how to get others."""
     from accel import cli_doctor
 
     cli_doctor.report()
@@ -194,6 +196,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line: bad input is one line on standard error and exit status 2."""
     # Tools that were installed beside this interpreter are found without activating anything.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     sys.exit(_status(lambda: app(arguments, standalone_mode=False)))
 
 
@@ -202,15 +205,19 @@ def _status(command: Callable[[], Any]) -> int:
     try:
         status = command()
         sys.stdout.flush()
-    except (UserError, typer.TyperException) as error:
-        message = error.format_message() if hasattr(error, "format_message") else str(error)
-        return _complain(message, BAD_INPUT) if message else BAD_INPUT
+    except UserError as error:
+        return _complain(str(error), BAD_INPUT)
+    except typer.TyperException as error:  # an unknown command or option
+        return _complain(getattr(error, "format_message", error.__str__)(), BAD_INPUT)
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
     except BrokenPipeError:
         # Who read our output has gone: leave, and keep the interpreter from flushing once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # a full disk, say
+        where = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{where}{error.strerror or error}", BAD_INPUT)
     if status == INTERRUPTED:
         return _complain("interrupted", INTERRUPTED)
     return status if isinstance(status, int) else 0

@@ -1,0 +1,95 @@
+"""Which machine a command means: a preset or a file, and what was changed in it."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from golden.config import AcceleratorConfig, Balance, preset_names
+from golden.errors import ConfigError
+
+__all__ = ["DEFAULT_PRESET", "choose", "list_presets"]
+
+#: The machine where none is named: this project's own 1024 multipliers.
+DEFAULT_PRESET = "output-major"
+
+
+def choose(
+    preset: str | None,
+    config: Path | None,
+    changes: list[str],
+    balance: Balance | None = None,
+    default: str = DEFAULT_PRESET,
+) -> AcceleratorConfig:
+    """Return the machine that the options of a command describe.
+
+    Parameters
+    ----------
+    changes : list of str
+        ``key=value``, later ones win; they are added to the machine's name.
+
+    Raises
+    ------
+    ConfigError
+        Both a preset and a file are given, or a key or value is bad.
+    """
+    if preset is not None and config is not None:
+        raise ConfigError("A machine must be given by --preset or by --config, not by both")
+    machine = (
+        AcceleratorConfig.from_toml(config)
+        if config is not None
+        else AcceleratorConfig.preset(preset or default)
+    )
+    changed = dict(_change(text) for text in changes)
+    if balance is not None:
+        changed["balance"] = balance.value
+    if not changed:
+        return machine
+    fields = {**machine.to_dict(), **changed}
+    if "name" not in changed:
+        described = ", ".join(f"{key}={value}" for key, value in changed.items())
+        fields["name"] = f"{machine.name} with {described}"
+    return AcceleratorConfig.from_dict(fields, where="--set")
+
+
+def _change(text: str) -> tuple[str, Any]:
+    """Read ``key=value``: the value as in TOML, or else as a bare word."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"Option --set must be key=value, not {text!r}")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value
+
+
+def list_presets() -> None:
+    """Print the table of shipped machines."""
+    from rich.table import Table
+
+    from accel.cli_output import show
+
+    table = Table()
+    for heading in ("machine", "balance", "dealing"):
+        table.add_column(heading)
+    for heading in ("clusters x units", "lanes", "MACs", "chunk", "FIFO", "filters a unit",
+                    "segment", "tile", "filter bytes a unit"):  # fmt: skip
+        table.add_column(heading, justify="right")
+    for name in preset_names():
+        machine = AcceleratorConfig.preset(name)
+        table.add_row(
+            name,
+            machine.balance.value,
+            machine.dealing.value,
+            f"{machine.clusters} x {machine.units}",
+            str(machine.lanes),
+            str(machine.multipliers),
+            str(machine.chunk),
+            str(machine.fifo_depth),
+            str(machine.filters_per_unit),
+            str(machine.segment_chunks or "whole"),
+            str(machine.tile_positions),
+            str(machine.filter_buffer_bytes),
+        )
+    show(table)
