@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -101,7 +102,7 @@ _BASE = AcceleratorConfig(
     input_buffer_bytes=16384,
 )
 
-_CHANGES: dict[str, dict[str, object]] = {
+_CHANGES: dict[str, dict[str, Any]] = {
     # The hardware runs these.
     "output-major": {},
     "one-unit": {
@@ -287,7 +288,7 @@ def _layer(
 _PLAIN = _layer(20, 4, 6, kernel=3, pad=1)
 
 # name: (configuration, layer, tensor options)
-_ENTRIES: dict[str, tuple[str, LayerShape, dict[str, object]]] = {
+_ENTRIES: dict[str, tuple[str, LayerShape, dict[str, Any]]] = {
     "plain-3x3": ("output-major", _PLAIN, {}),
     "skip-dense": ("output-major", _PLAIN, {"skip": "dense"}),
     "skip-static": ("output-major", _PLAIN, {"skip": "static"}),
