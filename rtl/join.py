@@ -1,10 +1,10 @@
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false, reportArgumentType=false
-# (a component gets its ports from its signature; Amaranth has no type annotations)
+"""The inner join: which pairs of a chunk pair are multiplied, and where their values lie.
+
 A chunk pair costs exactly ``max(1, ceil(pairs / lanes))`` cycles, back to back.
 """
 
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false, reportArgumentType=false, reportCallIssue=false, reportIndexIssue=false, reportOperatorIssue=false
-# (ports are attributes made from the signature; Amaranth has no type annotations)
+# A component gets its ports from its signature, and Amaranth is not annotated:
+# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false, reportArgumentType=false
 
 from __future__ import annotations
 
