@@ -7,7 +7,7 @@ fixed-point arithmetic defined here, and costs no cycles of the machine.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -184,6 +184,10 @@ class Network:
         non-zero codes of each channel, from calibration; may be empty.
     accuracy : dict of str to float
         Stated accuracies, such as ``float``, ``pruned``, ``int8``; may be empty.
+    synthetic_inputs : dict of str to ndarray of int8 or uint8, axes y, x, channel
+        Codes that stand in for what a tensor (by name) would hold: who runs the network takes
+        them as the input of the convolutions that read that tensor and computes nothing. Empty
+        but for networks that are known by their published densities alone.
     """
 
     name: str
@@ -193,6 +197,7 @@ class Network:
     output: str
     channel_density: dict[str, NDArray[np.float64]]
     accuracy: dict[str, float]
+    synthetic_inputs: dict[str, NDArray[np.int8] | NDArray[np.uint8]] = field(default_factory=dict)
 
     @property
     def convolutions(self) -> tuple[Convolution, ...]:
@@ -219,6 +224,14 @@ class Network:
             known[node.output.name] = node.output
         if self.output not in known:
             raise FormatError(f"The network's output {self.output} is made by no node")
+        for name, codes in self.synthetic_inputs.items():
+            if name not in known:
+                raise FormatError(f"Synthetic input {name} must be a tensor of the network")
+            if codes.shape != known[name].shape or codes.dtype != np.dtype(known[name].dtype):
+                raise FormatError(
+                    f"Synthetic input {name} must be {known[name].dtype} of shape "
+                    f"{known[name].shape}, not {codes.dtype} of shape {codes.shape}"
+                )
         return self
 
 
