@@ -336,7 +336,7 @@ _ENTRIES: dict[str, tuple[str, LayerShape, dict[str, Any]]] = {
     "all-negative-outputs": ("output-major", _PLAIN, {"bias": -(1 << 24)}),
     "all-negative-codes": (
         "output-major", _PLAIN,
-        {"bias": -(1 << 20), "output_signed": True, "relu": False, "gain": 0.5},
+        {"bias": -200_000, "output_signed": True, "relu": False, "gain": 0.15},
     ),
     "signed-activations": (
         "two-filters", _PLAIN, {"signed": True, "output_signed": True, "relu": False}
