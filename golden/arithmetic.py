@@ -44,7 +44,8 @@ def quantise_scale(scale: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArr
 class Requantisation:
     """How an accumulator becomes an activation code.
 
-    ``clamp(((accumulator + bias) * multiplier + 2**(shift - 1) >> shift) + zero_point, low, high)``:
+    With ``rounding = 2**(shift - 1)`` it is
+    ``clamp(((accumulator + bias) * multiplier + rounding >> shift) + zero_point, low, high)``:
     the product is exact (64 bits), the shift is arithmetic, so ties go towards plus
     infinity. ReLU is ``low = zero_point``; ReLU6 lowers ``high``.
 
@@ -73,7 +74,7 @@ class Requantisation:
         """Type of the output codes."""
         return np.int8 if self.signed else np.uint8
 
-    def apply(self, accumulator: NDArray[np.int64]) -> NDArray[np.int8] | NDArray[np.uint8]:
+    def apply(self, accumulator: NDArray[np.int64]) -> NDArray[np.int8 | np.uint8]:
         """Requantise; axes ..., k in and out."""
         total = accumulator.astype(np.int64) + self.bias
         scaled = (total * self.multiplier + (np.int64(1) << (self.shift - 1))) >> self.shift

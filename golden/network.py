@@ -197,7 +197,7 @@ class Network:
     output: str
     channel_density: dict[str, NDArray[np.float64]]
     accuracy: dict[str, float]
-    synthetic_inputs: dict[str, NDArray[np.int8] | NDArray[np.uint8]] = field(default_factory=dict)
+    synthetic_inputs: dict[str, NDArray[np.int8 | np.uint8]] = field(default_factory=dict)
 
     @property
     def convolutions(self) -> tuple[Convolution, ...]:

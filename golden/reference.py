@@ -38,7 +38,7 @@ __all__ = [
     "run_network",
 ]
 
-Codes = NDArray[np.int8] | NDArray[np.uint8]
+Codes = NDArray[np.int8 | np.uint8]
 
 
 def accumulate(

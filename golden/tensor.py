@@ -43,7 +43,7 @@ class BitmaskTensor:
     chunk: int
     masks: NDArray[np.uint64]
     pointers: NDArray[np.int64]
-    values: NDArray[np.int8] | NDArray[np.uint8]
+    values: NDArray[np.int8 | np.uint8]
 
     @property
     def rows(self) -> int:
@@ -100,13 +100,13 @@ class BitmaskTensor:
             raise FormatError("Mask bits beyond the end of a row must be zero")
         return self
 
-    def chunk_values(self, row: int, index: int) -> NDArray[np.int8] | NDArray[np.uint8]:
+    def chunk_values(self, row: int, index: int) -> NDArray[np.int8 | np.uint8]:
         """Return the packed values of one chunk."""
         at = row * self.row_chunks + index
         return self.values[self.pointers[at] : self.pointers[at + 1]]
 
 
-def pack(dense: NDArray[np.int8] | NDArray[np.uint8], chunk: int) -> BitmaskTensor:
+def pack(dense: NDArray[np.int8 | np.uint8], chunk: int) -> BitmaskTensor:
     """Compress a dense tensor, axes ..., row, along its last axis."""
     dense = np.ascontiguousarray(dense)
     if dense.dtype not in (np.int8, np.uint8):
@@ -128,7 +128,7 @@ def pack(dense: NDArray[np.int8] | NDArray[np.uint8], chunk: int) -> BitmaskTens
     return BitmaskTensor(dense.shape, chunk, masks, pointers, flat[flat != 0]).validate()
 
 
-def unpack(tensor: BitmaskTensor) -> NDArray[np.int8] | NDArray[np.uint8]:
+def unpack(tensor: BitmaskTensor) -> NDArray[np.int8 | np.uint8]:
     """Return the dense tensor."""
     bits = _mask_bits(tensor.masks, tensor.masks.shape[-1] * 64)[..., : tensor.chunk]
     dense = np.zeros(bits.shape, dtype=tensor.values.dtype)

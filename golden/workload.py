@@ -27,7 +27,7 @@ def pack_weights(
 
 
 def pack_activations(
-    activations: NDArray[np.int8] | NDArray[np.uint8], layer: LayerShape, chunk: int, im2row: bool
+    activations: NDArray[np.int8 | np.uint8], layer: LayerShape, chunk: int, im2row: bool
 ) -> BitmaskTensor:
     """Compress activations, axes y, x, channel.
 
@@ -78,7 +78,7 @@ class LayerWorkload:
         config: AcceleratorConfig,
         layer: LayerShape,
         weights: NDArray[np.int8],
-        activations: NDArray[np.int8] | NDArray[np.uint8],
+        activations: NDArray[np.int8 | np.uint8],
         requantisation: Requantisation,
     ) -> LayerWorkload:
         """Compress dense tensors; weights have axes k, r, s, c, activations y, x, channel."""
