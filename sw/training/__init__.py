@@ -1,0 +1,1 @@
+"""Training, pruning and quantisation of the networks that come with the project."""
