@@ -1,0 +1,171 @@
+"""The register port of a cluster: layer registers, control, status, counters.
+
+Addresses count 32-bit registers. ``LAYER_REGISTERS`` begin at ``LAYER_BASE``, in order; counters
+are read from ``CLUSTER_BASE`` (``golden.counters.CLUSTER_COUNTERS``) and ``UNIT_BASE``
+(``UNIT_COUNTERS``, ``UNIT_STRIDE`` apart for each unit).
+"""
+
+# A component gets its ports from its signature, and Amaranth is not annotated:
+# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false, reportArgumentType=false
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden.config import AcceleratorConfig
+from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS
+
+__all__ = [
+    "CLUSTER_BASE",
+    "CONTROL",
+    "LAYER_BASE",
+    "LAYER_REGISTERS",
+    "LOAD_TARGETS",
+    "STATUS",
+    "UNIT_BASE",
+    "UNIT_STRIDE",
+    "RegisterFile",
+    "layer_layout",
+    "register_map",
+]
+
+#: Write 1 to start a layer.
+CONTROL = 0
+#: Read: bit 0 running, bit 1 done (since the last start).
+STATUS = 1
+LAYER_BASE = 16
+CLUSTER_BASE = 96
+UNIT_BASE = 128
+UNIT_STRIDE = 8
+
+#: Tables and buffers that the load stream fills: value of ``load_target``.
+LOAD_TARGETS = ("index", "values", "requantisation", "passes")
+
+#: Name, width in bits, meaning. Those that count say how many less one.
+LAYER_REGISTERS = (
+    ("load_target", 2, "what the load stream fills: index, values, requantisation, passes"),
+    ("load_address", 32, "row at which it goes on; a write begins a row anew"),
+    ("skip_activations", 1, "zeros of activations are skipped"),
+    ("skip_weights", 1, "zeros of weights are skipped"),
+    ("signed_activations", 1, "input codes are int8, else uint8"),
+    ("signed_outputs", 1, "output codes are int8, else uint8"),
+    ("zero_point", 9, "output code that stands for zero, signed"),
+    ("clamp_low", 9, "least output code, signed"),
+    ("clamp_high", 9, "greatest output code, signed"),
+    ("passes_last", 16, "passes, less one"),
+    ("positions_last", 24, "positions of this cluster, less one"),
+    ("tile_last", 24, "positions in a tile, less one"),
+    ("tiles_last", 24, "tiles of a pass, less one"),
+    ("segments_last", 16, "segments of a filter, less one"),
+    ("segment_last", 16, "chunks in a segment, less one"),
+    ("segment_short_last", 16, "chunks in the last segment, less one"),
+    ("row_chunks_last", 16, "chunks in a row of the input, less one"),
+    ("kernel_width_last", 8, "kernel columns, less one"),
+    ("ragged_length", 9, "positions that exist in the last chunk of a row"),
+    ("height", 16, "rows of the input"),
+    ("width", 16, "columns of the input"),
+    ("first_y", 16, "input row of the first position's window, signed"),
+    ("first_x", 16, "input column of it, signed"),
+    ("first_address", 32, "index row of its first chunk (wraps where outside)"),
+    ("step_x", 16, "to the next position: columns"),
+    ("step_y", 16, "to the next position: rows"),
+    ("step_address", 32, "to the next position: index rows"),
+    ("end_x", 16, "column at which a row of positions ends, signed"),
+    ("wrap_x", 16, "then: columns back"),
+    ("wrap_y", 16, "then: further rows"),
+    ("wrap_address", 32, "then: further index rows (wraps)"),
+    ("line_address", 32, "from the end of a kernel row to the next: index rows"),
+    ("group_address", 32, "to the next group: index rows"),
+)
+
+_SIGNED = {"zero_point", "clamp_low", "clamp_high", "first_y", "first_x", "end_x"}
+
+
+def layer_layout() -> data.StructLayout:
+    """Return the layer registers as a payload."""
+    from amaranth.hdl import signed, unsigned
+
+    return data.StructLayout(
+        {
+            name: signed(width) if name in _SIGNED else unsigned(width)
+            for name, width, _ in LAYER_REGISTERS
+        }
+    )
+
+
+def register_map(config: AcceleratorConfig) -> dict[str, int]:
+    """Return the address of every register by name; unit counters as ``unit3.busy_cycles``."""
+    result = {"control": CONTROL, "status": STATUS}
+    result |= {name: LAYER_BASE + at for at, (name, _, _) in enumerate(LAYER_REGISTERS)}
+    result |= {name: CLUSTER_BASE + at for at, name in enumerate(CLUSTER_COUNTERS)}
+    for unit in range(config.units):
+        for at, name in enumerate(UNIT_COUNTERS):
+            result[f"unit{unit}.{name}"] = UNIT_BASE + UNIT_STRIDE * unit + at
+    return result
+
+
+class RegisterFile(wiring.Component):
+    """Layer registers written, status and counters read.
+
+    Members
+    -------
+    address : In(16), write : In(1), write_data : In(32)
+        A register is written in the cycle of ``write``.
+    read_data : Out(32)
+        Register at ``address``, one cycle later.
+    layer : Out(layer_layout())
+        Layer registers.
+    load_begin : Out(1)
+        Pulse: ``load_address`` was written.
+    start : Out(1)
+        Pulse: control was written 1.
+    running, done : In(1)
+        Status.
+    cluster_counters : In(ArrayLayout(32, ...)), unit_counters : In(ArrayLayout(...))
+        Counters, in the order of their names.
+    """
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self._config = config
+        counters = data.ArrayLayout(32, len(CLUSTER_COUNTERS))
+        units = data.ArrayLayout(data.ArrayLayout(32, len(UNIT_COUNTERS)), config.units)
+        super().__init__(
+            {
+                "address": In(16),
+                "write": In(1),
+                "write_data": In(32),
+                "read_data": Out(32),
+                "layer": Out(layer_layout()),
+                "load_begin": Out(1),
+                "start": Out(1),
+                "running": In(1),
+                "done": In(1),
+                "cluster_counters": In(counters),
+                "unit_counters": In(units),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        begin = LAYER_BASE + [name for name, _, _ in LAYER_REGISTERS].index("load_address")
+        with m.If(self.write):
+            for at, (name, _, _) in enumerate(LAYER_REGISTERS):
+                with m.If(self.address == LAYER_BASE + at):
+                    m.d.sync += self.layer[name].eq(self.write_data)
+        m.d.sync += self.load_begin.eq(self.write & (self.address == begin))
+        m.d.comb += self.start.eq(
+            self.write & (self.address == CONTROL) & self.write_data[0] & ~self.running
+        )
+        unit_data = Signal(32)
+        unit = (self.address - UNIT_BASE)[UNIT_STRIDE.bit_length() - 1 :]
+        index = self.address[: UNIT_STRIDE.bit_length() - 1]
+        m.d.comb += unit_data.eq(self.unit_counters[unit[:8]][index])
+        with m.If(self.address >= UNIT_BASE):
+            m.d.sync += self.read_data.eq(unit_data)
+        with m.Elif(self.address >= CLUSTER_BASE):
+            m.d.sync += self.read_data.eq(self.cluster_counters[self.address[:3]])
+        with m.Else():
+            m.d.sync += self.read_data.eq(self.running | (self.done << 1))
+        return m
