@@ -56,7 +56,7 @@ class Case:
     config: AcceleratorConfig
     layer: LayerShape
     weights: NDArray[np.int8] = field(repr=False)
-    activations: NDArray[np.int8] | NDArray[np.uint8] = field(repr=False)
+    activations: NDArray[np.int8 | np.uint8] = field(repr=False)
     requantisation: Requantisation = field(repr=False)
     skip: SkipMode
     channel_density: NDArray[np.float64] | None = field(default=None, repr=False)
@@ -317,7 +317,8 @@ _ENTRIES: dict[str, tuple[str, LayerShape, dict[str, Any]]] = {
     "fewer-filters-than-units": ("output-major", _layer(33, 3, 2, kernel=2), {}),
     "zero-filter": ("two-filters", _PLAIN, {"zero_filters": (0, 3)}),
     "zero-input-chunk": ("one-unit", _layer(40, 3, 2), {"zero_channels": slice(16, 32)}),
-    "zero-input-chunk-skipped": ("segments", _layer(40, 3, 4), {"zero_channels": slice(16, 32)}),
+    "zero-input-chunk-skipped": ("segments", _layer(40, 3, 4), {"zero_channels": slice(0, 16)}),
+    "zero-input-chunk-last": ("segments", _layer(40, 3, 4), {"zero_channels": slice(16, 32)}),
     "zero-pixels": ("wide", _PLAIN, {"zero_pixels": 0.6}),
     "zero-pixels-not-skipped-by-static": (
         "segments", _PLAIN, {"zero_pixels": 0.6, "skip": "static"}

@@ -22,7 +22,7 @@ from tests.program import Layer, Program, Step, deal
 
 __all__ = ["run_layer"]
 
-Codes = NDArray[np.int8] | NDArray[np.uint8]
+Codes = NDArray[np.int8 | np.uint8]
 Item = TypeVar("Item")
 
 
@@ -92,7 +92,7 @@ class Unit:
         self.fifo: deque[Delivery] = deque()
         self.working: Delivery | None = None
         self.cycles_left: list[tuple[str, int]] = []
-        self.counters = dict.fromkeys(UNIT_COUNTERS, 0)
+        self.counters: dict[str, int] = dict.fromkeys(UNIT_COUNTERS, 0)
 
     def begin_cycle(self, now: int) -> None:
         if self.working and not self.cycles_left and not self._held_by_collector():
@@ -287,7 +287,7 @@ class Cluster:
     def __init__(self, layer: Layer, program: Program) -> None:
         config = layer.config
         self.layer, self.program = layer, program
-        self.counters = dict.fromkeys(CLUSTER_COUNTERS, 0)
+        self.counters: dict[str, int] = dict.fromkeys(CLUSTER_COUNTERS, 0)
         self.sums: NDArray[np.int64] = np.zeros(
             (layer.shape.out_channels, layer.shape.positions), dtype=np.int64
         )

@@ -240,6 +240,8 @@ def test_catalogue_holds_what_it_says():
     assert counters("clusters-empty")[1].cluster("cycles").min() == 0
     assert counters("queue-empty")[1].cluster("cycles").min() == 0
     assert counters("zero-input-chunk-skipped")[1].cluster("steps_skipped").max() > 0
+    assert counters("zero-input-chunk")[1].cluster("steps_skipped").max() == 0
+    assert counters("zero-input-chunk-last")[1].cluster("steps_skipped").max() == 0
     assert counters("zero-pixels-not-skipped-by-static")[1].cluster("steps_skipped").max() == 0
     assert counters("zero-filter")[1].unit("bubble_cycles").max() > 0
     assert counters("collector-narrow")[1].unit("wait_collector_cycles").max() > 0
