@@ -93,7 +93,7 @@ def accuracy(model: nn.Module, images: NDArray[np.uint8], labels: NDArray[np.int
     model.eval()
     hits = 0
     for start in range(0, len(images), 500):
-        outputs = model(_as_float(torch.from_numpy(images[start : start + 500])))
+        outputs = model(_as_float(torch.from_numpy(images[start : start + 500].copy())))
         hits += int((outputs.argmax(1).numpy() == labels[start : start + 500]).sum())
     return hits / len(images)
 
@@ -146,7 +146,7 @@ def _phase(
         total = 0.0
         for index in range(batches):
             chosen = order[index * recipe.batch : (index + 1) * recipe.batch]
-            batch = _augment(_as_float(images[chosen]), generator)
+            batch = _mirror_half(_as_float(images[chosen]), generator)
             loss = nn.functional.cross_entropy(model(batch), labels[chosen])
             optimiser.zero_grad()
             loss.backward()
@@ -169,10 +169,7 @@ def _as_float(images: Tensor) -> Tensor:
     return images[:, None].float() / 255
 
 
-def _augment(batch: Tensor, generator: torch.Generator) -> Tensor:
-    """Mirror half of the images; move the whole batch by up to two pixels."""
+def _mirror_half(batch: Tensor, generator: torch.Generator) -> Tensor:
+    """Mirror each image, axes n, c, y, x, with probability one half."""
     mirrored = torch.rand(len(batch), generator=generator) < 0.5
-    batch = torch.where(mirrored[:, None, None, None], batch.flip(3), batch)
-    dy, dx = torch.randint(0, 5, (2,), generator=generator).tolist()
-    height, width = batch.shape[2:]
-    return nn.functional.pad(batch, (2, 2, 2, 2))[:, :, dy : dy + height, dx : dx + width]
+    return torch.where(mirrored[:, None, None, None], batch.flip(3), batch)
