@@ -39,7 +39,7 @@ def evaluate(layer: Layer, codes: Codes) -> LayerCounters:
         for index, position in program.completions:
             outputs = flat[position, layer.schedule.outputs(index)]
             timing.cluster["outputs"] += outputs.size
-            timing.cluster["output_nonzeros"] += np.count_nonzero(outputs)
+            timing.cluster["output_nonzeros"] += int(np.count_nonzero(outputs))
         timings.append(timing)
     return LayerCounters(
         np.array([[t.cluster[name] for name in CLUSTER_COUNTERS] for t in timings]),
