@@ -31,6 +31,9 @@ def _count_ones(bits):
     return _count_ones(bits[:half]) + _count_ones(bits[half:])
 
 
+NIBBLE_BITS = 4
+
+
 class ChunkPair(data.StructLayout):
     """What the join takes: an input chunk and a filter chunk.
 
@@ -147,7 +150,7 @@ class InnerJoin(wiring.Component):
     idle join to the one in which its first step is valid.
     """
 
-    LATENCY = 2
+    LATENCY = 6
 
     def __init__(self, chunk: int, lanes: int = 1, tag_bits: int = 1):
         if chunk not in (16, 32, 64, 128, 256):
@@ -167,45 +170,178 @@ class InnerJoin(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         chunks, steps = self.chunks, self.steps
-        current = Signal(ChunkPair(self.chunk, self.tag_bits))
-        busy = Signal()
-        rest = Signal(self.chunk)  # positions not yet given
-        found = rest.any()
-        after = rest & (rest - 1)
-        last = after == 0
+        words = self.chunk // WORD_BITS
 
-        below = Signal(self.chunk)  # ones below the lowest one of rest
-        m.d.comb += below.eq(~rest & (rest - 1))
-        position = Signal(range(self.chunk))
-        m.d.comb += position.eq(_count_ones(below))
-        word = position[WORD_BITS.bit_length() - 1 :]
-        lowest = rest & -rest
+        # Each stage holds one item, and moves on where the next stage is empty or has just taken
+        # the last part of its own: gaps close while a later stage is at work.
+        take_chunk, take_word, take_nibble, take_pair = (Signal() for _ in range(4))
 
-        move = ~steps.valid | steps.ready
-        lane = steps.p.lanes[0]
-        in_word = (current.weight_mask & below).word_select(word, WORD_BITS)
-        with m.If(move):
-            m.d.sync += [
-                steps.valid.eq(busy),
-                lane.pair.eq(found),
-                lane.position.eq(position),
-                lane.weight_offset.eq(
-                    Mux(word == 0, 0, current.weight_prefix[word]) + _count_ones(in_word)
-                ),
-                lane.activation_nonzero.eq(current.activation_filled.bit_select(word, 1)),
-                lane.weight_nonzero.eq((current.weight_mask & lowest).any()),
-                steps.p.last.eq(last),
-                steps.p.tag.eq(current.tag),
-                rest.eq(after),
-            ]
-        m.d.comb += chunks.ready.eq(~busy | (move & last))
+        # -- next chunk: its masks, and which words have pairs --------------------------------
+        fresh = chunks.p
+        flags = Signal(words)
+        for i in range(words):
+            part = slice(i * WORD_BITS, (i + 1) * WORD_BITS)
+            m.d.comb += flags[i].eq(
+                (fresh.activation_mask[part] & fresh.weight_mask[part]).any()
+                | (fresh.keep_zero_weights & fresh.activation_words[i])
+            )
+        next_valid = Signal()
+        next_chunk = Signal(ChunkPair(self.chunk, self.tag_bits), reset_less=True)
+        next_flags = Signal(words)
+        m.d.comb += chunks.ready.eq(~next_valid | take_chunk)
         with m.If(chunks.ready):
             m.d.sync += [
-                busy.eq(chunks.valid),
-                current.eq(chunks.p),
-                rest.eq(
-                    chunks.p.activation_mask
-                    & (chunks.p.weight_mask | chunks.p.keep_zero_weights.replicate(self.chunk))
-                ),
+                next_valid.eq(chunks.valid),
+                next_chunk.eq(fresh),
+                next_flags.eq(flags & chunks.valid.replicate(words)),
+            ]
+
+        # -- chunk: one non-empty word after the other, the next one chosen a cycle ahead -----
+        valid = Signal()
+        chunk = Signal(ChunkPair(self.chunk, self.tag_bits), reset_less=True)
+        index = Signal(range(words), reset_less=True)
+        rest = Signal(words)
+        last_word = Signal(init=1)  # also where there is no chunk
+        source = Mux(last_word, next_flags, rest)
+        m.d.comb += take_chunk.eq((~valid | take_word) & last_word)
+        with m.If(~valid | take_word):
+            m.d.sync += [
+                index.eq(_lowest(source)),
+                rest.eq(_without_lowest(source)),
+                last_word.eq(_at_most_one(source)),
+            ]
+        with m.If(take_chunk):
+            m.d.sync += [valid.eq(next_valid), chunk.eq(next_chunk)]
+
+        # -- word: one non-empty nibble after the other ----------------------------------------
+        word_valid = Signal()
+        word_pairs = Signal(WORD_BITS)
+        word_weights = Signal(WORD_BITS, reset_less=True)
+        nibbles = Signal(WORD_BITS // NIBBLE_BITS)
+        word = Signal(_Place(self.chunk, self.tag_bits), reset_less=True)
+        pick_a = _select(_slices(chunk.activation_mask, WORD_BITS), index)
+        pick_w = _select(_slices(chunk.weight_mask, WORD_BITS), index)
+        pairs = Signal(WORD_BITS)
+        m.d.comb += pairs.eq(
+            pick_a
+            & (pick_w | chunk.keep_zero_weights.replicate(WORD_BITS))
+            & valid.replicate(WORD_BITS)
+        )
+        one_nibble = _at_most_one(nibbles)
+        m.d.comb += take_word.eq(~word_valid | (take_nibble & one_nibble))
+        with m.If(take_word):
+            m.d.sync += [
+                word_valid.eq(valid),
+                word_pairs.eq(pairs),
+                word_weights.eq(pick_w),
+                nibbles.eq(Cat(part.any() for part in _slices(pairs, NIBBLE_BITS))),
+                word.index.eq(index),
+                word.filled.eq(_select(list(chunk.activation_filled), index)),
+                word.prefix.eq(_select([0, *list(chunk.weight_prefix)[1:]], index)),
+                word.last.eq(last_word),
+                word.tag.eq(chunk.tag),
+            ]
+        with m.Elif(take_nibble):
+            m.d.sync += nibbles.eq(_without_lowest(nibbles))
+
+        # -- nibble: one pair after the other --------------------------------------------------
+        nibble_valid = Signal()
+        nibble_pairs = Signal(NIBBLE_BITS)
+        nibble_weights = Signal(NIBBLE_BITS, reset_less=True)
+        below = Signal(WORD_BITS - NIBBLE_BITS, reset_less=True)  # weights of lower nibbles
+        nibble_index = Signal(2, reset_less=True)
+        nibble = Signal(_Place(self.chunk, self.tag_bits), reset_less=True)
+        number = _lowest(nibbles)
+        one_pair = _at_most_one(nibble_pairs)
+        m.d.comb += take_nibble.eq(~nibble_valid | (take_pair & one_pair))
+        with m.If(take_nibble):
+            m.d.sync += [
+                nibble_valid.eq(word_valid),
+                nibble_pairs.eq(_select(_slices(word_pairs, NIBBLE_BITS), number)),
+                nibble_weights.eq(_select(_slices(word_weights, NIBBLE_BITS), number)),
+                nibble_index.eq(number),
+                nibble.eq(word),
+                nibble.last.eq(word.last & one_nibble),
+            ]
+            for i in range(len(below)):
+                lower_empty = ~nibbles[: i // NIBBLE_BITS + 1].any()
+                m.d.sync += below[i].eq(word_weights[i] & lower_empty)
+        with m.Elif(take_pair):
+            m.d.sync += nibble_pairs.eq(_without_lowest(nibble_pairs))
+
+        # -- pair: its place, and the weights below it in its word -----------------------------
+        pair_valid = Signal()
+        pair = Signal(JoinLane(self.chunk), reset_less=True)
+        count = Signal(4, reset_less=True)
+        place = Signal(_Place(self.chunk, self.tag_bits), reset_less=True)
+        bit = _lowest(nibble_pairs)
+        lower = Cat(
+            nibble_weights[i] & ~nibble_pairs[: i + 1].any() for i in range(NIBBLE_BITS - 1)
+        )
+        m.d.comb += take_pair.eq(~pair_valid | ~steps.valid | steps.ready)
+        with m.If(take_pair):
+            m.d.sync += [
+                pair_valid.eq(nibble_valid),
+                pair.pair.eq(nibble_pairs.any()),
+                pair.position.eq(Cat(bit, nibble_index, nibble.index)),
+                pair.weight_nonzero.eq(_select(list(nibble_weights), bit)),
+                pair.activation_nonzero.eq(nibble.filled),
+                count.eq(_count_ones(Cat(below, lower))),
+                place.eq(nibble),
+                place.last.eq(nibble.last & one_pair),
+            ]
+
+        # -- step: the offset --------------------------------------------------------------------
+        with m.If(~steps.valid | steps.ready):
+            m.d.sync += [
+                steps.valid.eq(pair_valid),
+                steps.p.lanes[0].eq(pair),
+                steps.p.lanes[0].weight_offset.eq(place.prefix + count),
+                steps.p.last.eq(place.last),
+                steps.p.tag.eq(place.tag),
             ]
         return m
+
+
+class _Place(data.StructLayout):
+    """What travels with a word, a nibble and a pair: where in its chunk it lies."""
+
+    def __init__(self, chunk: int, tag_bits: int):
+        super().__init__(
+            {
+                "index": range(chunk // WORD_BITS),
+                "filled": unsigned(1),
+                "prefix": unsigned((chunk - 1).bit_length()),
+                "last": unsigned(1),
+                "tag": unsigned(tag_bits),
+            }
+        )
+
+
+def _slices(value, width: int) -> list:
+    return [value[start : start + width] for start in range(0, len(value), width)]
+
+
+def _select(items: list, index):
+    """Return ``items[index]`` as a tree of two-way choices, which is what an ECP5 slice has."""
+    if len(items) == 1:
+        return items[0]
+    half = len(items) // 2
+    return Mux(index[-1], _select(items[half:], index[:-1]), _select(items[:half], index[:-1]))
+
+
+def _lowest(flags):
+    """Return the number of the lowest one; any number where there is none."""
+    if len(flags) == 1:
+        return Cat()
+    half = len(flags) // 2
+    low = flags[:half]
+    return Cat(Mux(low.any(), _lowest(low), _lowest(flags[half:])), ~low.any())
+
+
+def _without_lowest(flags):
+    return Cat(flags[i] & flags[:i].any() for i in range(len(flags)))
+
+
+def _at_most_one(flags):
+    return ~_without_lowest(flags).any()
