@@ -19,7 +19,7 @@ from golden.arithmetic import Requantisation, quantise_scale
 from golden.layer import LayerShape
 from golden.network import Convolution, Network, Node, Pooling, PoolingKind, TensorInfo
 
-__all__ = ["PublishedLayer", "published_layers", "synthetic_network"]
+__all__ = ["PublishedLayer", "published_layers", "synthetic_image", "synthetic_network"]
 
 #: Standard deviations of an accumulator that reach the largest output code.
 _RANGE_DEVIATIONS = 3.0
@@ -113,6 +113,13 @@ def synthetic_network(name: str, network: str, pool: int, seed: int = 1) -> Netw
         accuracy={},
         synthetic_inputs=inputs,
     ).validate()
+
+
+def synthetic_image(network: str, seed: int = 1) -> NDArray[np.uint8]:
+    """Return the synthetic input of the first layer alone, axes y, x, channel."""
+    first = published_layers(network)[0]
+    shape = (first.shape.in_height, first.shape.in_width, first.shape.in_channels)
+    return _codes(np.random.default_rng(seed), shape, first.input_density)
 
 
 def _tensor(name: str, size: int, channels: int) -> TensorInfo:

@@ -1,9 +1,13 @@
-"""Fashion-MNIST (Xiao et al., arXiv:1708.07747; MIT licence) as Debian packages it."""
+"""Fashion-MNIST (Xiao et al., arXiv:1708.07747; MIT licence) as Debian packages it.
+
+``python -m sw.training.dataset FILE`` writes the test images that come with the project.
+"""
 
 from __future__ import annotations
 
 import gzip
 import struct
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +16,12 @@ from numpy.typing import NDArray
 
 from golden.errors import FormatError, UserError
 
-__all__ = ["CLASSES", "FOLDER", "Dataset", "load_fashion_mnist"]
+__all__ = ["CLASSES", "FOLDER", "Dataset", "load_fashion_mnist", "write_test_images"]
 
 #: Where the Debian package ``dataset-fashion-mnist`` puts its files.
 FOLDER = Path("/usr/share/datasets/fashion-mnist")
+
+LICENCE = "Fashion-MNIST, test images 0 to 63. The MIT License. Copyright 2017 Zalando SE."
 
 #: Names of the labels 0 to 9.
 CLASSES = (
@@ -60,6 +66,16 @@ def load_fashion_mnist(folder: Path = FOLDER) -> Dataset:
     )
 
 
+def write_test_images(path: Path, data: Dataset, count: int = 64) -> None:
+    """Write the first test images and labels, as uint8, with their licence."""
+    np.savez_compressed(
+        path,
+        images=data.test_images[:count],
+        labels=data.test_labels[:count].astype(np.uint8),
+        licence=np.array(LICENCE),
+    )
+
+
 def _read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
     """Read an idx file of bytes: 0, 0, 8, axes, the big-endian sizes, the data."""
     try:
@@ -79,3 +95,7 @@ def _read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
     if len(data) - header != int(np.prod(shape)):
         raise FormatError(f"Data set {path} must hold {shape} bytes, not {len(data) - header}")
     return np.frombuffer(data, dtype=np.uint8, offset=header).reshape(shape)
+
+
+if __name__ == "__main__":
+    write_test_images(Path(sys.argv[1]), load_fashion_mnist())
