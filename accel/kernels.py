@@ -1,26 +1,35 @@
 """Numba kernel of the machine's timing: joins of chunks and the max-plus recurrence.
 
-One call runs some clusters through a whole layer. The unit is the vector axis: filter masks lie
-unit by unit in memory, so that a step is a handful of vector instructions for all units of a
-cluster. Symbols are those of ``docs/machine.md``, *Timing*.
+One call runs some clusters through a whole layer. All units of a cluster are one vector
+(`accel.vectors`): filter masks lie unit by unit in memory, a step of a cluster is a few vector
+instructions, and the units' times and sums stay in registers while a cluster works on a deal.
+Symbols are those of ``docs/machine.md``, *Timing*. A *column* is the place of an active unit of a
+pass in the vectors.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
+from numpy.typing import NDArray
+
+from accel.vectors import largest, load, maximum, popcount, splat, store
 
 __all__ = [
-    "STATE",
     "STATE_NAMES",
-    "SUMS",
     "SUM_NAMES",
+    "Deals",
+    "Geometry",
+    "Latencies",
+    "Passes",
+    "Registers",
     "count_broadcast_words",
     "run_clusters",
 ]
 
-#: What a cluster remembers between steps, and its counters: columns of ``state``.
+#: What a cluster remembers between deals, and its counters: columns of ``Registers.state``.
 STATE_NAMES = (
     "arrived",  # A of the last step
     "loaded",  # LD of the last load
@@ -30,34 +39,120 @@ STATE_NAMES = (
     "drained",  # E of the last position
     "slot",  # where the ring of slots stands
     "steps",  # steps so far, skipped ones too
-    "delivered",
-    "skipped",
+    "steps_delivered",
+    "steps_skipped",
     "broadcast_words",
     "filter_beats",
     "outputs",
     "output_nonzeros",
 )
-STATE = {name: index for index, name in enumerate(STATE_NAMES)}
-
-#: Sums over steps of each unit: rows of ``sums``.
+#: Sums over steps of each unit: axis 1 of ``Registers.sums``.
 SUM_NAMES = ("pairs", "busy", "cost", "siblings", "memory", "collector", "span")
-SUMS = {name: index for index, name in enumerate(SUM_NAMES)}
 
 _ARRIVED, _LOADED, _RELEASED, _RELEASED_BEFORE, _COLLECTOR_FREE, _DRAINED, _SLOT = range(7)
 _STEPS, _DELIVERED, _SKIPPED, _WORDS, _BEATS, _OUTPUTS, _NONZEROS = range(7, 14)
 _PAIRS, _BUSY, _COST, _SIBLINGS, _MEMORY, _COLLECTOR, _SPAN = range(7)
 
 
-@intrinsic
-def _count_ones(typingctx, word):  # noqa: ANN001, ANN202 - Numba's own signature
-    """Population count of a uint32, which LLVM vectorises."""
-    del typingctx
+class Geometry(NamedTuple):
+    """Where the windows of a layer lie: the fields of its ``LayerShape``."""
 
-    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
-        del context, signature
-        return builder.ctpop(arguments[0])
+    out_width: int
+    kernel_width: int
+    in_height: int
+    in_width: int
+    stride_height: int
+    stride_width: int
+    pad_top: int
+    pad_left: int
+    im2row: bool
+    #: Number of the row of zeros, which follows all rows.
+    zero_row: int
+    #: Chunks of a row.
+    row_chunks: int
 
-    return types.uint32(types.uint32), generate
+
+class Deals(NamedTuple):
+    """Runs of positions that clusters take: axes cluster, deal.
+
+    With a queue only ``count[0, 0]`` is read: the positions of one deal.
+    """
+
+    queue: bool
+    first: NDArray[np.int64]
+    count: NDArray[np.int64]
+    stride: int
+    #: Positions of the layer.
+    positions: int
+
+
+class Latencies(NamedTuple):
+    """Constants of ``golden.config.Latency``: a kernel that is kept on disk must not hold them."""
+
+    start: int
+    release: int
+    load: int
+    load_free: int
+    deliver: int
+    collector_free: int
+
+
+class Passes(NamedTuple):
+    """What each pass works on.
+
+    Parameters
+    ----------
+    filters : ndarray of uint32, axes pass, filter chunk, slot, word, column
+        Effective filter masks w'.
+    least : ndarray of int32 or int64, axes pass, filter chunk (or 1), slot, column
+        Cycles that a filter takes at least: 1 where there is one, else 0.
+    unit : ndarray of int64, axes pass, column
+        The unit of each column.
+    units : ndarray of int64, axis pass
+        Active units.
+    base_row : ndarray of int64, axis pass
+        First input row of the pass's group.
+    load_beats : ndarray of int64, axes pass, segment
+    segment_chunks : int
+    outputs, drain_cycles : ndarrays of int64, axis pass
+        Filters of the pass, and cycles D that the collector takes for them.
+    nonzeros : ndarray of int32, axes pass, position
+        Non-zero codes among them.
+    """
+
+    filters: NDArray[np.uint32]
+    least: NDArray[np.integer]
+    unit: NDArray[np.int64]
+    units: NDArray[np.int64]
+    base_row: NDArray[np.int64]
+    load_beats: NDArray[np.int64]
+    segment_chunks: int
+    outputs: NDArray[np.int64]
+    drain_cycles: NDArray[np.int64]
+    nonzeros: NDArray[np.int32]
+
+
+class Registers(NamedTuple):
+    """What a machine remembers; all begin as zeros, and the last three are results.
+
+    Parameters
+    ----------
+    ring : ndarray of time, axes cluster, slot
+        Largest F' of the last delivered steps.
+    pass_finish : ndarray of time, axes cluster, column
+        F' of each unit within a pass.
+    pass_sums : ndarray of time, axes cluster, sum, column
+    finish : ndarray of time, axes cluster, unit
+    state : ndarray of int64, axes cluster, ``STATE_NAMES``
+    sums : ndarray of int64, axes cluster, ``SUM_NAMES``, unit
+    """
+
+    ring: NDArray[np.integer]
+    pass_finish: NDArray[np.integer]
+    pass_sums: NDArray[np.integer]
+    finish: NDArray[np.integer]
+    state: NDArray[np.int64]
+    sums: NDArray[np.int64]
 
 
 @njit(nogil=True, cache=True)
@@ -86,194 +181,117 @@ def count_broadcast_words(masks, width):
                     union |= masks[chunk, word]
                 counts[chunk] += np.uint16(union != 0)
         return counts
-    leaders = np.uint64(0)
-    for position in range(0, 64, width):
-        leaders |= np.uint64(1) << np.uint64(position)
+    ones = (np.uint64(1) << np.uint64(width)) - np.uint64(1)
     for chunk in range(chunks):
         for word in range(words):
             bits = masks[chunk, word]
-            shift = 1
-            while shift < width:
-                bits |= bits >> np.uint64(shift)
-                shift *= 2
-            bits &= leaders
-            low, high = np.uint32(bits), np.uint32(bits >> np.uint64(32))
-            counts[chunk] += np.uint16(_count_ones(low) + _count_ones(high))
+            while bits:
+                counts[chunk] += np.uint16((bits & ones) != 0)
+                bits >>= np.uint64(width)
     return counts
-
-
-@njit(nogil=True, cache=True, error_model="numpy", inline="never")
-def _window_rows(rows, position, first_tap, last_tap, base, zero_row, geometry):
-    """Find the input row under each tap of a position's window; ``zero_row`` outside."""
-    out_width, kernel_width, height, width, stride_y, stride_x, pad_y, pad_x, im2row = geometry
-    if im2row:
-        rows[0] = base + position
-        return
-    top = (position // out_width) * stride_y - pad_y
-    left = (position % out_width) * stride_x - pad_x
-    y = top + first_tap // kernel_width
-    x_offset = first_tap % kernel_width
-    for tap in range(first_tap, last_tap + 1):
-        x = left + x_offset
-        inside = 0 <= y < height and 0 <= x < width
-        rows[tap] = base + y * width + x if inside else zero_row
-        x_offset += 1
-        if x_offset == kernel_width:
-            x_offset = 0
-            y += 1
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def run_clusters(
     clusters,
-    deal_first,
-    deal_count,
-    deal_stride,
-    queue,
-    positions,
-    segment_chunks,
-    row_chunks,
     geometry,
-    skip_empty,
+    deals,
+    latency,
     masks,
     dynamic,
+    skip_empty,
     broadcast_words,
-    pass_base,
-    zero_row,
-    filters,
-    minimum,
-    minimum_varies,
-    active,
-    active_count,
-    load_beats,
+    passes,
     double_buffer,
-    pass_outputs,
-    pass_drain,
-    pass_nonzeros,
-    latency,
-    slots_tag,
+    columns_tag,
     words_tag,
-    lanes_tag,
-    state,
-    ring,
-    finished,
-    local_finished,
-    local_sums,
-    sums,
+    slots_tag,
+    multipliers_tag,
+    registers,
 ):
     """Run clusters ``clusters[0]`` to ``clusters[1] - 1`` through a layer.
 
-    Times are of the dtype of ``finished``; the caller proves that they fit. Tags are tuples whose
-    *length* is the number: it is known when the kernel is compiled, and loops over it unroll.
+    Times have the dtype of ``registers.finish``; the caller proves that they fit. A tag is a tuple
+    whose *length* is the number: that is known when the kernel is compiled.
 
     Parameters
     ----------
-    deal_first, deal_count, deal_stride : ndarray of int64, axes cluster, deal
-        Runs of positions that a cluster works through segment by segment. With a queue only
-        ``deal_count[0, 0]`` is read: the positions in one deal.
+    geometry, deals, latency, passes : Geometry, Deals, Latencies, Passes
     masks : ndarray of uint32, axes chunk, word
         Effective input masks a'; with ``dynamic`` all chunks and a row of zeros after them,
         else the chunks of one row.
+    skip_empty : bool
+        All-zero chunks are not delivered.
     broadcast_words : ndarray of uint16, axis chunk
-        Of the true masks, with the row of zeros.
-    filters : ndarray of uint32, axes pass, filter chunk, slot, word, lane
-        Effective filter masks w'; a lane is an active unit of the pass.
-    minimum : ndarray, axes pass, filter chunk (or 1), slot, lane
-        1 where there is a filter, else 0.
-    active : ndarray of int64, axes pass, lane
-        The unit of each lane.
-    load_beats : ndarray of int64, axes pass, segment
-    pass_nonzeros : ndarray of int32, axes pass, position
-    state, ring, finished, sums : ndarrays
-        Written: ``STATE_NAMES`` of each cluster, max F' of the last steps, F' of each unit,
-        and ``SUM_NAMES`` (axes cluster, sum, unit).
-    local_finished, local_sums : ndarrays, axes cluster, (sum,) lane
-        Working space.
+        Of the true masks, with the row of zeros (``count_broadcast_words``).
+    columns_tag : tuple, its length in blocks of ``accel.vectors.LANE_BLOCK``
+    words_tag, slots_tag, multipliers_tag : tuple
+        Words of a mask, filters of a unit, multipliers of a unit.
+    registers : Registers
     """
-    start, release, load, load_free, deliver, free_after = latency
-    filter_chunks = filters.shape[1]
-    lanes_padded = filters.shape[4]
-    slots = ring.shape[1]
-    segments = load_beats.shape[1]
-    words = len(words_tag)
-    filters_per_unit = len(slots_tag)
-    lanes = len(lanes_tag)
-    time = finished.dtype.type
+    ring, pass_finish, pass_sums, finish_of, state, sums = registers
+    time = finish_of.dtype.type
+    columns = pass_finish.shape[1]
+    words, slots, multipliers = len(words_tag), len(slots_tag), len(multipliers_tag)
+    filter_chunks = passes.filters.shape[1]
+    least_varies = int(passes.least.shape[1] > 1)
+    segments = passes.load_beats.shape[1]
+    row_chunks = geometry.row_chunks
     rows = np.empty(filter_chunks // row_chunks + 1, dtype=np.int64)
     low, high = clusters
     for m in range(low, high):
-        state[m, _ARRIVED] = start
-        for slot in range(slots):
-            ring[m, slot] = time(-release)
+        state[m, _ARRIVED] = latency.start
+        ring[m, :] = time(-latency.release)
 
-    for index in range(filters.shape[0]):
-        # -- a pass begins: lanes are given to its active units
+    for index in range(len(passes.filters)):
         for m in range(low, high):
-            for lane in range(lanes_padded):
-                local_finished[m, lane] = 0
-                for row in range(local_sums.shape[1]):
-                    local_sums[m, row, lane] = 0
-            for lane in range(active_count[index]):
-                unit = active[index, lane]
-                local_finished[m, lane] = finished[m, unit]
-                waited = finished[m, unit]
-                if state[m, _STEPS] > 0:
-                    waited = max(waited, time(state[m, _ARRIVED]))
-                local_sums[m, _SPAN, lane] = time(-waited)
-        if queue:
-            tile = deal_count[0, 0]
-            deals = -(-positions // tile)
+            _begin_pass(m, passes.unit[index], passes.units[index], registers)
+        if deals.queue:
+            turns = -(-deals.positions // deals.count[0, 0])
         else:
-            tile = 0
-            deals = (high - low) * deal_first.shape[1]
-
-        for deal in range(deals):
-            if queue:
-                m = low
-                for other in range(low + 1, high):
-                    if state[other, _DRAINED] < state[m, _DRAINED]:
-                        m = other
-                first, stride = deal * tile, 1
-                count = min(tile, positions - first)
-            else:
-                m = low + deal // deal_first.shape[1]
-                at = deal % deal_first.shape[1]
-                first, stride = deal_first[m, at], deal_stride[m, at]
-                count = deal_count[m, at]
+            turns = (high - low) * deals.count.shape[1]
+        for turn in range(turns):
+            m, first, count = _deal(turn, low, high, deals, state)
             if count == 0:
                 continue
+            at = m * pass_sums.shape[1] * columns
+            finish = load(pass_finish, m * columns, columns_tag)
+            pairs_sum = load(pass_sums, at + _PAIRS * columns, columns_tag)
+            busy_sum = load(pass_sums, at + _BUSY * columns, columns_tag)
+            cost_sum = load(pass_sums, at + _COST * columns, columns_tag)
+            siblings_sum = load(pass_sums, at + _SIBLINGS * columns, columns_tag)
+            one = splat(1, finish)
             arrived = time(state[m, _ARRIVED])
             slot = state[m, _SLOT]
             collector_free = time(state[m, _COLLECTOR_FREE])
             longest = time(0)
             skipped, delivered, sent_words = 0, 0, 0
-            finish = local_finished[m]
+            # A whole filter is loaded once a pass: nobody has worked in it yet.
+            idle_yet = pass_sums[m, _COST, 0] == 0
             for segment in range(segments):
-                first_chunk = segment * segment_chunks
-                last_chunk = min(first_chunk + segment_chunks, filter_chunks) - 1
-                # A whole filter is loaded once a pass: lane 0 has not worked in it yet.
-                if segments > 1 or local_sums[m, _COST, 0] == 0:
-                    free = state[m, _RELEASED_BEFORE] if double_buffer else state[m, _RELEASED]
-                    state[m, _RELEASED_BEFORE] = state[m, _RELEASED]
-                    beats = load_beats[index, segment]
-                    loaded = max(state[m, _LOADED], free) + beats
-                    state[m, _LOADED] = loaded
-                    state[m, _BEATS] += beats
-                    ready = time(loaded + load)
-                    left = arrived if state[m, _STEPS] + skipped + delivered > 0 else time(0)
-                    if ready > left:
-                        for lane in range(lanes_padded):
-                            waited = time(ready - max(left, finish[lane]))
-                            local_sums[m, _MEMORY, lane] += max(waited, time(0))
-                        arrived = max(arrived, ready)
+                first_chunk = segment * passes.segment_chunks
+                last_chunk = min(first_chunk + passes.segment_chunks, filter_chunks) - 1
+                if segments > 1 or idle_yet:
+                    beats = passes.load_beats[index, segment]
+                    ready = time(_load_filters(m, beats, double_buffer, state) + latency.load)
+                    if ready > arrived:
+                        before = arrived
+                        if state[m, _STEPS] + skipped + delivered == 0:
+                            before = time(0)
+                        at = (m * pass_sums.shape[1] + _MEMORY) * columns
+                        memory_sum = load(pass_sums, at, columns_tag)
+                        begun = maximum(finish, splat(before, finish))
+                        finish = maximum(begun, splat(ready, finish))
+                        store(pass_sums, at, memory_sum + (finish - begun))
+                        arrived = ready
                 for step in range(count):
-                    position = first + step * stride
+                    position = first + step * deals.stride
                     tap = first_chunk // row_chunks
-                    _window_rows(
-                        rows, position, tap, last_chunk // row_chunks,
-                        pass_base[index], zero_row, geometry,
-                    )  # fmt: skip
                     piece = first_chunk % row_chunks
+                    _find_rows(
+                        rows, position, tap, last_chunk // row_chunks, passes.base_row[index],
+                        geometry,
+                    )  # fmt: skip
                     for chunk in range(first_chunk, last_chunk + 1):
                         at = rows[tap] * row_chunks + piece
                         taken = broadcast_words[at]
@@ -285,55 +303,68 @@ def run_clusters(
                             tap += 1
                         if taken == 0:
                             if skip_empty and chunk < last_chunk:
+                                # The units wait, at the latest from the last arrival on.
                                 arrived = time(arrived + 1)
+                                finish = maximum(finish, splat(arrived, finish))
                                 skipped += 1
                                 continue
                             taken = np.uint16(1)
-                        before = arrived
-                        sent = max(before, time(ring[m, slot] + release))
+                        sent = max(arrived, time(ring[m, slot] + latency.release))
                         arrived = time(sent + taken)
-                        sent_words += taken
-                        delivered += 1
-                        longest = time(0)
-                        for lane in range(lanes_padded):
-                            cost = time(0)
-                            for held in range(filters_per_unit):
-                                ones = np.uint32(0)
-                                for word in range(words):
-                                    both = masks[at, word] & filters[index, chunk, held, word, lane]
-                                    ones = np.uint32(ones + _count_ones(np.uint32(both)))
-                                pairs = time(ones)
-                                busy = pairs
-                                if lanes == 2:
-                                    local_sums[m, _PAIRS, lane] += pairs
-                                    busy = time((pairs + 1) >> 1)
-                                local_sums[m, _BUSY, lane] += busy
-                                floor = minimum[index, chunk * minimum_varies, held, lane]
-                                cost = time(cost + max(busy, floor))
-                            local_sums[m, _COST, lane] += cost
-                            old = finish[lane]
-                            waited = time(max(old, sent) - max(old, before))
-                            local_sums[m, _SIBLINGS, lane] += waited
-                            new = time(max(old, arrived) + cost)
-                            finish[lane] = new
-                            longest = max(longest, new)
+                        cost = one - one
+                        for held in range(slots):
+                            pairs = one - one
+                            at_filter = (
+                                ((index * filter_chunks + chunk) * slots + held) * words * columns
+                            )
+                            for word in range(words):
+                                weights = load(
+                                    passes.filters, at_filter + word * columns, columns_tag
+                                )
+                                both = weights & splat(masks[at, word], weights)
+                                pairs = pairs + popcount(both, pairs)
+                            busy = pairs
+                            if multipliers == 2:
+                                pairs_sum = pairs_sum + pairs
+                                busy = (pairs + one) >> one
+                            at_least = passes.least.shape[1] * index + least_varies * chunk
+                            least = load(
+                                passes.least, (at_least * slots + held) * columns, columns_tag
+                            )
+                            busy_sum = busy_sum + busy
+                            cost = cost + maximum(busy, least)
+                        cost_sum = cost_sum + cost
+                        siblings_sum = siblings_sum + (
+                            maximum(finish, splat(sent, finish)) - finish
+                        )
+                        finish = maximum(finish, splat(arrived, finish)) + cost
+                        longest = largest(finish)
                         if chunk == filter_chunks - 1:
                             if collector_free > arrived:
-                                for lane in range(lanes_padded):
-                                    late = max(time(collector_free - finish[lane]), time(0))
-                                    local_sums[m, _COLLECTOR, lane] += late
-                                    finish[lane] += late
+                                at_sum = (m * pass_sums.shape[1] + _COLLECTOR) * columns
+                                collector_sum = load(pass_sums, at_sum, columns_tag)
+                                late = maximum(finish, splat(collector_free, finish))
+                                store(pass_sums, at_sum, collector_sum + (late - finish))
+                                finish = late
                                 longest = max(longest, collector_free)
-                            drained = longest + deliver + pass_drain[index]
+                            drained = longest + latency.deliver + passes.drain_cycles[index]
                             state[m, _DRAINED] = drained
-                            collector_free = time(drained + free_after)
-                            state[m, _OUTPUTS] += pass_outputs[index]
-                            state[m, _NONZEROS] += pass_nonzeros[index, position]
+                            collector_free = time(drained + latency.collector_free)
+                            state[m, _OUTPUTS] += passes.outputs[index]
+                            state[m, _NONZEROS] += passes.nonzeros[index, position]
                         ring[m, slot] = longest
                         slot += 1
-                        if slot == slots:
+                        if slot == ring.shape[1]:
                             slot = 0
-                state[m, _RELEASED] = longest + load_free
+                        sent_words += taken
+                        delivered += 1
+                state[m, _RELEASED] = longest + latency.load_free
+            at = m * pass_sums.shape[1] * columns
+            store(pass_finish, m * columns, finish)
+            store(pass_sums, at + _PAIRS * columns, pairs_sum)
+            store(pass_sums, at + _BUSY * columns, busy_sum)
+            store(pass_sums, at + _COST * columns, cost_sum)
+            store(pass_sums, at + _SIBLINGS * columns, siblings_sum)
             state[m, _ARRIVED] = arrived
             state[m, _COLLECTOR_FREE] = collector_free
             state[m, _SLOT] = slot
@@ -341,14 +372,78 @@ def run_clusters(
             state[m, _DELIVERED] += delivered
             state[m, _SKIPPED] += skipped
             state[m, _WORDS] += sent_words
-
-        # -- the pass ends: lanes are returned to their units
         for m in range(low, high):
-            if local_sums[m, _COST, 0] == 0:
-                continue
-            for lane in range(active_count[index]):
-                unit = active[index, lane]
-                finished[m, unit] = local_finished[m, lane]
-                local_sums[m, _SPAN, lane] += local_finished[m, lane]
-                for row in range(local_sums.shape[1]):
-                    sums[m, row, unit] += local_sums[m, row, lane]
+            _end_pass(m, passes.unit[index], passes.units[index], registers)
+
+
+@njit(error_model="numpy")
+def _begin_pass(m, unit, units, registers):
+    """Give the active units of a pass their columns."""
+    for column in range(registers.pass_finish.shape[1]):
+        registers.pass_finish[m, column] = 0
+        for row in range(registers.pass_sums.shape[1]):
+            registers.pass_sums[m, row, column] = 0
+    for column in range(units):
+        finish = registers.finish[m, unit[column]]
+        registers.pass_finish[m, column] = finish
+        begun = np.int64(finish)
+        if registers.state[m, _STEPS] > 0:
+            begun = max(begun, registers.state[m, _ARRIVED])
+        registers.pass_sums[m, _SPAN, column] = -begun
+
+
+@njit(error_model="numpy")
+def _end_pass(m, unit, units, registers):
+    """Return the columns to their units, where the cluster worked in the pass."""
+    if registers.pass_sums[m, _COST, 0] == 0:
+        return
+    for column in range(units):
+        finish = registers.pass_finish[m, column]
+        registers.finish[m, unit[column]] = finish
+        registers.pass_sums[m, _SPAN, column] += finish
+        for row in range(registers.pass_sums.shape[1]):
+            registers.sums[m, row, unit[column]] += registers.pass_sums[m, row, column]
+
+
+@njit(error_model="numpy")
+def _deal(turn, low, high, deals, state):
+    """Choose the next cluster and its positions: cluster, first position, count."""
+    if deals.queue:
+        m = low
+        for other in range(low + 1, high):
+            if state[other, _DRAINED] < state[m, _DRAINED]:
+                m = other
+        first = turn * deals.count[0, 0]
+        return m, first, min(deals.count[0, 0], deals.positions - first)
+    m = low + turn // deals.count.shape[1]
+    at = turn % deals.count.shape[1]
+    return m, deals.first[m, at], deals.count[m, at]
+
+
+@njit(error_model="numpy")
+def _load_filters(m, beats, double_buffer, state):
+    """Load a segment; return LD."""
+    free = state[m, _RELEASED_BEFORE] if double_buffer else state[m, _RELEASED]
+    state[m, _RELEASED_BEFORE] = state[m, _RELEASED]
+    state[m, _LOADED] = max(state[m, _LOADED], free) + beats
+    state[m, _BEATS] += beats
+    return state[m, _LOADED]
+
+
+@njit(error_model="numpy")
+def _find_rows(rows, position, first_tap, last_tap, base_row, geometry):
+    """Find the input row under each tap of a position's window."""
+    if geometry.im2row:
+        rows[0] = base_row + position
+        return
+    top = (position // geometry.out_width) * geometry.stride_height - geometry.pad_top
+    left = (position % geometry.out_width) * geometry.stride_width - geometry.pad_left
+    y = top + first_tap // geometry.kernel_width
+    x = left + first_tap % geometry.kernel_width
+    for tap in range(first_tap, last_tap + 1):
+        inside = 0 <= y < geometry.in_height and 0 <= x < geometry.in_width
+        rows[tap] = base_row + y * geometry.in_width + x if inside else geometry.zero_row
+        x += 1
+        if x == left + geometry.kernel_width:
+            x = left
+            y += 1

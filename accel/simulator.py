@@ -7,10 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from accel.kernels import STATE, STATE_NAMES, SUM_NAMES, SUMS, count_broadcast_words, run_clusters
+from accel.kernels import (
+    STATE_NAMES,
+    SUM_NAMES,
+    Deals,
+    Geometry,
+    Latencies,
+    Passes,
+    Registers,
+    count_broadcast_words,
+    run_clusters,
+)
+from accel.vectors import LANE_BLOCK
 from golden.config import AcceleratorConfig, Dealing, Latency, SkipMode
 from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS, LayerCounters
-from golden.errors import ConfigError
 from golden.layer import ChunkLayout, LayerShape
 from golden.schedule import Schedule
 from golden.tensor import popcount
@@ -18,8 +28,6 @@ from golden.workload import LayerWorkload
 
 __all__ = ["LayerProgram", "prepare_layer", "run_layer", "simulate_layer"]
 
-#: Units are handled in blocks of this many lanes: 512 bits of 32-bit times.
-LANE_BLOCK = 16
 #: Times below this fit int32 with every sum that the kernel forms.
 NARROW_CYCLES_MAX = 1 << 30
 
@@ -35,10 +43,10 @@ class LayerProgram:
     broadcast_words : ndarray of uint16, axis chunk
     full_masks : ndarray of uint32, axes chunk of a row, word
         The mask v of the chunks of one row.
-    filters : ndarray of int32, axes pass, filter chunk (or 1), slot, lane
+    filters : ndarray of int32, axes pass, filter chunk (or 1), slot, column
         Which filter works there, -1 for none.
-    active : ndarray of int64, axes pass, lane; unit of each lane
-    active_count : ndarray of int64, axis pass
+    unit, units : ndarrays of int64
+        As in ``accel.kernels.Passes``.
     load_beats : ndarray of int64, axes pass, segment
     """
 
@@ -51,8 +59,8 @@ class LayerProgram:
     weight_masks: NDArray[np.uint32]
     full_masks: NDArray[np.uint32]
     filters: NDArray[np.int32]
-    active: NDArray[np.int64]
-    active_count: NDArray[np.int64]
+    unit: NDArray[np.int64]
+    units: NDArray[np.int64]
     load_beats: NDArray[np.int64]
 
 
@@ -94,7 +102,7 @@ def prepare_layer(
     true_masks = np.zeros((chunks + layout.row_chunks, config.chunk_words), dtype=np.uint64)
     true_masks[:chunks] = workload.activations.masks.reshape(chunks, config.chunk_words)
     weights = workload.weights.masks.reshape(layer.out_channels, layout.filter_chunks, -1)
-    filters, active, active_count = _lanes(schedule)
+    filters, unit, units = _columns(schedule)
     return LayerProgram(
         config=config,
         layer=layer,
@@ -105,8 +113,8 @@ def prepare_layer(
         weight_masks=np.ascontiguousarray(weights).view(np.uint32),
         full_masks=_full_masks(layout, words),
         filters=filters,
-        active=active,
-        active_count=active_count,
+        unit=unit,
+        units=units,
         load_beats=_load_beats(config, workload, schedule, layout),
     )
 
@@ -116,100 +124,100 @@ def run_layer(
 ) -> LayerCounters:
     """Count every cycle of a prepared layer in one skip mode."""
     config, layer, layout = program.config, program.layer, program.layout
-    schedule = program.schedule
-    masks = program.input_masks if skip.skips_activations else program.full_masks
-    filter_masks = _gather_filters(program, skip.skips_weights)
-    deal_first, deal_count, deal_stride = _deals(config, schedule, layer.positions)
-    pass_outputs = np.array(
-        [len(schedule.outputs(index)) for index in range(len(schedule.assignment))], dtype=np.int64
-    )
-    pass_drain = -(-pass_outputs // config.collector_width)
-    rows_per_group = program.input_masks.shape[0] // layout.row_chunks - 1
-    pass_base = schedule.pass_group.astype(np.int64) * (rows_per_group // layer.groups)
+    dynamic = skip.skips_activations
     time = np.int32 if _cycles_bound(program) < NARROW_CYCLES_MAX else np.int64
-    clusters, units = config.clusters, config.units
-    lanes = filter_masks.shape[-1]
-    state = np.zeros((clusters, len(STATE_NAMES)), dtype=np.int64)
-    finished = np.zeros((clusters, units), dtype=time)
-    sums = np.zeros((clusters, len(SUM_NAMES), units), dtype=np.int64)
-    minimum = np.zeros((*program.filters.shape[:3], lanes), dtype=time)
-    minimum[:] = program.filters >= 0
-    run_clusters(
-        (0, clusters),
-        deal_first,
-        deal_count,
-        deal_stride,
-        config.dealing is Dealing.QUEUE,
-        layer.positions,
-        schedule.segment_chunks,
-        layout.row_chunks,
-        (
-            layer.out_width,
-            layer.kernel_width,
-            layer.in_height,
-            layer.in_width,
-            layer.stride_height,
-            layer.stride_width,
-            layer.pad_top,
-            layer.pad_left,
-            int(layout.im2row),
-        ),
-        config.skip_empty_chunks and skip.skips_activations,
-        masks,
-        skip.skips_activations,
-        program.broadcast_words,
-        pass_base,
-        rows_per_group,
-        filter_masks,
-        minimum,
-        int(program.filters.shape[1] > 1),
-        program.active,
-        program.active_count,
-        program.load_beats,
-        config.filter_double_buffer,
-        pass_outputs,
-        pass_drain,
-        _pass_nonzeros(schedule, layer, output),
-        (
-            Latency.START,
-            Latency.RELEASE,
-            Latency.LOAD,
-            Latency.LOAD_FREE,
-            Latency.DELIVER,
-            Latency.COLLECTOR_FREE,
-        ),
-        (0,) * config.filters_per_unit,
-        (0,) * masks.shape[1],
-        (0,) * config.lanes,
-        state,
-        np.zeros((clusters, config.slots), dtype=time),
-        finished,
-        np.zeros((clusters, lanes), dtype=time),
-        np.zeros((clusters, len(SUM_NAMES), lanes), dtype=time),
-        sums,
+    columns = program.unit.shape[1]
+    zero_row = len(program.input_masks) // layout.row_chunks - 1
+    registers = Registers(
+        ring=np.zeros((config.clusters, config.slots), dtype=time),
+        pass_finish=np.zeros((config.clusters, columns), dtype=time),
+        pass_sums=np.zeros((config.clusters, len(SUM_NAMES), columns), dtype=time),
+        finish=np.zeros((config.clusters, config.units), dtype=time),
+        state=np.zeros((config.clusters, len(STATE_NAMES)), dtype=np.int64),
+        sums=np.zeros((config.clusters, len(SUM_NAMES), config.units), dtype=np.int64),
     )
-    return _counters(config, state, sums)
+    run_clusters(
+        (0, config.clusters),
+        Geometry(
+            out_width=layer.out_width,
+            kernel_width=layer.kernel_width,
+            in_height=layer.in_height,
+            in_width=layer.in_width,
+            stride_height=layer.stride_height,
+            stride_width=layer.stride_width,
+            pad_top=layer.pad_top,
+            pad_left=layer.pad_left,
+            im2row=layout.im2row,
+            zero_row=zero_row,
+            row_chunks=layout.row_chunks,
+        ),
+        _deals(config, program.schedule, layer.positions),
+        Latencies(
+            start=Latency.START,
+            release=Latency.RELEASE,
+            load=Latency.LOAD,
+            load_free=Latency.LOAD_FREE,
+            deliver=Latency.DELIVER,
+            collector_free=Latency.COLLECTOR_FREE,
+        ),
+        program.input_masks if dynamic else program.full_masks,
+        dynamic,
+        config.skip_empty_chunks and dynamic,
+        program.broadcast_words,
+        _passes(program, skip, output, time, zero_row),
+        config.filter_double_buffer,
+        (0,) * (columns // LANE_BLOCK),
+        (0,) * program.input_masks.shape[1],
+        (0,) * config.filters_per_unit,
+        (0,) * config.lanes,
+        registers,
+    )
+    return _counters(config, registers)
 
 
-def _lanes(
+def _passes(
+    program: LayerProgram,
+    skip: SkipMode,
+    output: NDArray[np.integer] | None,
+    time: type[np.signedinteger],
+    zero_row: int,
+) -> Passes:
+    """Arrange what each pass works on in one skip mode."""
+    schedule, layer = program.schedule, program.layer
+    outputs = (schedule.assignment >= 0).sum(axis=(1, 2), dtype=np.int64)
+    return Passes(
+        filters=_gather_filters(program, skip.skips_weights),
+        least=(program.filters >= 0).astype(time),
+        unit=program.unit,
+        units=program.units,
+        base_row=schedule.pass_group.astype(np.int64) * (zero_row // layer.groups),
+        load_beats=program.load_beats,
+        segment_chunks=schedule.segment_chunks,
+        outputs=outputs,
+        drain_cycles=-(-outputs // program.config.collector_width),
+        nonzeros=_pass_nonzeros(schedule, layer, output),
+    )
+
+
+def _columns(
     schedule: Schedule,
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
-    """Give each pass's active units consecutive lanes, padded to whole blocks."""
-    passes, units, slots = schedule.assignment.shape
+    """Give each pass's active units consecutive columns, padded to whole blocks."""
+    passes, _, slots = schedule.assignment.shape
     is_active = (schedule.assignment >= 0).any(axis=2)
-    active_count = is_active.sum(axis=1).astype(np.int64)
-    lanes = -(-int(active_count.max()) // LANE_BLOCK) * LANE_BLOCK
+    units = is_active.sum(axis=1).astype(np.int64)
+    columns = -(-int(units.max()) // LANE_BLOCK) * LANE_BLOCK
     if schedule.chunk_assignment is None:
         by_unit = schedule.assignment[:, None]
     else:
         by_unit = schedule.chunk_assignment
-    active = np.zeros((passes, lanes), dtype=np.int64)
-    filters = np.full((passes, by_unit.shape[1], slots, lanes), -1, dtype=np.int32)
+    unit = np.zeros((passes, columns), dtype=np.int64)
+    filters = np.full((passes, by_unit.shape[1], slots, columns), -1, dtype=np.int32)
     for index in range(passes):
         held = np.flatnonzero(is_active[index])
-        active[index, : len(held)] = held
+        unit[index, : len(held)] = held
         filters[index, :, :, : len(held)] = by_unit[index][:, held].transpose(0, 2, 1)
-    return filters, active, active_count
+    return filters, unit, units
 
 
 def _full_masks(layout: ChunkLayout, words: int) -> NDArray[np.uint32]:
@@ -220,7 +228,7 @@ def _full_masks(layout: ChunkLayout, words: int) -> NDArray[np.uint32]:
 
 
 def _gather_filters(program: LayerProgram, skip_weights: bool) -> NDArray[np.uint32]:
-    """Effective filter masks w', axes pass, filter chunk, slot, word, lane."""
+    """Effective filter masks w', axes pass, filter chunk, slot, word, column."""
     filters = program.filters
     chunks = np.arange(program.layout.filter_chunks)[None, :, None, None]
     if skip_weights:
@@ -243,29 +251,28 @@ def _load_beats(
     return np.stack([by_segment[schedule.outputs(index)].sum(axis=0) for index in passes])
 
 
-def _deals(
-    config: AcceleratorConfig, schedule: Schedule, positions: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Runs of positions that each cluster takes one after another: first, count, stride."""
-    clusters = config.clusters
+def _deals(config: AcceleratorConfig, schedule: Schedule, positions: int) -> Deals:
+    """Runs of positions that each cluster takes one after another."""
     whole = schedule.segments == 1
     if config.dealing is Dealing.QUEUE:
         tile = np.array([[1 if whole else schedule.tile_positions]], dtype=np.int64)
-        return np.zeros_like(tile), tile, np.ones_like(tile)
-    m = np.arange(clusters, dtype=np.int64)
+        return Deals(True, np.zeros_like(tile), tile, 1, positions)
+    m = np.arange(config.clusters, dtype=np.int64)
     if config.dealing is Dealing.TILES:
-        size = -(-positions // clusters)
+        size = -(-positions // config.clusters)
         first, stride = m * size, 1
         held = np.clip(positions - first, 0, size)
     else:
-        first, stride = m, clusters
-        held = -(-np.maximum(positions - first, 0) // clusters)
-    tile = max(1, int(held.max())) if whole else schedule.tile_positions
-    begins = np.arange(0, max(1, int(held.max())), tile, dtype=np.int64)
-    return (
-        first[:, None] + begins * stride,
-        np.clip(held[:, None] - begins, 0, tile),
-        np.full((clusters, len(begins)), stride, dtype=np.int64),
+        first, stride = m, config.clusters
+        held = -(-np.maximum(positions - first, 0) // config.clusters)
+    tile = int(held.max()) if whole else schedule.tile_positions
+    begins = np.arange(0, int(held.max()), tile, dtype=np.int64)
+    return Deals(
+        queue=False,
+        first=first[:, None] + begins * stride,
+        count=np.clip(held[:, None] - begins, 0, tile),
+        stride=stride,
+        positions=positions,
     )
 
 
@@ -301,30 +308,24 @@ def _cycles_bound(program: LayerProgram) -> int:
     return Latency.START + passes * (steps * step + positions * position) + tiles * loads
 
 
-def _counters(
-    config: AcceleratorConfig, state: NDArray[np.int64], sums: NDArray[np.int64]
-) -> LayerCounters:
+def _counters(config: AcceleratorConfig, registers: Registers) -> LayerCounters:
     """Turn the kernel's state and sums into counters."""
-    drained = state[:, STATE["drained"]]
-    cycles = np.where(state[:, STATE["outputs"]] > 0, drained + Latency.TAIL, 0)
-    busy, cost, span = (sums[:, SUMS[name]] for name in ("busy", "cost", "span"))
-    pairs = sums[:, SUMS["pairs"]] if config.lanes == 2 else busy
+    by_cluster = dict(zip(STATE_NAMES, registers.state.T, strict=True))
+    worked = by_cluster["outputs"] > 0
+    cycles = np.where(worked, by_cluster["drained"] + Latency.TAIL, 0)
+    sums = dict(zip(SUM_NAMES, registers.sums.transpose(1, 0, 2), strict=True))
+    pairs = sums["pairs"] if config.lanes == 2 else sums["busy"]
+    by_cluster |= {"cycles": cycles, "pairs": pairs.sum(axis=1)}
     by_unit = {
-        "busy_cycles": busy,
-        "bubble_cycles": cost - busy,
-        "wait_memory_cycles": sums[:, SUMS["memory"]],
-        "wait_siblings_cycles": sums[:, SUMS["siblings"]],
-        "wait_collector_cycles": sums[:, SUMS["collector"]],
+        "busy_cycles": sums["busy"],
+        "bubble_cycles": sums["cost"] - sums["busy"],
+        "wait_memory_cycles": sums["memory"],
+        "wait_siblings_cycles": sums["siblings"],
+        "wait_collector_cycles": sums["collector"],
     }
     # A pass spans a unit's costs and waits; the wait that is nothing else is the broadcast.
-    by_unit["wait_broadcast_cycles"] = span - sum(by_unit.values())
-    by_unit["idle_cycles"] = cycles[:, None] - span
-    by_cluster = {"cycles": cycles, "pairs": pairs.sum(axis=1)} | {
-        name: state[:, STATE[name]] for name in ("filter_beats", "outputs", "output_nonzeros")
-    }
-    by_cluster["steps_delivered"] = state[:, STATE["delivered"]]
-    by_cluster["steps_skipped"] = state[:, STATE["skipped"]]
-    by_cluster["broadcast_words"] = state[:, STATE["broadcast_words"]]
+    by_unit["wait_broadcast_cycles"] = sums["span"] - sum(by_unit.values())
+    by_unit["idle_cycles"] = cycles[:, None] - sums["span"]
     return LayerCounters(
         clusters=np.stack([by_cluster[name] for name in CLUSTER_COUNTERS], axis=-1),
         units=np.stack([by_unit[name] for name in UNIT_COUNTERS], axis=-1),
