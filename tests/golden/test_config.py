@@ -69,7 +69,7 @@ def test_unknown_keys_are_named():
 
 def test_machines_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        TOY.units = 8
+        TOY.units = 8  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @pytest.mark.parametrize("name", preset_names())
