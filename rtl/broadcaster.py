@@ -15,6 +15,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.bits import count_ones, lowest
 from rtl.layouts import Layouts
 from rtl.registers import layer_layout
 
@@ -176,7 +177,6 @@ class Broadcaster(wiring.Component):
         """From chunk to rows: those with a one, or a single empty item."""
         width = self._layouts.config.broadcast_width
         item, item_valid = Signal(self._item), Signal()
-        row = Signal(self._layouts.row_bits)
         rest, begun = Signal(self._layouts.rows), Signal()
         present, after = Signal.like(rest), Signal.like(rest)
         pointer, present_pointer = Signal(self._layouts.pointer_bits), self.value_pointer
@@ -187,16 +187,14 @@ class Broadcaster(wiring.Component):
             take.eq(move & (~chunk_valid | ~after.any())),
             self.value_enable.eq(move),
         ]
-        for at in reversed(range(self._layouts.rows)):
-            with m.If(present[at]):
-                m.d.comb += row.eq(at)
+        row = lowest(m, present)
         row_mask = Signal(width)
         m.d.comb += row_mask.eq(chunk.mask.word_select(row, width))
         with m.If(move):
             m.d.sync += [
                 begun.eq(chunk_valid & after.any()),
                 rest.eq(after),
-                pointer.eq(present_pointer + sum(row_mask[at] for at in range(width))),
+                pointer.eq(present_pointer + count_ones(row_mask)),
                 item_valid.eq(chunk_valid),
                 item.sequenced.eq(chunk.sequenced),
                 item.effective.eq(chunk.effective),
@@ -209,8 +207,7 @@ class Broadcaster(wiring.Component):
                 item.skip.eq(chunk.skip),
             ]
             for at in range(width):
-                below = sum(row_mask[lower] for lower in range(at))
-                m.d.sync += item.sources[at].eq(present_pointer + below)
+                m.d.sync += item.sources[at].eq(present_pointer + count_ones(row_mask[:at]))
         with m.If(take):
             m.d.sync += chunk.pointer.eq(self.index_pointer)
         return item, item_valid
@@ -234,6 +231,7 @@ class Broadcaster(wiring.Component):
         loads = Signal(2)  # complete and not yet begun to be used
         slot = Signal(self._layouts.slot_bits)
         busy = Signal(data.ArrayLayout(config.units, config.slots))  # units that hold each slot
+        position = Signal(self._layouts.turn_bits)
         fresh = Signal()  # the next delivered step is the first of its (position, segment)
         load_ok, slot_ok, go, delivered = Signal(), Signal(), Signal(), Signal()
         use_load = Signal()
@@ -259,9 +257,9 @@ class Broadcaster(wiring.Component):
             m.d.sync += busy[number].eq((busy[number] & ~ends) | Mux(begins, active, 0))
         with m.If(delivered):
             m.d.sync += slot.eq(Mux(slot == config.slots - 1, 0, slot + 1))
-            m.d.sync += fresh.eq(step.last)
+            m.d.sync += [fresh.eq(step.last), position.eq(position + step.complete)]
         with m.If(self.start):
-            m.d.sync += fresh.eq(1)
+            m.d.sync += [fresh.eq(1), position.eq(0)]
         m.d.sync += [
             bus.row_valid.eq(go & head.row_valid & ~head.skip),
             bus.row.eq(head.row),
@@ -271,6 +269,7 @@ class Broadcaster(wiring.Component):
             bus.mask.eq(head.effective),
             bus.row_flags.eq(head.flags),
             bus.first.eq(fresh),
+            bus.position.eq(position),
             bus.step.eq(step),
             bus.filters.eq(head.sequenced.filters),
             self.held.eq(head.sequenced.held),

@@ -64,6 +64,7 @@ class Layouts:
         self.row_bits = bits_for_count(self.rows)
         self.word_bits = bits_for_count(self.words)
         self.slot_bits = bits_for_count(config.slots)
+        self.turn_bits = bits_for_count(config.slots + 1)
         self.filter_bits = bits_for_count(self.buffers * max(1, self.buffer_chunks))
         self.value_row_bits = bits_for_count(self.buffers * max(1, self.buffer_rows))
         self.tile_bits = bits_for_count(config.tile_positions)
@@ -106,6 +107,7 @@ class Layouts:
                 "row_flags": self.rows,  # rows that were sent; the others are zero
                 "first": 1,  # first delivered step of its (position, segment)
                 "step": self.step,
+                "position": self.turn_bits,  # position it belongs to, counted from 0, wrapping
                 "filters": data.ArrayLayout(self.filter_bits, slots),  # filter chunk of each slot
             }
         )

@@ -11,10 +11,11 @@ The stream has, for each load in program order, each unit, filter slot and chunk
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.bits import count_ones, lowest
 from rtl.layouts import MAX_PASSES, WORD_BITS, Layouts, bits_for_count
 from rtl.registers import layer_layout
 
@@ -91,7 +92,7 @@ class FilterLoader(wiring.Component):
             present.eq(Mux(fresh, self.pass_row.held, rest)),
             after.eq(present & (present - 1)),
         ]
-        place, next_place = self._lowest(m, present), self._lowest(m, after)
+        place, next_place = lowest(m, present), lowest(m, after)
         shift = config.filters_per_unit - 1
         unit, next_unit = place >> shift, next_place >> shift
 
@@ -128,7 +129,7 @@ class FilterLoader(wiring.Component):
                 m.d.sync += [left.eq(value_beats - 1), values.eq(ones.any())]
 
         # The end of a chunk, of a filter, of a load.
-        other_base = (~buffer & (layouts.buffers == 2))[0]
+        other_base = ~buffer if layouts.buffers == 2 else Const(0)
         chunks = Mux(last_segment, layer.segment_short_last, layer.segment_last)
         m.d.comb += load_end.eq(chunk_end & (chunk == chunks) & ~after.any())
         with m.If(go & ~chunk_end):
@@ -154,13 +155,6 @@ class FilterLoader(wiring.Component):
         self._write(m, go & values, beat, row, unit, go & mask_end & ~values, mask, index)
         return m
 
-    def _lowest(self, m: Module, held):
-        result = Signal(bits_for_count(len(held)))
-        for place in reversed(range(len(held))):
-            with m.If(held[place]):
-                m.d.comb += result.eq(place)
-        return result
-
     def _count_ones(self, m: Module, go):
         """Two stages ahead of the decision: a beat, and its ones, were it a mask."""
         beat, valid = self.beats.payload, self.beats.valid
@@ -175,7 +169,7 @@ class FilterLoader(wiring.Component):
             m.d.sync += [
                 second.eq(first),
                 second_valid.eq(first_valid),
-                ones.eq(sum(first[at] for at in range(self._mask_bits))),
+                ones.eq(count_ones(first[: self._mask_bits])),
             ]
         return second, second_valid, ones
 
@@ -253,6 +247,6 @@ class FilterLoader(wiring.Component):
         for word in range(layouts.words):
             bits = first.mask.word_select(word, WORD_BITS)
             m.d.sync += [
-                ones[word].eq(sum(bits[at] for at in range(WORD_BITS))),
+                ones[word].eq(count_ones(bits)),
                 load.entry.prefixes[word].eq(sum((ones[below] for below in range(word)), 0)),
             ]

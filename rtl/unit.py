@@ -46,8 +46,9 @@ class Unit(wiring.Component):
         Activations are int8, else uint8.
     results : Out(ArrayLayout(signed(32), filters_per_unit)), result_valid : Out(1)
         Accumulators of the last completed position, until ``result_taken``.
-    result_taken : In(1)
-        Pulse: the result registers are free from the next cycle on.
+    result_taken : In(1), turn : In
+        Pulse: the results have been taken; how many positions the collector has taken so far,
+        wrapping. A position completes when all before it have been taken.
     retire : Out(1), retire_slot : Out, retire_load : Out(1), retire_buffer : Out(1)
         A step is finished; its chunk slot; whether it was the last one of a filter load, and
         the filter buffer of that load.
@@ -78,6 +79,7 @@ class Unit(wiring.Component):
                 "results": Out(data.ArrayLayout(signed(32), slots)),
                 "result_valid": Out(1),
                 "result_taken": In(1),
+                "turn": In(layouts.turn_bits),
                 "retire": Out(1),
                 "retire_slot": Out(layouts.slot_bits),
                 "retire_load": Out(1),
@@ -96,6 +98,7 @@ class Unit(wiring.Component):
                 "filter_slot": 1,
                 "last_filter": 1,
                 "first": 1,
+                "position": layouts.turn_bits,
                 "step": layouts.step,
             }
         )
@@ -152,6 +155,7 @@ class Unit(wiring.Component):
                 "held": layouts.config.filters_per_unit,
                 "filters": layouts.broadcast["filters"].shape,
                 "first": 1,
+                "position": layouts.turn_bits,
                 "step": layouts.step,
             }
         )
@@ -165,6 +169,7 @@ class Unit(wiring.Component):
             entering.held.eq(self.held),
             entering.filters.eq(bus.filters),
             entering.first.eq(bus.first),
+            entering.position.eq(bus.position),
             entering.step.eq(bus.step),
         ]
         depth = layouts.buffers * layouts.buffer_chunks
@@ -214,15 +219,16 @@ class Unit(wiring.Component):
             tag.filter_slot.eq(slot),
             tag.last_filter.eq(last),
             tag.first.eq(held.first),
+            tag.position.eq(held.position),
             tag.step.eq(held.step),
         ]
 
     def _retire(self, m: Module, join: InnerJoin, mac: Mac, tag, issue) -> None:
         """The end of a step, and the wait for the result registers."""
         done = Signal()  # all pairs of a step have been issued
-        complete, result_busy, blocked = Signal(), Signal(), Signal()
+        complete, blocked, position = Signal(), Signal(), Signal(self._layouts.turn_bits)
         m.d.comb += [
-            blocked.eq(done & complete & result_busy),
+            blocked.eq(done & complete & (position != self.turn)),
             self.blocked.eq(blocked),
             self.retire.eq(done & ~blocked),
             join.steps.ready.eq(~blocked),
@@ -232,14 +238,11 @@ class Unit(wiring.Component):
             m.d.sync += done.eq(issue & join.steps.p.last & tag.last_filter)
             m.d.sync += [
                 complete.eq(tag.step.complete),
+                position.eq(tag.position),
                 self.retire_slot.eq(tag.chunk_slot),
                 self.retire_load.eq(tag.step.load_last),
                 self.retire_buffer.eq(tag.step.buffer),
             ]
-        with m.If(mac.commit):
-            m.d.sync += result_busy.eq(1)
-        with m.Elif(self.result_taken):
-            m.d.sync += result_busy.eq(0)
         with m.If(mac.committed):
             m.d.sync += self.result_valid.eq(1)
         with m.Elif(self.result_taken):

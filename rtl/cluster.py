@@ -1,0 +1,216 @@
+"""A cluster: buffers, sequencer, broadcaster, filter loader, units, collector, counters.
+
+Latencies between the blocks add up to the constants of ``golden.config.Latency``
+(``Cluster.latency``).
+"""
+
+# A component gets its ports from its signature, and Amaranth is not annotated:
+# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false, reportArgumentType=false
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden.config import AcceleratorConfig
+from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS
+from rtl.bits import count_ones
+from rtl.broadcaster import Broadcaster, Reason
+from rtl.collector import Collector
+from rtl.input_buffer import InputBuffer
+from rtl.layouts import Layouts
+from rtl.loader import FilterLoader
+from rtl.registers import RegisterFile
+from rtl.sequencer import Sequencer
+from rtl.unit import Unit
+
+__all__ = ["Cluster", "latencies"]
+
+
+def latencies() -> dict[str, int]:
+    """Return the constants of ``golden.config.Latency`` as the blocks add up to them.
+
+    A unit lives ``Unit.LATENCY`` cycles after the broadcaster's decisions, the collector too;
+    the loader ``FilterLoader.START`` cycles after them.
+    """
+    unit, loader = Unit.LATENCY, FilterLoader.START
+    return {
+        "START": Broadcaster.START,
+        "RELEASE": unit + 1,
+        "LOAD": loader + 1,
+        "LOAD_FREE": unit + 1 - loader,
+        "DELIVER": Unit.RESULT + Collector.BEGIN,
+        "COLLECTOR_FREE": 0,
+        "TAIL": unit + Collector.TAIL + 1,
+    }
+
+
+class Cluster(wiring.Component):
+    """One cluster of a machine.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+    unit : callable, optional
+        Makes a unit from the layouts; the Verilog writer passes one that makes instances.
+
+    Members
+    -------
+    address : In(16), write : In(1), write_data : In(32), read_data : Out(32)
+        The register port (``rtl.registers``).
+    words : In(stream of 32 bits; always ready)
+        The load stream: buffers and tables (``rtl.input_buffer``).
+    filters : In(stream of 8 * filter_bus_bytes bits)
+        The filter stream (``rtl.loader``).
+    outputs : Out(stream of Layouts.output)
+        The output stream (``rtl.collector``).
+    done : Out(1)
+        The layer is complete; until the next start.
+    """
+
+    def __init__(self, config: AcceleratorConfig, unit=Unit) -> None:
+        self._config = config
+        self._unit = unit
+        self.layouts = layouts = Layouts(config)
+        super().__init__(
+            {
+                "address": In(16),
+                "write": In(1),
+                "write_data": In(32),
+                "read_data": Out(32),
+                "words": In(stream.Signature(32)),
+                "filters": In(stream.Signature(8 * config.filter_bus_bytes)),
+                "outputs": Out(stream.Signature(layouts.output)),
+                "done": Out(1),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        layouts = self.layouts
+        m.submodules.registers = registers = RegisterFile(self._config)
+        m.submodules.buffer = buffer = InputBuffer(layouts)
+        m.submodules.sequencer = sequencer = Sequencer(layouts)
+        m.submodules.broadcaster = broadcaster = Broadcaster(layouts)
+        m.submodules.loader = loader = FilterLoader(layouts)
+        m.submodules.collector = collector = Collector(layouts)
+        wiring.connect(m, wiring.flipped(self.words), buffer.words)
+        wiring.connect(m, wiring.flipped(self.filters), loader.beats)
+        wiring.connect(m, sequencer.steps, broadcaster.steps)
+        wiring.connect(m, collector.outputs, wiring.flipped(self.outputs))
+
+        start, running = Signal(), Signal()
+        with m.If(start):
+            m.d.sync += [running.eq(1), self.done.eq(0)]
+        with m.Elif(collector.finished):
+            m.d.sync += [running.eq(0), self.done.eq(1)]
+        m.d.comb += [
+            start.eq(registers.start),
+            registers.address.eq(self.address),
+            registers.write.eq(self.write),
+            registers.write_data.eq(self.write_data),
+            self.read_data.eq(registers.read_data),
+            registers.running.eq(running),
+            registers.done.eq(self.done),
+            buffer.target.eq(registers.layer.load_target),
+            buffer.address.eq(registers.layer.load_address),
+            buffer.begin.eq(registers.load_begin),
+            buffer.index_address.eq(broadcaster.index_address),
+            buffer.index_enable.eq(broadcaster.index_enable),
+            broadcaster.index_mask.eq(buffer.index_mask),
+            broadcaster.index_pointer.eq(buffer.index_pointer),
+            buffer.value_pointer.eq(broadcaster.value_pointer),
+            buffer.value_enable.eq(broadcaster.value_enable),
+            broadcaster.value_rows.eq(buffer.value_rows),
+            broadcaster.load_done.eq(loader.done),
+            buffer.entry_address.eq(collector.entry_address),
+            buffer.entry_enable.eq(collector.entry_enable),
+            collector.entries.eq(buffer.entries),
+        ]
+        for block in (sequencer, broadcaster, loader, collector):
+            m.d.comb += [block.start.eq(start), block.layer.eq(registers.layer)]
+        for port, block in enumerate((sequencer, loader, collector)):
+            m.d.comb += [
+                getattr(buffer, f"pass_address{port}").eq(block.pass_address),
+                block.pass_row.eq(getattr(buffer, f"pass_row{port}")),
+            ]
+        units = self._place_units(m, registers, broadcaster, loader, collector)
+        self._count(m, start, running, registers, broadcaster, loader, collector, units)
+        return m
+
+    def _place_units(self, m: Module, registers, broadcaster, loader, collector) -> list:
+        """Make the units and wire them to the buses."""
+        units, slots = [], self._config.filters_per_unit
+        for number in range(self._config.units):
+            m.submodules[f"unit{number}"] = unit = self._unit(self.layouts)
+            units.append(unit)
+            mine = slice(number * slots, (number + 1) * slots)
+            entry_mine = loader.load.entry_unit == number
+            row_mine = loader.load.row_unit == number
+            m.d.comb += [
+                unit.broadcast.eq(broadcaster.broadcast),
+                unit.held.eq(broadcaster.held[mine]),
+                unit.load.eq(loader.load),
+                unit.load_entry.eq(loader.load.entry_valid & entry_mine),
+                unit.load_row.eq(loader.load.row_valid & row_mine),
+                unit.keep_zero_weights.eq(~registers.layer.skip_weights),
+                unit.signed_activations.eq(registers.layer.signed_activations),
+                unit.result_taken.eq(collector.taken),
+                unit.turn.eq(collector.turn),
+                collector.valid[number].eq(unit.result_valid),
+                broadcaster.retire[number].eq(unit.retire),
+                broadcaster.retire_slot[number].eq(unit.retire_slot),
+                loader.retire[number].eq(unit.retire & unit.retire_load),
+                loader.retire_buffer[number].eq(unit.retire_buffer),
+            ]
+            for slot in range(slots):
+                m.d.comb += collector.results[number * slots + slot].eq(unit.results[slot])
+        return units
+
+    def _count(
+        self, m: Module, start, running, registers, broadcaster, loader, collector, units
+    ) -> None:
+        """Counters of the cluster and of each unit."""
+        reason, held = broadcaster.reason, broadcaster.reason_held
+        for stage in range(Unit.LATENCY):  # from the broadcaster's time to the units'
+            late_reason = Signal(Reason, name=f"reason{stage + 1}")
+            late_held = Signal.like(held, name=f"reason_held{stage + 1}")
+            m.d.sync += [late_reason.eq(reason), late_held.eq(held)]
+            reason, held = late_reason, late_held
+        busy = Signal(len(units))
+        cluster = {
+            "cycles": running,
+            "pairs": count_ones(busy),
+            "steps_delivered": broadcaster.delivered,
+            "steps_skipped": broadcaster.skipped,
+            "broadcast_words": broadcaster.word,
+            "filter_beats": loader.beat,
+            "outputs": collector.count,
+            "output_nonzeros": collector.nonzeros,
+        }
+        counters = [
+            (registers.cluster_counters[at], cluster[name])
+            for at, name in enumerate(CLUSTER_COUNTERS)
+        ]
+        for number, unit in enumerate(units):
+            m.d.comb += busy[number].eq(unit.busy)
+            works = unit.busy | unit.bubble | unit.blocked
+            waits = ~works & held[number * self._config.filters_per_unit]
+            events = {
+                "busy_cycles": unit.busy,
+                "bubble_cycles": unit.bubble,
+                "wait_memory_cycles": waits & (reason == Reason.MEMORY),
+                "wait_siblings_cycles": waits & (reason == Reason.SIBLINGS),
+                "wait_broadcast_cycles": waits & (reason == Reason.BROADCAST),
+                "wait_collector_cycles": unit.blocked,
+                "idle_cycles": running & ~works & ~(waits & (reason != Reason.NONE)),
+            }
+            counters += [
+                (registers.unit_counters[number][at], events[name])
+                for at, name in enumerate(UNIT_COUNTERS)
+            ]
+        for port, event in counters:
+            counter = Signal(32)
+            m.d.comb += port.eq(counter)
+            m.d.sync += counter.eq(Mux(start, 0, counter + event))

@@ -1,0 +1,389 @@
+"""What is written to a cluster to make it run a layer, and how its results are read.
+
+The host's part of the contract: registers, load streams, filter stream, output stream.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden.config import AcceleratorConfig, Balance, Dealing, SkipMode
+from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS, LayerCounters
+from golden.errors import CapacityError, ConfigError
+from golden.schedule import Schedule
+from golden.workload import LayerWorkload
+from rtl.input_buffer import row_words
+from rtl.layouts import MAX_PASSES, Layouts
+from rtl.registers import LAYER_REGISTERS
+
+__all__ = [
+    "ClusterProgram",
+    "HardwareError",
+    "check_capacity",
+    "check_config",
+    "cluster_positions",
+    "decode_outputs",
+    "layer_counters",
+    "make_program",
+]
+
+
+class HardwareError(RuntimeError):
+    """The hardware did something that its contract rules out."""
+
+
+@dataclass(frozen=True, eq=False)
+class ClusterProgram:
+    """All that one cluster is given for one layer.
+
+    Parameters
+    ----------
+    registers : dict of str to int
+        Layer registers by name; negative values as two's complement of their width.
+    loads : dict of str to ndarray of uint32, axis word
+        Words of the load stream by target, from row 0 on.
+    beats : ndarray of uint8, axes beat, byte
+        The filter stream.
+    output_beats : int
+        Beats that the output stream will have.
+    """
+
+    registers: dict[str, int]
+    loads: dict[str, NDArray[np.uint32]]
+    beats: NDArray[np.uint8]
+    output_beats: int
+
+
+def check_config(config: AcceleratorConfig) -> None:
+    """Raise ConfigError, naming every key, where the hardware can't do what a machine asks for."""
+    refused = []
+    if config.dealing is Dealing.QUEUE:
+        refused.append("dealing = 'queue' (accepted: tiles, interleaved)")
+    if config.balance is Balance.CHUNK:
+        refused.append("balance = 'chunk' (accepted: none, filter, expected)")
+    if config.lanes != 1:
+        refused.append(f"lanes = {config.lanes} (accepted: 1)")
+    layouts = Layouts(config)
+    if layouts.buffer_chunks < 1:
+        refused.append(
+            f"filter_buffer_chunks = {config.filter_buffer_chunks} (at least {layouts.buffers})"
+        )
+    if layouts.buffer_rows < 1:
+        least = layouts.buffers * config.filter_bus_bytes
+        refused.append(f"filter_buffer_bytes = {config.filter_buffer_bytes} (at least {least})")
+    if refused:
+        raise ConfigError(f"The hardware can't do {config.name!r}: {'; '.join(refused)}")
+
+
+def cluster_positions(config: AcceleratorConfig, positions: int, cluster: int) -> NDArray[np.int64]:
+    """Return the output positions of a cluster, in its order."""
+    if config.dealing is Dealing.INTERLEAVED:
+        return np.arange(cluster, positions, config.clusters)
+    run = -(-positions // config.clusters)
+    return np.arange(cluster * run, min((cluster + 1) * run, positions))
+
+
+def check_capacity(config: AcceleratorConfig, workload: LayerWorkload, schedule: Schedule) -> None:
+    """Raise CapacityError, naming buffer, demand, size and cure, where a layer does not fit."""
+    layer, activations = workload.layer, workload.activations
+    layouts = Layouts(config)
+
+    def require(what: str, demand: int, size: int, unit: str, cure: str) -> None:
+        if demand > size:
+            raise CapacityError(
+                f"Layer {layer.name}: the {what} must hold {demand} {unit}, it has {size}: {cure}"
+            )
+
+    chunks = activations.rows * activations.row_chunks
+    require("input index buffer", chunks, config.input_buffer_chunks, "chunks",
+            "raise input_buffer_chunks or split the layer")  # fmt: skip
+    require("input value buffer", len(activations.values), config.input_buffer_bytes, "bytes",
+            "raise input_buffer_bytes or split the layer")  # fmt: skip
+    require("pass table", len(schedule.assignment), MAX_PASSES, "passes",
+            "raise units or filters_per_unit, or split the layer")  # fmt: skip
+    rows = sum(
+        -(-len(schedule.outputs(at)) // config.collector_width)
+        for at in range(len(schedule.assignment))
+    )
+    require("requantisation table", rows, layouts.requantisation_rows, "rows",
+            "lower collector_width or split the layer")  # fmt: skip
+    if schedule.segments > 1:
+        require("partial sum memory", schedule.tile_positions, config.tile_positions, "positions",
+                "raise tile_positions")  # fmt: skip
+    filter_chunks = layer.layout(config).filter_chunks
+    rows_of = -(-_values_of(workload) // config.filter_bus_bytes)
+    most_chunks, most_rows = 0, 0
+    for held in schedule.assignment:
+        for start in range(0, filter_chunks, schedule.segment_chunks):
+            end = min(start + schedule.segment_chunks, filter_chunks)
+            per_filter = rows_of[:, start:end].sum(axis=1)
+            per_unit = np.where(held >= 0, per_filter[held], 0).sum(axis=1)
+            most_rows = max(most_rows, int(per_unit.max()))
+            most_chunks = max(most_chunks, int((held >= 0).sum(axis=1).max()) * (end - start))
+    halves = " in each half" if layouts.buffers == 2 else ""
+    require(f"filter index buffer{halves}", most_chunks, layouts.buffer_chunks, "chunks",
+            f"lower segment_chunks or raise filter_buffer_chunks to "
+            f"{most_chunks * layouts.buffers}")  # fmt: skip
+    bytes_each = config.filter_bus_bytes
+    require(f"filter value buffer{halves}", most_rows * bytes_each,
+            layouts.buffer_rows * bytes_each, "bytes",
+            f"lower segment_chunks or raise filter_buffer_bytes to "
+            f"{most_rows * bytes_each * layouts.buffers}")  # fmt: skip
+
+
+def make_program(
+    config: AcceleratorConfig,
+    workload: LayerWorkload,
+    schedule: Schedule,
+    skip: SkipMode,
+    cluster: int,
+) -> ClusterProgram | None:
+    """Return what a cluster is given; None where it has no position.
+
+    Raises
+    ------
+    ConfigError, CapacityError
+        The hardware can't do the machine, or the layer does not fit it.
+    """
+    check_config(config)
+    check_capacity(config, workload, schedule)
+    positions = cluster_positions(config, workload.layer.positions, cluster)
+    if not len(positions):
+        return None
+    registers = _registers(config, workload, schedule, skip, positions)
+    beats = sum(-(-len(schedule.outputs(at)) // config.collector_width)
+                for at in range(len(schedule.assignment)))  # fmt: skip
+    return ClusterProgram(
+        registers=_encode(workload.layer.name, registers),
+        loads={
+            "index": _index_words(config, workload),
+            "values": _value_words(config, workload),
+            "requantisation": _requantisation_words(config, workload, schedule),
+            "passes": _pass_words(config, schedule),
+        },
+        beats=_filter_beats(config, workload, schedule, registers["tiles_last"] + 1),
+        output_beats=beats * len(positions),
+    )
+
+
+def _registers(
+    config: AcceleratorConfig,
+    workload: LayerWorkload,
+    schedule: Schedule,
+    skip: SkipMode,
+    positions: NDArray[np.int64],
+) -> dict[str, int]:
+    layer, layout = workload.layer, workload.layer.layout(config)
+    row_chunks, requantisation = layout.row_chunks, workload.requantisation
+    if layout.im2row:  # the rows are the windows: a 1 x 1 kernel over the output positions
+        height, width, kernel_width = layer.out_height, layer.out_width, 1
+        stride_y = stride_x = 1
+        pad_y = pad_x = 0
+    else:
+        height, width, kernel_width = layer.in_height, layer.in_width, layer.kernel_width
+        stride_y, stride_x = layer.stride_height, layer.stride_width
+        pad_y, pad_x = layer.pad_top, layer.pad_left
+    step = int(positions[1] - positions[0]) if len(positions) > 1 else 0
+    step_p, step_q = divmod(step, layer.out_width)
+    first_p, first_q = divmod(int(positions[0]), layer.out_width)
+    first_y, first_x = first_p * stride_y - pad_y, first_q * stride_x - pad_x
+    step_y, step_x = step_p * stride_y, step_q * stride_x
+    wrap_x, wrap_y = layer.out_width * stride_x, stride_y
+    # With a single segment the tiles have no effect.
+    tile = schedule.tile_positions if schedule.segments > 1 else len(positions)
+    short = layout.filter_chunks - (schedule.segments - 1) * schedule.segment_chunks
+    return {
+        "skip_activations": int(skip.skips_activations),
+        "skip_weights": int(skip.skips_weights),
+        "signed_activations": int(workload.activations.values.dtype == np.int8),
+        "signed_outputs": int(requantisation.signed),
+        "zero_point": requantisation.zero_point,
+        "clamp_low": requantisation.low,
+        "clamp_high": requantisation.high,
+        "passes_last": len(schedule.assignment) - 1,
+        "positions_last": len(positions) - 1,
+        "tile_last": tile - 1,
+        "tiles_last": -(-len(positions) // tile) - 1,
+        "segments_last": schedule.segments - 1,
+        "segment_last": schedule.segment_chunks - 1,
+        "segment_short_last": short - 1,
+        "row_chunks_last": row_chunks - 1,
+        "kernel_width_last": kernel_width - 1,
+        "ragged_length": layout.chunk_length(row_chunks - 1),
+        "height": height,
+        "width": width,
+        "first_y": first_y,
+        "first_x": first_x,
+        "first_address": (first_y * width + first_x) * row_chunks,
+        "step_x": step_x,
+        "step_y": step_y,
+        "step_address": (step_y * width + step_x) * row_chunks,
+        "end_x": layer.out_width * stride_x - pad_x,
+        "wrap_x": wrap_x,
+        "wrap_y": wrap_y,
+        "wrap_address": (wrap_y * width - wrap_x) * row_chunks,
+        "line_address": (width - kernel_width) * row_chunks + 1,
+        "group_address": height * width * row_chunks,
+    }
+
+
+def _encode(layer: str, values: dict[str, int]) -> dict[str, int]:
+    """Return register values as they are written; raise CapacityError where one is too wide."""
+    result = {}
+    for name, width, _ in LAYER_REGISTERS:
+        if name not in values:
+            continue
+        value = values[name]
+        if not -(1 << (width - 1)) <= value < 1 << width:
+            raise CapacityError(
+                f"Layer {layer}: register {name} has {width} bits, {value} does not fit: "
+                "split the layer"
+            )
+        result[name] = value & ((1 << width) - 1)
+    return result
+
+
+def _values_of(workload: LayerWorkload) -> NDArray[np.int64]:
+    """Return the number of values of each filter chunk, axes filter, chunk."""
+    return np.diff(workload.weights.pointers).reshape(workload.layer.out_channels, -1)
+
+
+def _mask_bytes(masks: NDArray[np.uint64], chunk: int) -> NDArray[np.uint8]:
+    """Return masks as bytes, axes mask, byte, least significant first."""
+    flat = np.ascontiguousarray(masks.reshape(-1, masks.shape[-1]).astype("<u8"))
+    return flat.view(np.uint8)[:, : chunk // 8]
+
+
+def _as_words(octets: NDArray[np.uint8], words: int) -> NDArray[np.uint32]:
+    """Return rows of bytes as rows of 32-bit words, padded with zeros."""
+    padded = np.zeros((len(octets), 4 * words), dtype=np.uint8)
+    padded[:, : octets.shape[1]] = octets
+    return padded.view("<u4").astype(np.uint32)
+
+
+def _index_words(config: AcceleratorConfig, workload: LayerWorkload) -> NDArray[np.uint32]:
+    activations = workload.activations
+    masks = _mask_bytes(activations.masks, config.chunk)
+    words = row_words(Layouts(config))["index"]
+    rows = _as_words(masks, words)
+    rows[:, -1] = activations.pointers[:-1]
+    return rows.reshape(-1)
+
+
+def _value_words(config: AcceleratorConfig, workload: LayerWorkload) -> NDArray[np.uint32]:
+    width = config.broadcast_width
+    values = workload.activations.values.view(np.uint8)
+    rows = np.zeros((-(-len(values) // width), width), dtype=np.uint8)
+    rows.reshape(-1)[: len(values)] = values
+    return _as_words(rows, row_words(Layouts(config))["values"]).reshape(-1)
+
+
+def _requantisation_words(
+    config: AcceleratorConfig, workload: LayerWorkload, schedule: Schedule
+) -> NDArray[np.uint32]:
+    lanes, requantisation = config.collector_width, workload.requantisation
+    if np.any(np.abs(requantisation.bias) >= 1 << 31):
+        raise CapacityError(
+            f"Layer {workload.layer.name}: a bias of {int(np.abs(requantisation.bias).max())} "
+            "does not fit int32"
+        )
+    tables = []
+    for index in range(len(schedule.assignment)):
+        outputs = schedule.outputs(index)
+        table = np.zeros((-(-len(outputs) // lanes) * lanes, 2), dtype=np.int64)
+        table[:, 1] = 1 << 24
+        table[: len(outputs), 0] = requantisation.bias[outputs]
+        table[: len(outputs), 1] = requantisation.multiplier[outputs] + (
+            requantisation.shift[outputs] << 24
+        )
+        tables.append(table)
+    return (np.concatenate(tables).reshape(-1) & 0xFFFFFFFF).astype(np.uint32)
+
+
+def _pass_words(config: AcceleratorConfig, schedule: Schedule) -> NDArray[np.uint32]:
+    held = (schedule.assignment >= 0).reshape(len(schedule.assignment), -1)
+    octets = np.packbits(held, axis=1, bitorder="little")
+    rows = _as_words(octets, row_words(Layouts(config))["passes"])
+    rows[:-1, -1] = schedule.pass_group[1:] != schedule.pass_group[:-1]
+    return rows.reshape(-1)
+
+
+def _filter_beats(
+    config: AcceleratorConfig, workload: LayerWorkload, schedule: Schedule, tiles: int
+) -> NDArray[np.uint8]:
+    """Return the filter stream: every load's unit, slot, chunk: mask, then values."""
+    bus, weights = config.filter_bus_bytes, workload.weights
+    filter_chunks = workload.layer.layout(config).filter_chunks
+    masks = _mask_bytes(weights.masks, config.chunk)
+    values = weights.values.view(np.uint8)
+    blobs = []
+    for at in range(len(masks)):
+        mask = masks[at].tobytes().ljust(config.mask_beats * bus, b"\0")
+        packed = values[weights.pointers[at] : weights.pointers[at + 1]].tobytes()
+        blobs.append(mask + packed.ljust(-(-len(packed) // bus) * bus, b"\0"))
+    stream = []
+    for index in range(len(schedule.assignment)):
+        loads = []
+        for start in range(0, filter_chunks, schedule.segment_chunks):
+            end = min(start + schedule.segment_chunks, filter_chunks)
+            for number in schedule.outputs(index):
+                loads += blobs[number * filter_chunks + start : number * filter_chunks + end]
+        stream.append(b"".join(loads) * tiles)
+    return np.frombuffer(b"".join(stream), dtype=np.uint8).reshape(-1, bus)
+
+
+def decode_outputs(
+    config: AcceleratorConfig,
+    workload: LayerWorkload,
+    schedule: Schedule,
+    beats: list[list[int]],
+) -> NDArray[np.int8] | NDArray[np.uint8]:
+    """Return the codes, axes p, q, k, from the output beats of each cluster.
+
+    Raises
+    ------
+    HardwareError
+        There are more or fewer beats than the program gives, or a beat breaks the format.
+    """
+    layer, lanes = workload.layer, config.collector_width
+    layout = Layouts(config).output
+    codes = np.zeros((layer.positions, layer.out_channels), dtype=workload.requantisation.dtype)
+    for cluster, raw in enumerate(beats):
+        positions = cluster_positions(config, layer.positions, cluster)
+        lines = iter(raw)
+        for index in range(len(schedule.assignment)):
+            outputs = schedule.outputs(index)
+            for position in positions:
+                row = []
+                for first in range(0, len(outputs), lanes):
+                    count = min(lanes, len(outputs) - first)
+                    beat = next(lines, None)
+                    if beat is None:
+                        raise HardwareError(f"Cluster {cluster} gave too few output beats")
+                    fields = layout.from_bits(beat)
+                    if fields.held != (1 << count) - 1 or fields.last != (
+                        first + lanes >= len(outputs)
+                    ):
+                        raise HardwareError(f"Cluster {cluster}: bad output beat {beat:#x}")
+                    values = iter(fields.values)
+                    row += [next(values) if fields.mask >> at & 1 else 0 for at in range(count)]
+                codes[position, outputs] = np.array(row, dtype=np.uint8).view(codes.dtype)
+        if next(lines, None) is not None:
+            raise HardwareError(f"Cluster {cluster} gave more output beats than its program has")
+    return codes.reshape(layer.out_height, layer.out_width, layer.out_channels)
+
+
+def layer_counters(config: AcceleratorConfig, read: list[dict[str, int] | None]) -> LayerCounters:
+    """Return counters from what was read of each cluster; None for one that did not run."""
+    clusters = np.zeros((config.clusters, len(CLUSTER_COUNTERS)), dtype=np.int64)
+    units = np.zeros((config.clusters, config.units, len(UNIT_COUNTERS)), dtype=np.int64)
+    for number, counters in enumerate(read):
+        if counters is None:
+            continue
+        clusters[number] = [counters[name] for name in CLUSTER_COUNTERS]
+        for unit in range(config.units):
+            units[number, unit] = [counters[f"unit{unit}.{name}"] for name in UNIT_COUNTERS]
+    return LayerCounters(clusters, units)

@@ -1,0 +1,195 @@
+"""Buffers and tables of a cluster that the load stream fills before a layer starts.
+
+Words of 32 bits are gathered into a row; a full row is written, and the address goes on.
+
+| target | words of a row |
+|---|---|
+| index | the mask, least significant first, then the pointer |
+| values | ``broadcast_width`` values, four a word |
+| requantisation | for each collector lane: bias; multiplier + 2**24 * shift |
+| passes | held unit-slots, least significant first, then whether the pass is its group's last |
+"""
+
+# A component gets its ports from its signature, and Amaranth is not annotated:
+# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false, reportArgumentType=false
+
+from __future__ import annotations
+
+from amaranth.hdl import Array, Cat, Module, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from rtl.layouts import MAX_PASSES, Layouts, bits_for_count
+from rtl.registers import LOAD_TARGETS
+
+__all__ = ["InputBuffer", "row_words"]
+
+
+def row_words(layouts: Layouts) -> dict[str, int]:
+    """Return the 32-bit words of a row of each load target."""
+    config = layouts.config
+    return {
+        "index": -(-config.chunk // 32) + 1,
+        "values": -(-config.broadcast_width // 4),
+        "requantisation": 2 * config.collector_width,
+        "passes": -(-layouts.held_bits // 32) + 1,
+    }
+
+
+class InputBuffer(wiring.Component):
+    """Index and value buffers, pass table and requantisation table.
+
+    Parameters
+    ----------
+    layouts : Layouts
+
+    Members
+    -------
+    words : In(stream of 32 bits; always ready)
+        The load stream.
+    target : In(2), address : In(32), begin : In(1)
+        What is filled; its first row, taken at the pulse ``begin``.
+    index_address, index_enable : In, index_mask, index_pointer : Out
+        Read port of the index buffer, data one cycle later, held while not enabled.
+    value_pointer, value_enable : In, value_rows : Out
+        Read port of the value buffer: the aligned even and odd row around the pointer, likewise.
+    pass_address0..2 : In, pass_row0..2 : Out
+        Three read ports of the pass table, likewise, always enabled.
+    entry_address, entry_enable : In, entries : Out
+        Read port of the requantisation table, likewise.
+    """
+
+    def __init__(self, layouts: Layouts) -> None:
+        self._layouts = layouts
+        config = layouts.config
+        ports = {}
+        for port in range(3):
+            ports[f"pass_address{port}"] = In(bits_for_count(MAX_PASSES))
+            ports[f"pass_row{port}"] = Out(layouts.pass_row)
+        self._entries = data.ArrayLayout(layouts.requantisation, config.collector_width)
+        super().__init__(
+            {
+                "words": In(stream.Signature(32)),
+                "target": In(2),
+                "address": In(32),
+                "begin": In(1),
+                "index_address": In(layouts.input_bits),
+                "index_enable": In(1),
+                "index_mask": Out(config.chunk),
+                "index_pointer": Out(layouts.pointer_bits),
+                "value_pointer": In(layouts.pointer_bits),
+                "value_enable": In(1),
+                "value_rows": Out(data.ArrayLayout(8, 2 * config.broadcast_width)),
+                "entry_address": In(bits_for_count(layouts.requantisation_rows)),
+                "entry_enable": In(1),
+                "entries": Out(self._entries),
+                **ports,
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        layouts, config = self._layouts, self._layouts.config
+        words = row_words(layouts)
+        longest = max(words.values())
+        row = Signal(32 * longest)  # the newest word is the highest
+        count, last = (Signal(range(longest + 1)) for _ in range(2))
+        address, write = Signal(32), Signal()
+        m.d.comb += self.words.ready.eq(1)
+        m.d.comb += last.eq(Array(words[name] - 1 for name in LOAD_TARGETS)[self.target])
+        m.d.sync += write.eq(self.words.valid & (count == last))
+        with m.If(self.words.valid):
+            m.d.sync += [
+                row.eq(Cat(row, self.words.payload)[32:]),
+                count.eq(count + 1),
+            ]
+            with m.If(count == last):
+                m.d.sync += count.eq(0)
+        with m.If(write):
+            m.d.sync += address.eq(address + 1)
+        with m.If(self.begin):
+            m.d.sync += [count.eq(0), address.eq(self.address)]
+
+        def rows(name: str):
+            """Return the gathered row of a target, and its write pulse."""
+            pulse = Signal(name=f"write_{name}")
+            m.d.comb += pulse.eq(write & (self.target == LOAD_TARGETS.index(name)))
+            return row[32 * (longest - words[name]) :], pulse
+
+        # Index: mask and pointer.
+        gathered, pulse = rows("index")
+        entry = data.StructLayout({"mask": config.chunk, "pointer": layouts.pointer_bits})
+        m.submodules.index = memory = Memory(
+            shape=entry, depth=config.input_buffer_chunks, init=[]
+        )
+        port, read = memory.write_port(), memory.read_port()
+        m.d.comb += [
+            port.addr.eq(address),
+            port.en.eq(pulse),
+            port.data.mask.eq(gathered),
+            port.data.pointer.eq(gathered[32 * (words["index"] - 1) :]),
+            read.addr.eq(self.index_address),
+            read.en.eq(self.index_enable),
+            self.index_mask.eq(read.data.mask),
+            self.index_pointer.eq(read.data.pointer),
+        ]
+
+        # Values: even and odd rows in two banks, so that any two adjacent rows are read at once.
+        gathered, pulse = rows("values")
+        width = config.broadcast_width
+        wanted = self.value_pointer[width.bit_length() - 1 :]
+        for odd, name in enumerate(("even", "odd")):
+            m.submodules[name] = memory = Memory(
+                shape=data.ArrayLayout(8, width),
+                depth=-(-config.input_buffer_bytes // (2 * width)),
+                init=[],
+            )
+            port, read = memory.write_port(), memory.read_port()
+            m.d.comb += [
+                port.addr.eq(address >> 1),
+                port.en.eq(pulse & (address[0] == odd)),
+                port.data.eq(gathered),
+                read.addr.eq((wanted if odd else wanted + 1) >> 1),
+                read.en.eq(self.value_enable),
+            ]
+            for at in range(width):
+                m.d.comb += self.value_rows[odd * width + at].eq(read.data[at])
+
+        gathered, pulse = rows("requantisation")
+        m.submodules.requantisation = memory = Memory(
+            shape=self._entries, depth=layouts.requantisation_rows, init=[]
+        )
+        port, read = memory.write_port(), memory.read_port()
+        m.d.comb += [
+            port.addr.eq(address),
+            port.en.eq(pulse),
+            read.addr.eq(self.entry_address),
+            read.en.eq(self.entry_enable),
+            self.entries.eq(read.data),
+        ]
+        for lane in range(config.collector_width):
+            m.d.comb += [
+                port.data[lane].bias.eq(gathered[64 * lane :]),
+                port.data[lane].multiplier.eq(gathered[64 * lane + 32 :]),
+                port.data[lane].shift.eq(gathered[64 * lane + 56 :]),
+            ]
+
+        gathered, pulse = rows("passes")
+        m.submodules.passes = memory = Memory(
+            shape=layouts.pass_row, depth=MAX_PASSES, init=[]
+        )
+        port = memory.write_port()
+        m.d.comb += [
+            port.addr.eq(address),
+            port.en.eq(pulse),
+            port.data.held.eq(gathered),
+            port.data.last_of_group.eq(gathered[32 * (words["passes"] - 1)]),
+        ]
+        for number in range(3):
+            read = memory.read_port()
+            m.d.comb += [
+                read.addr.eq(getattr(self, f"pass_address{number}")),
+                getattr(self, f"pass_row{number}").eq(read.data),
+            ]
+        return m
