@@ -229,7 +229,7 @@ def run_clusters(
         Words of a mask, filters of a unit, multipliers of a unit.
     registers : Registers
     """
-    ring, pass_finish, pass_sums, finish_of, state, sums = registers
+    ring, pass_finish, pass_sums, finish_of, state, _ = registers
     time = finish_of.dtype.type
     columns = pass_finish.shape[1]
     words, slots, multipliers = len(words_tag), len(slots_tag), len(multipliers_tag)
@@ -274,16 +274,17 @@ def run_clusters(
                 if segments > 1 or idle_yet:
                     beats = passes.load_beats[index, segment]
                     ready = time(_load_filters(m, beats, double_buffer, state) + latency.load)
-                    if ready > arrived:
-                        before = arrived
-                        if state[m, _STEPS] + skipped + delivered == 0:
-                            before = time(0)
+                    before = arrived
+                    if state[m, _STEPS] + skipped + delivered == 0:
+                        before = time(0)
+                    if ready > before:
                         at = (m * pass_sums.shape[1] + _MEMORY) * columns
                         memory_sum = load(pass_sums, at, columns_tag)
                         begun = maximum(finish, splat(before, finish))
-                        finish = maximum(begun, splat(ready, finish))
-                        store(pass_sums, at, memory_sum + (finish - begun))
-                        arrived = ready
+                        waited = maximum(begun, splat(ready, finish)) - begun
+                        store(pass_sums, at, memory_sum + waited)
+                        arrived = max(arrived, ready)
+                        finish = maximum(begun, splat(arrived, finish))
                 for step in range(count):
                     position = first + step * deals.stride
                     tap = first_chunk // row_chunks
