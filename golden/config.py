@@ -62,13 +62,13 @@ class Latency:
     ``docs/machine.md`` tabulates them. Their symbols are those of its equations.
     """
 
-    START = 4  # start to the first cycle in which the broadcaster may send
-    RELEASE = 4  # a unit's finish to the reuse of its slot
+    START = 5  # start to the first cycle in which the broadcaster may send
+    RELEASE = 9  # a unit's finish to the reuse of its slot
     LOAD = 3  # last filter beat to the first broadcast word of that segment
-    LOAD_FREE = 2  # last unit's finish of a segment to the reuse of its filter buffer
-    DELIVER = 4  # last unit's finish of a position to the first output drained
-    COLLECTOR_FREE = 1  # last output drained to a free result register
-    TAIL = 8  # last output drained to done
+    LOAD_FREE = 7  # last unit's finish of a segment to the reuse of its filter buffer
+    DELIVER = 7  # last unit's finish of a position to the first output drained
+    COLLECTOR_FREE = 0  # last output drained to a free result register
+    TAIL = 15  # last output drained to done
 
 
 @dataclass(frozen=True, kw_only=True)
