@@ -81,8 +81,12 @@ class FilterLoader(wiring.Component):
         beat, beat_valid, beat_ones = self._count_ones(m, go)
 
         # The program: which unit-slots of which load.
-        begun, enabled, running = Signal(), Signal(), Signal()
-        m.d.sync += [begun.eq(self.start), enabled.eq(begun | (enabled & ~self.start))]
+        begun, filled, enabled, running = Signal(), Signal(), Signal(), Signal()
+        m.d.sync += [  # the same START whether the beats were waiting or not
+            begun.eq(self.start),
+            filled.eq(begun),
+            enabled.eq(~self.start & (filled | enabled)),
+        ]
         load_end = Signal()
         fresh = Signal()  # the next beat is the first of its load
         buffer = Signal()
