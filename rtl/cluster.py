@@ -25,7 +25,7 @@ from rtl.registers import RegisterFile
 from rtl.sequencer import Sequencer
 from rtl.unit import Unit
 
-__all__ = ["Cluster", "latencies"]
+__all__ = ["Cluster", "cluster_ports", "latencies"]
 
 
 def latencies() -> dict[str, int]:
@@ -43,6 +43,20 @@ def latencies() -> dict[str, int]:
         "DELIVER": Unit.RESULT + Collector.BEGIN,
         "COLLECTOR_FREE": 0,
         "TAIL": unit + Collector.TAIL + 1,
+    }
+
+
+def cluster_ports(layouts: Layouts) -> dict:
+    """Return the members of a cluster's signature."""
+    return {
+        "address": In(16),
+        "write": In(1),
+        "write_data": In(32),
+        "read_data": Out(32),
+        "words": In(stream.Signature(32)),
+        "filters": In(stream.Signature(8 * layouts.config.filter_bus_bytes)),
+        "outputs": Out(stream.Signature(layouts.output)),
+        "done": Out(1),
     }
 
 
@@ -73,18 +87,7 @@ class Cluster(wiring.Component):
         self._config = config
         self._unit = unit
         self.layouts = layouts = Layouts(config)
-        super().__init__(
-            {
-                "address": In(16),
-                "write": In(1),
-                "write_data": In(32),
-                "read_data": Out(32),
-                "words": In(stream.Signature(32)),
-                "filters": In(stream.Signature(8 * config.filter_bus_bytes)),
-                "outputs": Out(stream.Signature(layouts.output)),
-                "done": Out(1),
-            }
-        )
+        super().__init__(cluster_ports(layouts))
 
     def elaborate(self, platform) -> Module:
         m = Module()

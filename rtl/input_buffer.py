@@ -17,10 +17,10 @@ from __future__ import annotations
 
 from amaranth.hdl import Array, Cat, Module, Signal
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from rtl.layouts import MAX_PASSES, Layouts, bits_for_count
+from rtl.ram import Ram
 from rtl.registers import LOAD_TARGETS
 
 __all__ = ["InputBuffer", "row_words"]
@@ -55,7 +55,7 @@ class InputBuffer(wiring.Component):
     value_pointer, value_enable : In, value_rows : Out
         Read port of the value buffer: the aligned even and odd row around the pointer, likewise.
     pass_address0..2 : In, pass_row0..2 : Out
-        Three read ports of the pass table, likewise, always enabled.
+        Three read ports of the pass table (three copies), likewise, always enabled.
     entry_address, entry_enable : In, entries : Out
         Read port of the requantisation table, likewise.
     """
@@ -120,76 +120,61 @@ class InputBuffer(wiring.Component):
         # Index: mask and pointer.
         gathered, pulse = rows("index")
         entry = data.StructLayout({"mask": config.chunk, "pointer": layouts.pointer_bits})
-        m.submodules.index = memory = Memory(
-            shape=entry, depth=config.input_buffer_chunks, init=[]
-        )
-        port, read = memory.write_port(), memory.read_port()
+        m.submodules.index = ram = Ram(entry, config.input_buffer_chunks)
         m.d.comb += [
-            port.addr.eq(address),
-            port.en.eq(pulse),
-            port.data.mask.eq(gathered),
-            port.data.pointer.eq(gathered[32 * (words["index"] - 1) :]),
-            read.addr.eq(self.index_address),
-            read.en.eq(self.index_enable),
-            self.index_mask.eq(read.data.mask),
-            self.index_pointer.eq(read.data.pointer),
+            ram.write_address.eq(address),
+            ram.write_enable.eq(pulse),
+            ram.write_data.mask.eq(gathered),
+            ram.write_data.pointer.eq(gathered[32 * (words["index"] - 1) :]),
+            ram.read_address.eq(self.index_address),
+            ram.read_enable.eq(self.index_enable),
+            self.index_mask.eq(ram.read_data.mask),
+            self.index_pointer.eq(ram.read_data.pointer),
         ]
 
         # Values: even and odd rows in two banks, so that any two adjacent rows are read at once.
         gathered, pulse = rows("values")
         width = config.broadcast_width
         wanted = self.value_pointer[width.bit_length() - 1 :]
+        depth = -(-config.input_buffer_bytes // (2 * width))
         for odd, name in enumerate(("even", "odd")):
-            m.submodules[name] = memory = Memory(
-                shape=data.ArrayLayout(8, width),
-                depth=-(-config.input_buffer_bytes // (2 * width)),
-                init=[],
-            )
-            port, read = memory.write_port(), memory.read_port()
+            m.submodules[name] = ram = Ram(data.ArrayLayout(8, width), depth)
             m.d.comb += [
-                port.addr.eq(address >> 1),
-                port.en.eq(pulse & (address[0] == odd)),
-                port.data.eq(gathered),
-                read.addr.eq((wanted if odd else wanted + 1) >> 1),
-                read.en.eq(self.value_enable),
+                ram.write_address.eq(address >> 1),
+                ram.write_enable.eq(pulse & (address[0] == odd)),
+                ram.write_data.eq(gathered),
+                ram.read_address.eq((wanted if odd else wanted + 1) >> 1),
+                ram.read_enable.eq(self.value_enable),
             ]
             for at in range(width):
-                m.d.comb += self.value_rows[odd * width + at].eq(read.data[at])
+                m.d.comb += self.value_rows[odd * width + at].eq(ram.read_data[at])
 
         gathered, pulse = rows("requantisation")
-        m.submodules.requantisation = memory = Memory(
-            shape=self._entries, depth=layouts.requantisation_rows, init=[]
-        )
-        port, read = memory.write_port(), memory.read_port()
+        m.submodules.requantisation = ram = Ram(self._entries, layouts.requantisation_rows)
         m.d.comb += [
-            port.addr.eq(address),
-            port.en.eq(pulse),
-            read.addr.eq(self.entry_address),
-            read.en.eq(self.entry_enable),
-            self.entries.eq(read.data),
+            ram.write_address.eq(address),
+            ram.write_enable.eq(pulse),
+            ram.read_address.eq(self.entry_address),
+            ram.read_enable.eq(self.entry_enable),
+            self.entries.eq(ram.read_data),
         ]
         for lane in range(config.collector_width):
             m.d.comb += [
-                port.data[lane].bias.eq(gathered[64 * lane :]),
-                port.data[lane].multiplier.eq(gathered[64 * lane + 32 :]),
-                port.data[lane].shift.eq(gathered[64 * lane + 56 :]),
+                ram.write_data[lane].bias.eq(gathered[64 * lane :]),
+                ram.write_data[lane].multiplier.eq(gathered[64 * lane + 32 :]),
+                ram.write_data[lane].shift.eq(gathered[64 * lane + 56 :]),
             ]
 
         gathered, pulse = rows("passes")
-        m.submodules.passes = memory = Memory(
-            shape=layouts.pass_row, depth=MAX_PASSES, init=[]
-        )
-        port = memory.write_port()
-        m.d.comb += [
-            port.addr.eq(address),
-            port.en.eq(pulse),
-            port.data.held.eq(gathered),
-            port.data.last_of_group.eq(gathered[32 * (words["passes"] - 1)]),
-        ]
         for number in range(3):
-            read = memory.read_port()
+            m.submodules[f"passes{number}"] = ram = Ram(layouts.pass_row, MAX_PASSES)
             m.d.comb += [
-                read.addr.eq(getattr(self, f"pass_address{number}")),
-                getattr(self, f"pass_row{number}").eq(read.data),
+                ram.write_address.eq(address),
+                ram.write_enable.eq(pulse),
+                ram.write_data.held.eq(gathered),
+                ram.write_data.last_of_group.eq(gathered[32 * (words["passes"] - 1)]),
+                ram.read_enable.eq(1),
+                ram.read_address.eq(getattr(self, f"pass_address{number}")),
+                getattr(self, f"pass_row{number}").eq(ram.read_data),
             ]
         return m

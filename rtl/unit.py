@@ -15,14 +15,39 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.fifo import SyncFIFO
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from rtl.join import InnerJoin, word_flags
 from rtl.layouts import WORD_BITS, Layouts
 from rtl.mac import Mac
+from rtl.ram import Ram
 
-__all__ = ["Unit"]
+__all__ = ["Unit", "unit_ports"]
+
+
+def unit_ports(layouts: Layouts) -> dict:
+    """Return the members of a unit's signature."""
+    slots = layouts.config.filters_per_unit
+    return {
+    "broadcast": In(layouts.broadcast),
+    "held": In(slots),
+    "load": In(layouts.load),
+    "load_entry": In(1),
+    "load_row": In(1),
+    "keep_zero_weights": In(1),
+    "signed_activations": In(1),
+    "results": Out(data.ArrayLayout(signed(32), slots)),
+    "result_valid": Out(1),
+    "result_taken": In(1),
+    "turn": In(layouts.turn_bits),
+    "retire": Out(1),
+    "retire_slot": Out(layouts.slot_bits),
+    "retire_load": Out(1),
+    "retire_buffer": Out(1),
+    "busy": Out(1),
+    "bubble": Out(1),
+    "blocked": Out(1),
+}
 
 
 class Unit(wiring.Component):
@@ -66,29 +91,7 @@ class Unit(wiring.Component):
 
     def __init__(self, layouts: Layouts) -> None:
         self._layouts = layouts
-        slots = layouts.config.filters_per_unit
-        super().__init__(
-            {
-                "broadcast": In(layouts.broadcast),
-                "held": In(slots),
-                "load": In(layouts.load),
-                "load_entry": In(1),
-                "load_row": In(1),
-                "keep_zero_weights": In(1),
-                "signed_activations": In(1),
-                "results": Out(data.ArrayLayout(signed(32), slots)),
-                "result_valid": Out(1),
-                "result_taken": In(1),
-                "turn": In(layouts.turn_bits),
-                "retire": Out(1),
-                "retire_slot": Out(layouts.slot_bits),
-                "retire_load": Out(1),
-                "retire_buffer": Out(1),
-                "busy": Out(1),
-                "bubble": Out(1),
-                "blocked": Out(1),
-            }
-        )
+        super().__init__(unit_ports(layouts))
         #: What goes through the join with a chunk pair.
         self._tag = data.StructLayout(
             {
@@ -173,12 +176,11 @@ class Unit(wiring.Component):
             entering.step.eq(bus.step),
         ]
         depth = layouts.buffers * layouts.buffer_chunks
-        m.submodules.entries = entries = Memory(shape=layouts.filter_entry, depth=depth, init=[])
-        write, read = entries.write_port(), entries.read_port()
+        m.submodules.entries = entries = Ram(layouts.filter_entry, depth)
         m.d.comb += [
-            write.addr.eq(self.load.entry_address),
-            write.data.eq(self.load.entry),
-            write.en.eq(self.load_entry),
+            entries.write_address.eq(self.load.entry_address),
+            entries.write_data.eq(self.load.entry),
+            entries.write_enable.eq(self.load_entry),
         ]
 
         head = data.View(waiting, fifo.r_data)
@@ -190,8 +192,8 @@ class Unit(wiring.Component):
         slot, last = Signal(), Signal()
         m.d.comb += [
             ready.eq(~valid | join.chunks.ready),
-            read.addr.eq(head.filters[filter_slot]),
-            read.en.eq(ready),
+            entries.read_address.eq(head.filters[filter_slot]),
+            entries.read_enable.eq(ready),
             fifo.r_en.eq(ready & last_filter),
         ]
         with m.If(ready):
@@ -203,7 +205,7 @@ class Unit(wiring.Component):
             ]
             if layouts.config.filters_per_unit == 2:
                 m.d.sync += filter_slot.eq(fifo.r_rdy & ~last_filter)
-        entry, chunk = read.data, join.chunks.p
+        entry, chunk = entries.read_data, join.chunks.p
         tag = data.View(self._tag, chunk.tag)
         m.d.comb += [
             join.chunks.valid.eq(valid),
@@ -253,32 +255,29 @@ class Unit(wiring.Component):
         layouts, config = self._layouts, self._layouts.config
         width, bus_bytes = config.broadcast_width, config.filter_bus_bytes
         rows = layouts.rows
-        m.submodules.activations = activations = Memory(
-            shape=data.ArrayLayout(8, width), depth=config.slots * rows, init=[]
+        m.submodules.activations = activations = Ram(
+            data.ArrayLayout(8, width), config.slots * rows
         )
-        m.submodules.weights = weights = Memory(
-            shape=data.ArrayLayout(8, bus_bytes),
-            depth=layouts.buffers * layouts.buffer_rows,
-            init=[],
+        m.submodules.weights = weights = Ram(
+            data.ArrayLayout(8, bus_bytes), layouts.buffers * layouts.buffer_rows
         )
-        write_a, read_a = activations.write_port(), activations.read_port()
-        write_w, read_w = weights.write_port(), weights.read_port()
         address_a = self.broadcast.slot
         if rows > 1:
             address_a = Cat(self.broadcast.row, self.broadcast.slot)
         m.d.comb += [
-            write_a.addr.eq(address_a),
-            write_a.data.eq(self.broadcast.data),
-            write_a.en.eq(self.broadcast.row_valid),
-            write_w.addr.eq(self.load.row_address),
-            write_w.data.eq(self.load.row),
-            write_w.en.eq(self.load_row),
+            activations.write_address.eq(address_a),
+            activations.write_data.eq(self.broadcast.data),
+            activations.write_enable.eq(self.broadcast.row_valid),
+            weights.write_address.eq(self.load.row_address),
+            weights.write_data.eq(self.load.row),
+            weights.write_enable.eq(self.load_row),
         ]
         shift_a, shift_w = width.bit_length() - 1, bus_bytes.bit_length() - 1
         byte_address = Signal(layouts.value_row_bits + shift_w)
         byte_a, byte_w = Signal(max(1, shift_a)), Signal(max(1, shift_w))
         pick_a, pick_w = Signal.like(byte_a), Signal.like(byte_w)
-        row_a, row_w = Signal(len(write_a.addr)), Signal(len(write_w.addr))
+        row_a = Signal.like(activations.read_address)
+        row_w = Signal.like(weights.read_address)
         m.d.comb += byte_address.eq((tag.base << shift_w) + lane.weight_offset)
         m.d.sync += [
             row_a.eq(Cat(row, tag.chunk_slot) if rows > 1 else tag.chunk_slot),
@@ -288,8 +287,13 @@ class Unit(wiring.Component):
             pick_a.eq(byte_a),
             pick_w.eq(byte_w),
         ]
-        m.d.comb += [read_a.addr.eq(row_a), read_w.addr.eq(row_w)]
-        octet_a = read_a.data[pick_a] if shift_a else read_a.data[0]
-        octet_w = read_w.data[pick_w] if shift_w else read_w.data[0]
+        m.d.comb += [
+            activations.read_enable.eq(1),
+            activations.read_address.eq(row_a),
+            weights.read_enable.eq(1),
+            weights.read_address.eq(row_w),
+        ]
+        octet_a = activations.read_data[pick_a] if shift_a else activations.read_data[0]
+        octet_w = weights.read_data[pick_w] if shift_w else weights.read_data[0]
         sign = self.signed_activations & octet_a[7]
         m.d.sync += [mac.activation.eq(Cat(octet_a, sign)), mac.weight.eq(octet_w)]

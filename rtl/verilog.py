@@ -1,0 +1,172 @@
+"""The Verilog writer: one cluster of a machine, and a JSON side-car that describes it.
+
+A unit is elaborated once and instantiated. Amaranth gives RTLIL, which pyosys writes as Verilog
+that Icarus and Verilator both run right.
+"""
+
+# A component gets its ports from its signature, and Amaranth is not annotated:
+# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false, reportArgumentType=false
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from amaranth.back import rtlil
+from amaranth.hdl import ClockSignal, Instance, Module, ResetSignal, Shape
+from amaranth.lib import wiring
+
+from golden.config import AcceleratorConfig, Latency
+from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS
+from golden.errors import UserError
+from rtl.cluster import Cluster, cluster_ports
+from rtl.driver import check_config
+from rtl.input_buffer import row_words
+from rtl.layouts import Layouts
+from rtl.ram import RAM_VERILOG, VerilogPlatform
+from rtl.registers import LAYER_REGISTERS, LOAD_TARGETS, register_map
+from rtl.unit import Unit, unit_ports
+
+__all__ = ["cluster_verilog", "sidecar", "write_verilog"]
+
+_HEADER = """\
+// {name}: one cluster of {units} units. Written by `accel verilog`; described by cluster.json.
+// The tool names its wires itself and joins narrow to wide ones, so width and unused-signal
+// warnings say nothing about the source; the ports of a cluster are as cluster.json has them.
+/* verilator lint_off DECLFILENAME */
+/* verilator lint_off UNUSEDSIGNAL */
+/* verilator lint_off UNUSEDPARAM */
+/* verilator lint_off WIDTHTRUNC */
+/* verilator lint_off WIDTHEXPAND */
+`timescale 1ns / 1ps
+
+"""
+
+
+class _UnitInstance(wiring.Component):
+    """A unit that is emitted elsewhere: the same signature, an instance inside."""
+
+    def __init__(self, layouts: Layouts) -> None:
+        super().__init__(unit_ports(layouts))
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        ports: dict[str, Any] = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
+        for path, member, value in self.signature.flatten(self):
+            direction = "o" if member.flow is wiring.Out else "i"
+            ports[f"{direction}_{'__'.join(map(str, path))}"] = value
+        m.submodules.unit = Instance("innerjoin_unit", **ports)
+        return m
+
+
+def cluster_verilog(config: AcceleratorConfig) -> str:
+    """Return the Verilog of a cluster: module ``cluster`` and what it is made of.
+
+    Raises
+    ------
+    ConfigError
+        The hardware can't do what the machine asks for.
+    UserError
+        pyosys is not installed.
+    """
+    check_config(config)
+    try:
+        from pyosys import libyosys as yosys
+    except ImportError:
+        raise UserError(
+            "Writing Verilog needs pyosys, which is not installed: pip install 'innerjoin[hardware]'"
+        ) from None
+    platform = VerilogPlatform()
+    unit = rtlil.convert(
+        Unit(Layouts(config)), name="innerjoin_unit", platform=platform, emit_src=False
+    )
+    cluster = rtlil.convert(
+        Cluster(config, unit=_UnitInstance), name="cluster", platform=platform, emit_src=False
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        design = yosys.Design()
+        for name, text in (("unit", unit), ("cluster", cluster)):
+            path = Path(folder, f"{name}.il")
+            path.write_text(text, encoding="utf-8")
+            yosys.run_pass(f"tee -q read_rtlil {path}", design)
+        for command in ("proc", "pmuxtree", "memory_collect", "opt_clean"):
+            yosys.run_pass(f"tee -q {command}", design)
+        written = Path(folder, "cluster.v")
+        yosys.run_pass(f"tee -q write_verilog -noattr -norename {written}", design)
+        text = written.read_text(encoding="utf-8")
+    body = "\n".join(line for line in text.splitlines() if not line.startswith("/* Generated"))
+    header = _HEADER.format(name=config.name, units=config.units)
+    return f"{header}{RAM_VERILOG}{body}\n"
+
+
+def sidecar(config: AcceleratorConfig) -> dict[str, Any]:
+    """Return what a program needs to know to drive the cluster: plain values."""
+    layouts = Layouts(config)
+    signature = wiring.Signature(cluster_ports(layouts))
+    ports = [
+        {
+            "name": "__".join(map(str, path)),
+            "direction": "output" if member.flow is wiring.Out else "input",
+            "width": Shape.cast(member.shape).width,
+        }
+        for path, member, _ in signature.flatten(signature.create())
+    ]
+    ports += [{"name": name, "direction": "input", "width": 1} for name in ("clk", "rst")]
+    lanes = config.collector_width
+    return {
+        "top": "cluster",
+        "config": config.to_dict(),
+        "ports": ports,
+        "registers": register_map(config),
+        "layer_registers": {name: {"bits": bits, "is": text} for name, bits, text in LAYER_REGISTERS},
+        "load_targets": {
+            name: {"number": LOAD_TARGETS.index(name), "words_per_row": words}
+            for name, words in row_words(layouts).items()
+        },
+        "filter_stream": {"bytes": config.filter_bus_bytes, "mask_beats": config.mask_beats},
+        "output_stream": {"mask": [0, lanes], "held": [lanes, lanes], "values": [2 * lanes, 8 * lanes],
+                          "last": [10 * lanes, 1]},  # fmt: skip
+        "latencies": {
+            name: value for name, value in vars(Latency).items() if not name.startswith("_")
+        },
+        "counters": {"cluster": list(CLUSTER_COUNTERS), "unit": list(UNIT_COUNTERS)},
+    }
+
+
+def write_verilog(config: AcceleratorConfig, folder: str | Path) -> list[Path]:
+    """Write ``cluster.v`` and ``cluster.json``; each is complete or not there.
+
+    Raises
+    ------
+    ConfigError
+        The hardware can't do what the machine asks for.
+    UserError
+        The folder can't be written, or pyosys is not installed.
+    """
+    folder = Path(folder)
+    texts = {
+        "cluster.v": cluster_verilog(config),
+        "cluster.json": json.dumps(sidecar(config), indent=1) + "\n",
+    }
+    paths = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            path = folder / name
+            with tempfile.NamedTemporaryFile(
+                "w", encoding="utf-8", dir=folder, prefix=f".{name}.", delete=False
+            ) as beside:
+                beside.write(text)
+            try:
+                os.chmod(beside.name, 0o644)
+                os.replace(beside.name, path)
+            except OSError:
+                os.unlink(beside.name)
+                raise
+            paths.append(path)
+    except OSError as error:
+        raise UserError(f"Folder {folder} can't be written: {error.strerror}") from None
+    return paths
