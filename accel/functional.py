@@ -7,6 +7,7 @@ their window, whose products are added in float64.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -190,7 +191,7 @@ def _convolve_group(
                 accumulator = windows @ matrix
             else:
                 accumulator = np.zeros((len(windows), matrix.shape[1]))
-                for low, high in zip(cuts[:-1], cuts[1:], strict=True):
+                for low, high in itertools.pairwise(cuts):
                     accumulator += windows[:, low:high] @ matrix[low:high]
             rows = slice(top * layer.out_width, bottom * layer.out_width)
             _apply(requantisation, chosen, accumulator, output[rows, chosen])

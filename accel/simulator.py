@@ -1,67 +1,33 @@
-"""Counters of a layer on a machine: ``docs/machine.md`` through the kernel of ``accel.kernels``."""
+"""Every cycle of a layer, or of a network with the activations that it really has."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accel.kernels import (
-    STATE_NAMES,
-    SUM_NAMES,
-    Deals,
-    Geometry,
-    Latencies,
-    Passes,
-    Registers,
-    count_broadcast_words,
-    run_clusters,
-)
-from accel.vectors import LANE_BLOCK
-from golden.config import AcceleratorConfig, Dealing, Latency, SkipMode
-from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS, LayerCounters
-from golden.layer import ChunkLayout, LayerShape
-from golden.schedule import Schedule
-from golden.tensor import popcount
-from golden.workload import LayerWorkload
+from accel.capacity import check_filters, check_inputs
+from accel.functional import quantise_images, run_nodes
+from accel.program import LayerProgram, prepare_layer, run_layer
+from accel.results import LayerResult, ModeResult, NetworkResult
+from golden.config import AcceleratorConfig, SkipMode
+from golden.counters import LayerCounters
+from golden.errors import UserError
+from golden.network import Convolution, Network
+from golden.schedule import Schedule, make_schedule
+from golden.tensor import BitmaskTensor
+from golden.workload import LayerWorkload, pack_activations, pack_weights
 
-__all__ = ["LayerProgram", "prepare_layer", "run_layer", "simulate_layer"]
+__all__ = ["simulate", "simulate_layer", "window_density"]
 
-#: Times below this fit int32 with every sum that the kernel forms.
-NARROW_CYCLES_MAX = 1 << 30
+Progress = Callable[[int, int, str], None]
 
-
-@dataclass(frozen=True, eq=False)
-class LayerProgram:
-    """One layer on one machine in the kernel's arrays; what all skip modes share.
-
-    Parameters
-    ----------
-    input_masks : ndarray of uint32, axes chunk, word
-        True masks with one row of zeros after them.
-    broadcast_words : ndarray of uint16, axis chunk
-    full_masks : ndarray of uint32, axes chunk of a row, word
-        The mask v of the chunks of one row.
-    filters : ndarray of int32, axes pass, filter chunk (or 1), slot, column
-        Which filter works there, -1 for none.
-    unit, units : ndarrays of int64
-        As in ``accel.kernels.Passes``.
-    load_beats : ndarray of int64, axes pass, segment
-    """
-
-    config: AcceleratorConfig
-    layer: LayerShape
-    layout: ChunkLayout
-    schedule: Schedule
-    input_masks: NDArray[np.uint32]
-    broadcast_words: NDArray[np.uint16]
-    weight_masks: NDArray[np.uint32]
-    full_masks: NDArray[np.uint32]
-    filters: NDArray[np.int32]
-    unit: NDArray[np.int64]
-    units: NDArray[np.int64]
-    load_beats: NDArray[np.int64]
+#: Threads that count cycles at most: one for each skip mode.
+THREADS_MAX = len(SkipMode)
 
 
 def simulate_layer(
@@ -77,256 +43,217 @@ def simulate_layer(
     ----------
     output : ndarray of int8 or uint8, axes p, q, k, optional
         Codes of the layer's output, for ``output_nonzeros``; None counts them as 0.
-
-    Returns
-    -------
-    LayerCounters
     """
     return run_layer(prepare_layer(config, workload, schedule), skip, output)
 
 
-def prepare_layer(
-    config: AcceleratorConfig, workload: LayerWorkload, schedule: Schedule
-) -> LayerProgram:
-    """Arrange a layer for the kernel.
+def simulate(
+    config: AcceleratorConfig,
+    network: Network,
+    images: NDArray,
+    skips: tuple[SkipMode, ...] = tuple(SkipMode),
+    progress: Progress | None = None,
+    *,
+    keep_counters: bool = False,
+) -> NetworkResult:
+    """Simulate a network layer after layer, each with its real activations.
+
+    Parameters
+    ----------
+    images : ndarray, axes n, y, x, channel
+        Codes of the network's input, or floats, which are quantised.
+    skips : tuple of SkipMode
+        Modes to simulate; figures that compare modes need both of them.
+    progress : callable, optional
+        Called with layers done, layers in all, and the next layer's name.
+    keep_counters : bool
+        Keep every unit's counters in ``ModeResult.counters``.
 
     Raises
     ------
-    ConfigError
-        A queue is asked to deal tiles of a segmented filter with an empty schedule.
+    CapacityError
+        A layer does not fit a buffer.
+    UserError
+        Images or modes are not what they should be.
     """
-    layer = workload.layer
-    layout = layer.layout(config)
-    words = 2 * config.chunk_words
-    chunks = workload.activations.rows * layout.row_chunks
-    true_masks = np.zeros((chunks + layout.row_chunks, config.chunk_words), dtype=np.uint64)
-    true_masks[:chunks] = workload.activations.masks.reshape(chunks, config.chunk_words)
-    weights = workload.weights.masks.reshape(layer.out_channels, layout.filter_chunks, -1)
-    filters, unit, units = _columns(schedule)
-    return LayerProgram(
-        config=config,
-        layer=layer,
-        layout=layout,
-        schedule=schedule,
-        input_masks=true_masks.view(np.uint32).reshape(-1, words),
-        broadcast_words=count_broadcast_words(true_masks, config.broadcast_width),
-        weight_masks=np.ascontiguousarray(weights).view(np.uint32),
-        full_masks=_full_masks(layout, words),
-        filters=filters,
-        unit=unit,
-        units=units,
-        load_beats=_load_beats(config, workload, schedule, layout),
-    )
-
-
-def run_layer(
-    program: LayerProgram, skip: SkipMode, output: NDArray[np.integer] | None = None
-) -> LayerCounters:
-    """Count every cycle of a prepared layer in one skip mode."""
-    config, layer, layout = program.config, program.layer, program.layout
-    dynamic = skip.skips_activations
-    time = np.int32 if _cycles_bound(program) < NARROW_CYCLES_MAX else np.int64
-    columns = program.unit.shape[1]
-    zero_row = len(program.input_masks) // layout.row_chunks - 1
-    registers = Registers(
-        ring=np.zeros((config.clusters, config.slots), dtype=time),
-        pass_finish=np.zeros((config.clusters, columns), dtype=time),
-        pass_sums=np.zeros((config.clusters, len(SUM_NAMES), columns), dtype=time),
-        finish=np.zeros((config.clusters, config.units), dtype=time),
-        state=np.zeros((config.clusters, len(STATE_NAMES)), dtype=np.int64),
-        sums=np.zeros((config.clusters, len(SUM_NAMES), config.units), dtype=np.int64),
-    )
-    run_clusters(
-        (0, config.clusters),
-        Geometry(
-            out_width=layer.out_width,
-            kernel_width=layer.kernel_width,
-            in_height=layer.in_height,
-            in_width=layer.in_width,
-            stride_height=layer.stride_height,
-            stride_width=layer.stride_width,
-            pad_top=layer.pad_top,
-            pad_left=layer.pad_left,
-            im2row=layout.im2row,
-            zero_row=zero_row,
-            row_chunks=layout.row_chunks,
-        ),
-        _deals(config, program.schedule, layer.positions),
-        Latencies(
-            start=Latency.START,
-            release=Latency.RELEASE,
-            load=Latency.LOAD,
-            load_free=Latency.LOAD_FREE,
-            deliver=Latency.DELIVER,
-            collector_free=Latency.COLLECTOR_FREE,
-        ),
-        program.input_masks if dynamic else program.full_masks,
-        dynamic,
-        config.skip_empty_chunks and dynamic,
-        program.broadcast_words,
-        _passes(program, skip, output, time, zero_row),
-        config.filter_double_buffer,
-        (0,) * (columns // LANE_BLOCK),
-        (0,) * program.input_masks.shape[1],
-        (0,) * config.filters_per_unit,
-        (0,) * config.lanes,
-        registers,
-    )
-    return _counters(config, registers)
-
-
-def _passes(
-    program: LayerProgram,
-    skip: SkipMode,
-    output: NDArray[np.integer] | None,
-    time: type[np.signedinteger],
-    zero_row: int,
-) -> Passes:
-    """Arrange what each pass works on in one skip mode."""
-    schedule, layer = program.schedule, program.layer
-    outputs = (schedule.assignment >= 0).sum(axis=(1, 2), dtype=np.int64)
-    return Passes(
-        filters=_gather_filters(program, skip.skips_weights),
-        least=(program.filters >= 0).astype(time),
-        unit=program.unit,
-        units=program.units,
-        base_row=schedule.pass_group.astype(np.int64) * (zero_row // layer.groups),
-        load_beats=program.load_beats,
-        segment_chunks=schedule.segment_chunks,
-        outputs=outputs,
-        drain_cycles=-(-outputs // program.config.collector_width),
-        nonzeros=_pass_nonzeros(schedule, layer, output),
-    )
-
-
-def _columns(
-    schedule: Schedule,
-) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
-    """Give each pass's active units consecutive columns, padded to whole blocks."""
-    passes, _, slots = schedule.assignment.shape
-    is_active = (schedule.assignment >= 0).any(axis=2)
-    units = is_active.sum(axis=1).astype(np.int64)
-    columns = -(-int(units.max()) // LANE_BLOCK) * LANE_BLOCK
-    if schedule.chunk_assignment is None:
-        by_unit = schedule.assignment[:, None]
-    else:
-        by_unit = schedule.chunk_assignment
-    unit = np.zeros((passes, columns), dtype=np.int64)
-    filters = np.full((passes, by_unit.shape[1], slots, columns), -1, dtype=np.int32)
-    for index in range(passes):
-        held = np.flatnonzero(is_active[index])
-        unit[index, : len(held)] = held
-        filters[index, :, :, : len(held)] = by_unit[index][:, held].transpose(0, 2, 1)
-    return filters, unit, units
-
-
-def _full_masks(layout: ChunkLayout, words: int) -> NDArray[np.uint32]:
-    """Masks v of the chunks of one row: ones where a position exists."""
-    lengths = np.array([layout.chunk_length(i) for i in range(layout.row_chunks)])
-    ones = np.arange(words * 32) < lengths[:, None]
-    return np.packbits(ones, axis=-1, bitorder="little").view(np.uint32)
-
-
-def _gather_filters(program: LayerProgram, skip_weights: bool) -> NDArray[np.uint32]:
-    """Effective filter masks w', axes pass, filter chunk, slot, word, column."""
-    filters = program.filters
-    chunks = np.arange(program.layout.filter_chunks)[None, :, None, None]
-    if skip_weights:
-        masks = program.weight_masks[filters, chunks]
-    else:
-        masks = program.full_masks[chunks % program.layout.row_chunks]
-    masks = np.where((filters >= 0)[..., None], masks, np.uint32(0))
-    return np.ascontiguousarray(masks.transpose(0, 1, 2, 4, 3))
-
-
-def _load_beats(
-    config: AcceleratorConfig, workload: LayerWorkload, schedule: Schedule, layout: ChunkLayout
-) -> NDArray[np.int64]:
-    """Beats L of each pass and segment."""
-    values = popcount(workload.weights.masks).reshape(-1, layout.filter_chunks)
-    beats = config.mask_beats + -(-values // config.filter_bus_bytes)
-    starts = np.arange(schedule.segments) * schedule.segment_chunks
-    by_segment = np.add.reduceat(beats, starts, axis=1)
-    passes = range(len(schedule.assignment))
-    return np.stack([by_segment[schedule.outputs(index)].sum(axis=0) for index in passes])
-
-
-def _deals(config: AcceleratorConfig, schedule: Schedule, positions: int) -> Deals:
-    """Runs of positions that each cluster takes one after another."""
-    whole = schedule.segments == 1
-    if config.dealing is Dealing.QUEUE:
-        tile = np.array([[1 if whole else schedule.tile_positions]], dtype=np.int64)
-        return Deals(True, np.zeros_like(tile), tile, 1, positions)
-    m = np.arange(config.clusters, dtype=np.int64)
-    if config.dealing is Dealing.TILES:
-        size = -(-positions // config.clusters)
-        first, stride = m * size, 1
-        held = np.clip(positions - first, 0, size)
-    else:
-        first, stride = m, config.clusters
-        held = -(-np.maximum(positions - first, 0) // config.clusters)
-    tile = int(held.max()) if whole else schedule.tile_positions
-    begins = np.arange(0, int(held.max()), tile, dtype=np.int64)
-    return Deals(
-        queue=False,
-        first=first[:, None] + begins * stride,
-        count=np.clip(held[:, None] - begins, 0, tile),
-        stride=stride,
-        positions=positions,
-    )
-
-
-def _pass_nonzeros(
-    schedule: Schedule, layer: LayerShape, output: NDArray[np.integer] | None
-) -> NDArray[np.int32]:
-    """Non-zero codes that each pass drains at each position."""
-    passes = len(schedule.assignment)
-    counts = np.zeros((passes, layer.positions), dtype=np.int32)
-    if output is None:
-        return counts
-    nonzero = output.reshape(layer.positions, layer.out_channels) != 0
-    for index in range(passes):
-        counts[index] = nonzero[:, schedule.outputs(index)].sum(axis=1)
-    return counts
-
-
-def _cycles_bound(program: LayerProgram) -> int:
-    """Cycles that no cluster can exceed: everything it does, one thing after another.
-
-    Every time in the equations is a maximum of earlier ones plus a term of the step, load or
-    position at hand, so by induction it is at most the sum of all terms so far.
-    """
-    config, schedule = program.config, program.schedule
-    positions, passes = program.layer.positions, len(schedule.assignment)
-    tiles = 1 if schedule.segments == 1 else -(-positions // schedule.tile_positions)
-    step = config.broadcast_words + config.chunk * config.filters_per_unit + Latency.RELEASE
-    position = config.group_filters + Latency.DELIVER + Latency.COLLECTOR_FREE
-    loads = int(program.load_beats.sum()) + passes * schedule.segments * (
-        Latency.LOAD + Latency.LOAD_FREE
-    )
-    steps = positions * program.layout.filter_chunks
-    return Latency.START + passes * (steps * step + positions * position) + tiles * loads
-
-
-def _counters(config: AcceleratorConfig, registers: Registers) -> LayerCounters:
-    """Turn the kernel's state and sums into counters."""
-    by_cluster = dict(zip(STATE_NAMES, registers.state.T, strict=True))
-    worked = by_cluster["outputs"] > 0
-    cycles = np.where(worked, by_cluster["drained"] + Latency.TAIL, 0)
-    sums = dict(zip(SUM_NAMES, registers.sums.transpose(1, 0, 2), strict=True))
-    pairs = sums["pairs"] if config.lanes == 2 else sums["busy"]
-    by_cluster |= {"cycles": cycles, "pairs": pairs.sum(axis=1)}
-    by_unit = {
-        "busy_cycles": sums["busy"],
-        "bubble_cycles": sums["cost"] - sums["busy"],
-        "wait_memory_cycles": sums["memory"],
-        "wait_siblings_cycles": sums["siblings"],
-        "wait_collector_cycles": sums["collector"],
+    skips = tuple(dict.fromkeys(SkipMode(skip) for skip in skips))
+    if not skips:
+        raise UserError("Skip modes must be at least one, not ()")
+    if not network.convolutions:
+        raise UserError(f"Network {network.name} must have a convolution or linear layer")
+    codes = quantise_images(network, images)
+    plans = {
+        node.layer.name: _Plan(config, node, network.channel_density.get(node.input))
+        for node in network.convolutions
     }
-    # A pass spans a unit's costs and waits; the wait that is nothing else is the broadcast.
-    by_unit["wait_broadcast_cycles"] = sums["span"] - sum(by_unit.values())
-    by_unit["idle_cycles"] = cycles[:, None] - sums["span"]
-    return LayerCounters(
-        clusters=np.stack([by_cluster[name] for name in CLUSTER_COUNTERS], axis=-1),
-        units=np.stack([by_unit[name] for name in UNIT_COUNTERS], axis=-1),
+    by_layer: dict[str, list[LayerResult]] = {name: [] for name in plans}
+    total, done = len(codes) * len(plans), 0
+    with ThreadPoolExecutor(min(THREADS_MAX, os.cpu_count() or 1)) as pool:
+        pending: _Pending | None = None
+        for image in codes:
+            for node, inputs, output in run_nodes(network, image):
+                if not isinstance(node, Convolution):
+                    continue
+                if progress:
+                    progress(done, total, node.layer.name)
+                plan = plans[node.layer.name]
+                begun = plan.begin(pool, inputs[0], output, skips, keep_counters)
+                # One layer is counted while the next one's activations are computed.
+                if pending:
+                    by_layer[pending.name].append(pending.result())
+                pending = begun
+                done += 1
+        if pending:
+            by_layer[pending.name].append(pending.result())
+    if progress:
+        progress(done, total, "done")
+    layers = tuple(_sum_images(parts) for parts in by_layer.values())
+    return NetworkResult(
+        network=network.name,
+        source=network.source,
+        config=config,
+        images=len(codes),
+        skips=skips,
+        layers=layers,
+        total=_sum_layers(layers),
+    )
+
+
+def window_density(
+    config: AcceleratorConfig, node: Convolution, density: NDArray[np.float64] | None
+) -> NDArray[np.float64] | None:
+    """Turn the densities of a tensor's channels into those of a window row's positions.
+
+    Parameters
+    ----------
+    density : ndarray of float64, axis channel, or None
+
+    Returns
+    -------
+    ndarray of float64, axis position of a window row, or None
+        What ``golden.schedule.make_schedule`` takes; groups are averaged.
+    """
+    if density is None:
+        return None
+    layer = node.layer
+    row = np.asarray(density).reshape(layer.groups, layer.group_channels).mean(axis=0)
+    return np.tile(row, layer.taps) if layer.layout(config).im2row else row
+
+
+class _Plan:
+    """What all images share of one layer: packed weights and schedule."""
+
+    def __init__(
+        self, config: AcceleratorConfig, node: Convolution, density: NDArray[np.float64] | None
+    ) -> None:
+        layer = node.layer
+        self.config = config
+        self.node = node
+        self.im2row = layer.layout(config).im2row
+        self.weights: BitmaskTensor = pack_weights(node.weights, layer, config.chunk, self.im2row)
+        self.schedule = make_schedule(
+            config, layer, self.weights, window_density(config, node, density)
+        )
+        check_filters(config, layer, self.weights, self.schedule)
+
+    def begin(
+        self,
+        pool: ThreadPoolExecutor,
+        activations: NDArray,
+        output: NDArray,
+        skips: tuple[SkipMode, ...],
+        keep_counters: bool,
+    ) -> _Pending:
+        """Start counting the cycles of one image."""
+        layer = self.node.layer
+        packed = pack_activations(activations, layer, self.config.chunk, self.im2row)
+        check_inputs(self.config, layer, packed)
+        workload = LayerWorkload(layer, self.weights, packed, self.node.requantisation)
+        program = prepare_layer(self.config, workload, self.schedule)
+        input_bytes = packed.masks.shape[0] * packed.row_chunks * self.config.chunk // 8
+        input_bytes += len(packed.values)
+
+        def count(skip: SkipMode) -> ModeResult:
+            return ModeResult.from_counters(
+                self.config,
+                skip,
+                run_layer(program, skip, output),
+                input_bytes=input_bytes,
+                keep_counters=keep_counters,
+            )
+
+        return _Pending(
+            program,
+            float(np.count_nonzero(self.node.weights)) / self.node.weights.size,
+            float(np.count_nonzero(activations)) / activations.size,
+            {skip: pool.submit(count, skip) for skip in skips},
+        )
+
+
+class _Pending:
+    """A layer of one image whose cycles are being counted."""
+
+    def __init__(
+        self,
+        program: LayerProgram,
+        weight_density: float,
+        activation_density: float,
+        modes: dict[SkipMode, Future[ModeResult]],
+    ) -> None:
+        self.name = program.layer.name
+        self._program = program
+        self._weight_density = weight_density
+        self._activation_density = activation_density
+        self._modes = modes
+
+    def result(self) -> LayerResult:
+        """Wait for all modes."""
+        layer = self._program.layer
+        return LayerResult(
+            name=layer.name,
+            shape=layer,
+            weight_density=self._weight_density,
+            activation_density=self._activation_density,
+            dense_macs=layer.dense_macs,
+            multipliers=self._program.config.multipliers,
+            modes={skip: mode.result() for skip, mode in self._modes.items()},
+        )
+
+
+def _sum_images(parts: list[LayerResult]) -> LayerResult:
+    """Add up one layer's results over images."""
+    first = parts[0]
+    return LayerResult(
+        name=first.name,
+        shape=first.shape,
+        weight_density=first.weight_density,
+        activation_density=sum(part.activation_density for part in parts) / len(parts),
+        dense_macs=sum(part.dense_macs for part in parts),
+        multipliers=first.multipliers,
+        modes={skip: ModeResult.sum(part.modes[skip] for part in parts) for skip in first.modes},
+    )
+
+
+def _sum_layers(layers: tuple[LayerResult, ...]) -> LayerResult:
+    """Add up a network's layers."""
+    shapes = [layer.shape for layer in layers if layer.shape is not None]
+    weights = [int(np.prod(shape.weights_shape)) for shape in shapes]
+    inputs = [shape.in_channels * shape.in_height * shape.in_width for shape in shapes]
+    return LayerResult(
+        name="total",
+        shape=None,
+        weight_density=float(np.average([x.weight_density for x in layers], weights=weights)),
+        activation_density=float(
+            np.average([x.activation_density for x in layers], weights=inputs)
+        ),
+        dense_macs=sum(layer.dense_macs for layer in layers),
+        multipliers=layers[0].multipliers,
+        modes={
+            skip: ModeResult.sum(
+                # A network has many units' counters; only its layers keep them.
+                replace(layer.modes[skip], counters=None)
+                for layer in layers
+            )
+            for skip in layers[0].modes
+        },
     )
