@@ -32,7 +32,7 @@ bench: $(BIN)/.all ## speed of the simulator beside C, and of the tick oracle
 	$(BIN)/python -m benchmarks
 
 synth: $(BIN)/.all ## logic cells and clock of a unit and of a cluster, placed and routed
-	$(BIN)/python -m rtl.synthesis
+	$(BIN)/python -m rtl.synth
 
 clean: ## remove what was made
 	rm -rf $(VENV) build .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -14,7 +14,15 @@ from rich.table import Table
 
 from golden.errors import UserError
 
-__all__ = ["STANDARD_OUTPUT", "check_writable", "console", "progress_bar", "show", "write_whole"]
+__all__ = [
+    "STANDARD_OUTPUT",
+    "check_writable",
+    "console",
+    "progress_bar",
+    "show",
+    "status",
+    "write_whole",
+]
 
 #: The file name that stands for standard output.
 STANDARD_OUTPUT = "-"
@@ -38,6 +46,8 @@ def show(*items: Table | str) -> None:
     for item in items:
         if isinstance(item, Table) and not output.is_terminal:
             item.box = None
+        if isinstance(item, Table):
+            output.print()
         output.print(item, markup=False, soft_wrap=isinstance(item, str))
 
 
@@ -84,6 +94,17 @@ def write_whole(path: str | Path, text: str) -> None:
         raise UserError(f"Output {path} can't be written: {error.strerror}") from None
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def status(doing: str) -> Iterator[None]:
+    """Say on standard error, in a terminal, what takes its time."""
+    terminal = Console(stderr=True)
+    if not terminal.is_terminal:
+        yield
+        return
+    with terminal.status(doing):
+        yield
 
 
 @contextmanager

@@ -1,0 +1,221 @@
+"""The generated hardware from the command line: one layer on it, and its Verilog."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from accel import cli_network
+from accel.cli_output import check_writable, show, status, write_whole
+from golden.config import AcceleratorConfig, SkipMode
+from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS, LayerCounters
+from golden.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from golden.network import Convolution, Network
+
+    Codes = NDArray[np.int8 | np.uint8]
+
+__all__ = ["verify", "write"]
+
+
+def verify(
+    name: str,
+    layer: str,
+    simulator: str,
+    *,
+    machine: AcceleratorConfig,
+    images: Path | None,
+    image: int,
+    density: float | None,
+    skips: tuple[SkipMode, ...],
+) -> bool:
+    """Run one layer on the hardware; print what agrees, and return whether all does.
+
+    Codes are compared with the golden reference and with the simulator's activations, every
+    counter of every unit with the simulator's.
+    """
+    try:
+        from rtl.run import SIMULATORS, run_layers
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"Python package {error.name} must be installed: pip install -e '.[hardware,verilog]'"
+        ) from None
+    if simulator not in SIMULATORS:
+        raise UserError(f"Simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
+    network, codes = cli_network.load(name, images, density)
+    node = _layer(network, layer)
+    if image >= len(codes):
+        raise UserError(f"Image must be below {len(codes)}, not {image}")
+    from accel import functional
+    from accel.simulator import simulate_layer, window_density
+    from golden import reference
+    from golden.schedule import make_schedule
+    from golden.workload import LayerWorkload
+
+    source = _input(network, node, codes[image])
+    workload = LayerWorkload.build(machine, node.layer, node.weights, source, node.requantisation)
+    known = network.channel_density.get(node.input)
+    schedule = make_schedule(
+        machine, node.layer, workload.weights, window_density(machine, node, known)
+    )
+    with status(f"Running {layer} under {simulator}"):
+        runs = run_layers(machine, [(workload, schedule, skip) for skip in skips], simulator)
+    with status(f"Computing {layer} by the golden reference"):
+        golden = reference.convolve(node.weights, source, node.layer, node.requantisation)
+    fast = functional.convolve(node.layer, node.weights, source, node.requantisation)
+    show(
+        f"{network.name}, layer {layer}, image {image}, on {machine.name}: "
+        f"{machine.clusters} x {machine.units} units under {simulator}",
+        f"Source: {network.source}",
+    )
+    equal = True
+    for skip, (built, counted) in zip(skips, runs, strict=True):
+        simulated = simulate_layer(machine, workload, schedule, skip, fast)
+        table, agrees = _compare(golden, fast, built, simulated, counted, skip)
+        show(table, *_first_difference(golden, built, simulated, counted))
+        equal = equal and agrees
+    show("All equal." if equal else "Hardware and models DIFFER.")
+    return equal
+
+
+def _layer(network: Network, name: str) -> Convolution:
+    for node in network.convolutions:
+        if node.layer.name == name:
+            return node
+    known = ", ".join(node.layer.name for node in network.convolutions)
+    raise UserError(f"Layer of {network.name} must be one of {known}, not {name!r}")
+
+
+def _input(network: Network, wanted: Convolution, image: Codes) -> Codes:
+    """Return the codes that a convolution reads, for one image."""
+    from accel.functional import run_nodes
+
+    if wanted.input in network.synthetic_inputs:
+        return network.synthetic_inputs[wanted.input]
+    return next(inputs[0] for node, inputs, _ in run_nodes(network, image) if node is wanted)
+
+
+def _compare(
+    golden: Codes,
+    fast: Codes,
+    built: Codes,
+    simulated: LayerCounters,
+    counted: LayerCounters,
+    skip: SkipMode,
+) -> tuple[Table, bool]:
+    """Return the table of one skip mode and whether everything in it is equal."""
+    import numpy as np
+
+    table = Table("", title=f"Skip mode {skip.value}", title_justify="left", title_style="bold")
+    for column in ("golden", "simulator", "hardware", "differ"):
+        table.add_column(column, justify="right")
+    wrong = int(np.sum((built != golden) | (fast != golden)))
+    sums = [str(int(codes.sum(dtype=np.int64))) for codes in (golden, fast, built)]
+    table.add_row(f"sum of {golden.size} codes", *sums, str(wrong))
+    different = wrong
+    counters = [(name, LayerCounters.cluster, "clusters") for name in CLUSTER_COUNTERS]
+    counters += [(name, LayerCounters.unit, "units") for name in UNIT_COUNTERS]
+    for name, read, what in counters:
+        mine, theirs = read(simulated, name), read(counted, name)
+        wrong = int(np.sum(mine != theirs))
+        table.add_row(f"{name} of {mine.size} {what}", "", str(mine.sum()), str(theirs.sum()),
+                      str(wrong))  # fmt: skip
+        different += wrong
+    return table, different == 0
+
+
+def _first_difference(
+    golden: Codes, built: Codes, simulated: LayerCounters, counted: LayerCounters
+) -> list[str]:
+    """Say where codes and counters differ first."""
+    import numpy as np
+
+    lines = []
+    if len(places := np.argwhere(golden != built)):
+        p, q, k = (int(index) for index in places[0])
+        lines.append(
+            f"First code that differs: p {p}, q {q}, filter {k}: "
+            f"golden {golden[p, q, k]}, hardware {built[p, q, k]}"
+        )
+    if difference := simulated.difference(counted):
+        lines.append(f"First counter that differs (simulator and hardware): {difference}")
+    return lines
+
+
+_HOOK = '''\
+"""A place to begin: this runs the cluster under cocotb and reads one register.
+
+    python bench.py [icarus | verilator]
+
+What the registers and streams mean is in cluster.json; to run whole layers see
+`rtl.driver` of innerjoin, or `accel verify`.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import cocotb
+from cocotb.clock import Clock
+from cocotb.triggers import ClockCycles, RisingEdge
+
+FOLDER = Path(__file__).resolve().parent
+DESCRIPTION = json.loads((FOLDER / "cluster.json").read_text())
+
+
+async def reset(dut):
+    """Start the clock, with every input at 0, and reset."""
+    for port in DESCRIPTION["ports"]:
+        if port["direction"] == "input" and port["name"] != "clk":
+            getattr(dut, port["name"]).value = 0
+    cocotb.start_soon(Clock(dut.clk, 10, unit="ns").start())
+    dut.rst.value = 1
+    await ClockCycles(dut.clk, 2)
+    dut.rst.value = 0
+    await RisingEdge(dut.clk)
+
+
+async def read(dut, register):
+    """Return a register by its name."""
+    dut.address.value = DESCRIPTION["registers"][register]
+    await ClockCycles(dut.clk, 2)
+    return int(dut.read_data.value)
+
+
+@cocotb.test()
+async def counts_nothing_before_start(dut):
+    await reset(dut)
+    assert await read(dut, "cycles") == 0
+
+
+if __name__ == "__main__":
+    from cocotb_tools.runner import get_runner
+
+    simulator = sys.argv[1] if len(sys.argv) > 1 else "icarus"
+    runner = get_runner(simulator)
+    runner.build(sources=[FOLDER / "cluster.v"], hdl_toplevel="cluster", build_dir=FOLDER / "sim")
+    runner.test(hdl_toplevel="cluster", test_module="bench", build_dir=FOLDER / "sim")
+'''
+
+
+def write(machine: AcceleratorConfig, folder: Path) -> None:
+    """Write ``cluster.v``, ``cluster.json`` and ``bench.py`` into a folder."""
+    try:
+        from rtl.verilog import write_verilog
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"Python package {error.name} must be installed: pip install -e '.[hardware,verilog]'"
+        ) from None
+    if folder.exists():
+        check_writable(folder / "cluster.v")
+    with status(f"Writing {machine.name}"):
+        paths = list(write_verilog(machine, folder))
+    bench = folder / "bench.py"
+    write_whole(bench, _HOOK)
+    show(*(str(path) for path in [*paths, bench]))
