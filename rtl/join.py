@@ -8,7 +8,7 @@ A chunk pair costs exactly ``max(1, ceil(pairs / lanes))`` cycles, back to back.
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -199,14 +199,14 @@ class InnerJoin(wiring.Component):
         # -- chunk: one non-empty word after the other, the next one chosen a cycle ahead -----
         valid = Signal()
         chunk = Signal(ChunkPair(self.chunk, self.tag_bits), reset_less=True)
-        index = Signal(range(words), reset_less=True)
+        chosen = Signal(words)  # one-hot; none where there is no pair
         rest = Signal(words)
         last_word = Signal(init=1)  # also where there is no chunk
         source = Mux(last_word, next_flags, rest)
         m.d.comb += take_chunk.eq((~valid | take_word) & last_word)
         with m.If(~valid | take_word):
             m.d.sync += [
-                index.eq(_lowest(source)),
+                chosen.eq(_only_lowest(source)),
                 rest.eq(_without_lowest(source)),
                 last_word.eq(_at_most_one(source)),
             ]
@@ -219,14 +219,10 @@ class InnerJoin(wiring.Component):
         word_weights = Signal(WORD_BITS, reset_less=True)
         nibbles = Signal(WORD_BITS // NIBBLE_BITS)
         word = Signal(_Place(self.chunk, self.tag_bits), reset_less=True)
-        pick_a = _select(_slices(chunk.activation_mask, WORD_BITS), index)
-        pick_w = _select(_slices(chunk.weight_mask, WORD_BITS), index)
+        pick_a = _one_hot_select(_slices(chunk.activation_mask, WORD_BITS), chosen)
+        pick_w = _one_hot_select(_slices(chunk.weight_mask, WORD_BITS), chosen)
         pairs = Signal(WORD_BITS)
-        m.d.comb += pairs.eq(
-            pick_a
-            & (pick_w | chunk.keep_zero_weights.replicate(WORD_BITS))
-            & valid.replicate(WORD_BITS)
-        )
+        m.d.comb += pairs.eq(pick_a & (pick_w | chunk.keep_zero_weights.replicate(WORD_BITS)))
         one_nibble = _at_most_one(nibbles)
         m.d.comb += take_word.eq(~word_valid | (take_nibble & one_nibble))
         with m.If(take_word):
@@ -235,9 +231,9 @@ class InnerJoin(wiring.Component):
                 word_pairs.eq(pairs),
                 word_weights.eq(pick_w),
                 nibbles.eq(Cat(part.any() for part in _slices(pairs, NIBBLE_BITS))),
-                word.index.eq(index),
-                word.filled.eq(_select(list(chunk.activation_filled), index)),
-                word.prefix.eq(_select([0, *list(chunk.weight_prefix)[1:]], index)),
+                word.index.eq(_encode(chosen)),
+                word.filled.eq((chunk.activation_filled & chosen).any()),
+                word.prefix.eq(_one_hot_select(list(chunk.weight_prefix)[1:], chosen[1:])),
                 word.last.eq(last_word),
                 word.tag.eq(chunk.tag),
             ]
@@ -251,15 +247,16 @@ class InnerJoin(wiring.Component):
         below = Signal(WORD_BITS - NIBBLE_BITS, reset_less=True)  # weights of lower nibbles
         nibble_index = Signal(2, reset_less=True)
         nibble = Signal(_Place(self.chunk, self.tag_bits), reset_less=True)
-        number = _lowest(nibbles)
+        first = Signal.like(nibbles)
+        m.d.comb += first.eq(_only_lowest(nibbles))
         one_pair = _at_most_one(nibble_pairs)
         m.d.comb += take_nibble.eq(~nibble_valid | (take_pair & one_pair))
         with m.If(take_nibble):
             m.d.sync += [
                 nibble_valid.eq(word_valid),
-                nibble_pairs.eq(_select(_slices(word_pairs, NIBBLE_BITS), number)),
-                nibble_weights.eq(_select(_slices(word_weights, NIBBLE_BITS), number)),
-                nibble_index.eq(number),
+                nibble_pairs.eq(_one_hot_select(_slices(word_pairs, NIBBLE_BITS), first)),
+                nibble_weights.eq(_one_hot_select(_slices(word_weights, NIBBLE_BITS), first)),
+                nibble_index.eq(_encode(first)),
                 nibble.eq(word),
                 nibble.last.eq(word.last & one_nibble),
             ]
@@ -274,7 +271,7 @@ class InnerJoin(wiring.Component):
         pair = Signal(JoinLane(self.chunk), reset_less=True)
         count = Signal(4, reset_less=True)
         place = Signal(_Place(self.chunk, self.tag_bits), reset_less=True)
-        bit = _lowest(nibble_pairs)
+        one = _only_lowest(nibble_pairs)
         lower = Cat(
             nibble_weights[i] & ~nibble_pairs[: i + 1].any() for i in range(NIBBLE_BITS - 1)
         )
@@ -283,8 +280,8 @@ class InnerJoin(wiring.Component):
             m.d.sync += [
                 pair_valid.eq(nibble_valid),
                 pair.pair.eq(nibble_pairs.any()),
-                pair.position.eq(Cat(bit, nibble_index, nibble.index)),
-                pair.weight_nonzero.eq(_select(list(nibble_weights), bit)),
+                pair.position.eq(Cat(_encode(one), nibble_index, nibble.index)),
+                pair.weight_nonzero.eq((nibble_weights & one).any()),
                 pair.activation_nonzero.eq(nibble.filled),
                 count.eq(_count_ones(Cat(below, lower))),
                 place.eq(nibble),
@@ -322,21 +319,29 @@ def _slices(value, width: int) -> list:
     return [value[start : start + width] for start in range(0, len(value), width)]
 
 
-def _select(items: list, index):
-    """Return ``items[index]`` as a tree of two-way choices, which is what an ECP5 slice has."""
-    if len(items) == 1:
-        return items[0]
-    half = len(items) // 2
-    return Mux(index[-1], _select(items[half:], index[:-1]), _select(items[:half], index[:-1]))
+def _one_hot_select(items: list, chosen):
+    """Return the chosen item, 0 where none is; half the tables of a binary choice among eight."""
+    if not items:
+        return Const(0)
+    picked = [item & flag.replicate(len(item)) for item, flag in zip(items, chosen, strict=True)]
+    while len(picked) > 1:
+        picked = [
+            picked[i] | (picked[i + 1] if i + 1 < len(picked) else 0)
+            for i in range(0, len(picked), 2)
+        ]
+    return picked[0]
 
 
-def _lowest(flags):
-    """Return the number of the lowest one; any number where there is none."""
-    if len(flags) == 1:
-        return Cat()
-    half = len(flags) // 2
-    low = flags[:half]
-    return Cat(Mux(low.any(), _lowest(low), _lowest(flags[half:])), ~low.any())
+def _encode(chosen):
+    """Return the number of the one in a one-hot value."""
+    bits = (len(chosen) - 1).bit_length()
+    return Cat(
+        Cat(chosen[i] for i in range(len(chosen)) if i >> bit & 1).any() for bit in range(bits)
+    )
+
+
+def _only_lowest(flags):
+    return Cat(flags[i] & ~flags[:i].any() for i in range(len(flags)))
 
 
 def _without_lowest(flags):
@@ -344,4 +349,8 @@ def _without_lowest(flags):
 
 
 def _at_most_one(flags):
-    return ~_without_lowest(flags).any()
+    """Return whether a value has no more than a single one."""
+    if len(flags) <= 4:
+        return ~_without_lowest(flags).any()
+    low, high = flags[: len(flags) // 2], flags[len(flags) // 2 :]
+    return (_at_most_one(low) & ~high.any()) | (~low.any() & _at_most_one(high))
