@@ -115,7 +115,7 @@ class Collector(wiring.Component):
         row, pass_row = Signal(self._row_bits), Signal(self._row_bits)
         m.d.sync += number.eq(next_number)
         all_valid = Signal()
-        m.d.comb += all_valid.eq(((self.valid & active) == active) & active.any())
+        m.d.comb += all_valid.eq(((self.valid & active) == active) & self.valid.any())
         m.d.sync += begun.eq(Mux(begun, ~self.taken, all_valid))
         with m.If(take):
             m.d.sync += [beat.eq(Mux(beat_end, 0, beat + 1)), row.eq(row + 1)]

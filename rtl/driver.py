@@ -49,12 +49,15 @@ class ClusterProgram:
         The filter stream.
     output_beats : int
         Beats that the output stream will have.
+    cycle_limit : int
+        The program ends in fewer cycles where nobody stalls it.
     """
 
     registers: dict[str, int]
     loads: dict[str, NDArray[np.uint32]]
     beats: NDArray[np.uint8]
     output_beats: int
+    cycle_limit: int
 
 
 def check_config(config: AcceleratorConfig) -> None:
@@ -156,6 +159,10 @@ def make_program(
     registers = _registers(config, workload, schedule, skip, positions)
     beats = sum(-(-len(schedule.outputs(at)) // config.collector_width)
                 for at in range(len(schedule.assignment)))  # fmt: skip
+    filter_beats = _filter_beats(config, workload, schedule, registers["tiles_last"] + 1)
+    steps = len(schedule.assignment) * len(positions) * workload.layer.layout(config).filter_chunks
+    step_limit = config.chunk * config.filters_per_unit + config.broadcast_words + 64
+    limit = steps * step_limit + 100 * len(filter_beats) + 100 * beats * len(positions) + 10_000
     return ClusterProgram(
         registers=_encode(workload.layer.name, registers),
         loads={
@@ -164,8 +171,9 @@ def make_program(
             "requantisation": _requantisation_words(config, workload, schedule),
             "passes": _pass_words(config, schedule),
         },
-        beats=_filter_beats(config, workload, schedule, registers["tiles_last"] + 1),
+        beats=filter_beats,
         output_beats=beats * len(positions),
+        cycle_limit=limit,
     )
 
 

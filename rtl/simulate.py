@@ -22,7 +22,6 @@ def run_programs(
     config: AcceleratorConfig,
     programs: list[ClusterProgram],
     stalls: int | None = None,
-    max_cycles: int = 1_000_000,
 ) -> list[tuple[list[int], dict[str, int]]]:
     """Run programs one after another on one cluster.
 
@@ -41,9 +40,7 @@ def run_programs(
     seen: list[int] = []
     feed: list[int] = []
     dice = random.Random(stalls)
-    pause: Callable[[], bool] = (
-        (lambda: False) if stalls is None else (lambda: dice.random() < 0.4)
-    )
+    pause: Callable[[], bool] = (lambda: False) if stalls is None else (lambda: dice.random() < 0.4)
 
     async def write(ctx, name: str, value: int) -> None:
         ctx.set(dut.address, registers[name])
@@ -72,12 +69,12 @@ def run_programs(
             packed = [int.from_bytes(row.tobytes(), "little") for row in program.beats]
             feed.extend(packed)
             await write(ctx, "control", 1)
-            for _ in range(max_cycles):
+            for _ in range(program.cycle_limit * (1 if stalls is None else 8)):
                 if ctx.get(dut.done):
                     break
                 await ctx.tick()
             else:
-                raise HardwareError(f"The cluster was not done after {max_cycles} cycles")
+                raise HardwareError("The cluster was not done in time")
             await ctx.tick().repeat(DRAIN_CYCLES)
             if feed:
                 raise HardwareError(f"The cluster left {len(feed)} beats of its filter stream")
@@ -115,5 +112,3 @@ def run_programs(
     simulator.add_testbench(take_outputs, background=True)
     simulator.run()
     return results
-
-

@@ -29,25 +29,25 @@ def unit_ports(layouts: Layouts) -> dict:
     """Return the members of a unit's signature."""
     slots = layouts.config.filters_per_unit
     return {
-    "broadcast": In(layouts.broadcast),
-    "held": In(slots),
-    "load": In(layouts.load),
-    "load_entry": In(1),
-    "load_row": In(1),
-    "keep_zero_weights": In(1),
-    "signed_activations": In(1),
-    "results": Out(data.ArrayLayout(signed(32), slots)),
-    "result_valid": Out(1),
-    "result_taken": In(1),
-    "turn": In(layouts.turn_bits),
-    "retire": Out(1),
-    "retire_slot": Out(layouts.slot_bits),
-    "retire_load": Out(1),
-    "retire_buffer": Out(1),
-    "busy": Out(1),
-    "bubble": Out(1),
-    "blocked": Out(1),
-}
+        "broadcast": In(layouts.broadcast),
+        "held": In(slots),
+        "load": In(layouts.load),
+        "load_entry": In(1),
+        "load_row": In(1),
+        "keep_zero_weights": In(1),
+        "signed_activations": In(1),
+        "results": Out(data.ArrayLayout(signed(32), slots)),
+        "result_valid": Out(1),
+        "result_taken": In(1),
+        "turn": In(layouts.turn_bits),
+        "retire": Out(1),
+        "retire_slot": Out(layouts.slot_bits),
+        "retire_load": Out(1),
+        "retire_buffer": Out(1),
+        "busy": Out(1),
+        "bubble": Out(1),
+        "blocked": Out(1),
+    }
 
 
 class Unit(wiring.Component):

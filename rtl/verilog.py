@@ -91,11 +91,11 @@ def cluster_verilog(config: AcceleratorConfig) -> str:
         for name, text in (("unit", unit), ("cluster", cluster)):
             path = Path(folder, f"{name}.il")
             path.write_text(text, encoding="utf-8")
-            yosys.run_pass(f"tee -q read_rtlil {path}", design)
+            yosys.Pass.call(design, f"tee -q read_rtlil {path}")
         for command in ("proc", "pmuxtree", "memory_collect", "opt_clean"):
-            yosys.run_pass(f"tee -q {command}", design)
+            yosys.Pass.call(design, f"tee -q {command}")
         written = Path(folder, "cluster.v")
-        yosys.run_pass(f"tee -q write_verilog -noattr -norename {written}", design)
+        yosys.Pass.call(design, f"tee -q write_verilog -noattr -norename {written}")
         text = written.read_text(encoding="utf-8")
     body = "\n".join(line for line in text.splitlines() if not line.startswith("/* Generated"))
     header = _HEADER.format(name=config.name, units=config.units)
@@ -121,14 +121,20 @@ def sidecar(config: AcceleratorConfig) -> dict[str, Any]:
         "config": config.to_dict(),
         "ports": ports,
         "registers": register_map(config),
-        "layer_registers": {name: {"bits": bits, "is": text} for name, bits, text in LAYER_REGISTERS},
+        "layer_registers": {
+            name: {"bits": bits, "is": text} for name, bits, text in LAYER_REGISTERS
+        },
         "load_targets": {
             name: {"number": LOAD_TARGETS.index(name), "words_per_row": words}
             for name, words in row_words(layouts).items()
         },
         "filter_stream": {"bytes": config.filter_bus_bytes, "mask_beats": config.mask_beats},
-        "output_stream": {"mask": [0, lanes], "held": [lanes, lanes], "values": [2 * lanes, 8 * lanes],
-                          "last": [10 * lanes, 1]},  # fmt: skip
+        "output_stream": {
+            "mask": [0, lanes],
+            "held": [lanes, lanes],
+            "values": [2 * lanes, 8 * lanes],
+            "last": [10 * lanes, 1],
+        },  # fmt: skip
         "latencies": {
             name: value for name, value in vars(Latency).items() if not name.startswith("_")
         },
