@@ -23,7 +23,7 @@ from sw.quantise import quantise
 __all__ = ["channel_density", "compress", "onnx_activations"]
 
 #: What makes the codes of a network's tensors, by name, for one image of axes n, c, y, x.
-Runner = Callable[[NDArray[np.float32]], Mapping[str, NDArray[np.int8] | NDArray[np.uint8]]]
+Runner = Callable[[NDArray[np.float32]], Mapping[str, NDArray[np.int8 | np.uint8]]]
 
 
 def compress(
@@ -92,13 +92,17 @@ def compress(
     return network
 
 
-def onnx_activations(model: ModelProto, codes: Mapping[str, OnnxCodes]) -> Runner:
+def onnx_activations(
+    model: ModelProto, codes: Mapping[str, OnnxCodes], optimise: bool = True
+) -> Runner:
     """Return a function that runs a quantised model with ONNX Runtime.
 
     Parameters
     ----------
     codes : mapping of str to OnnxCodes
         Which tensors of the network are which of the model's (``import_codes``).
+    optimise : bool
+        Let ONNX Runtime fuse operators into integer kernels.
     """
     watched = ModelProto()
     watched.CopyFrom(model)
@@ -110,14 +114,18 @@ def onnx_activations(model: ModelProto, codes: Mapping[str, OnnxCodes]) -> Runne
             stated.add(item.name)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    if not optimise:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    # Without it processors that lack VNNI saturate pairs of products at 16 bits.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     session = onnxruntime.InferenceSession(
         watched.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     wanted = sorted({item.name for item in codes.values() if item.name != feed})
 
-    def run(image: NDArray[np.float32]) -> Mapping[str, NDArray[np.int8] | NDArray[np.uint8]]:
-        values = dict(zip(wanted, session.run(wanted, {feed: image}), strict=True))
-        values[feed] = image
+    def run(image: NDArray[np.float32]) -> Mapping[str, NDArray[np.int8 | np.uint8]]:
+        results = [np.asarray(value) for value in session.run(wanted, {feed: image})]
+        values = {feed: image, **dict(zip(wanted, results, strict=True))}
         return {key: item.to_network(values[item.name]) for key, item in codes.items()}
 
     return run

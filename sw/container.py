@@ -318,11 +318,13 @@ def _restore_convolution(
         for key in ("bias", "multiplier", "shift")
     )
     weights = _unpack(f"{stem}/weights", (count, layer.taps * layer.group_channels), arrays)
+    if weights.dtype != np.int8:
+        raise FormatError(f"Array {stem}/weights/values must be int8, not {weights.dtype}")
     return Convolution(
         input=source,
         output=output,
         layer=layer,
-        weights=weights.reshape(layer.weights_shape),
+        weights=np.asarray(weights, dtype=np.int8).reshape(layer.weights_shape),
         weight_scales=_array(arrays, f"{stem}/weight_scales", np.float64, (count,)),
         requantisation=Requantisation(
             bias=bias,
@@ -365,15 +367,13 @@ def _array(arrays: Arrays, name: str, dtype: type, shape: tuple[int, ...]) -> ND
     return array
 
 
-def _pack(name: str, rows: NDArray[np.int8] | NDArray[np.uint8], arrays: Arrays) -> None:
+def _pack(name: str, rows: NDArray[np.int8 | np.uint8], arrays: Arrays) -> None:
     tensor = pack(rows, _CHUNK)
     arrays[f"{name}/masks"] = tensor.masks
     arrays[f"{name}/values"] = tensor.values
 
 
-def _unpack(
-    name: str, shape: tuple[int, int], arrays: Arrays
-) -> NDArray[np.int8] | NDArray[np.uint8]:
+def _unpack(name: str, shape: tuple[int, int], arrays: Arrays) -> NDArray[np.int8 | np.uint8]:
     masks, values = arrays[f"{name}/masks"], arrays[f"{name}/values"]
     if masks.dtype != np.uint64 or masks.ndim != 3:
         raise FormatError(f"Array {name}/masks must be uint64 of 3 axes, not {masks.dtype}")

@@ -67,9 +67,7 @@ def check_images(
     return narrow
 
 
-def image_codes(
-    images: NDArray[np.floating], tensor: TensorInfo
-) -> NDArray[np.int8] | NDArray[np.uint8]:
+def image_codes(images: NDArray[np.floating], tensor: TensorInfo) -> NDArray[np.int8 | np.uint8]:
     """Quantise images as the network's input: nearest, ties to even, saturated.
 
     Parameters

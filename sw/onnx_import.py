@@ -62,7 +62,7 @@ class OnnxCodes:
     offset: int
     view: View
 
-    def to_network(self, values: NDArray) -> NDArray[np.int8] | NDArray[np.uint8]:
+    def to_network(self, values: NDArray) -> NDArray[np.int8 | np.uint8]:
         """Turn the ONNX tensor's value into the network's codes, axes y, x, channel."""
         codes = np.empty(values.size, dtype=np.int16)
         codes[self.view.elements.reshape(-1)] = values.reshape(-1).astype(np.int16) + self.offset

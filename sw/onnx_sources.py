@@ -100,12 +100,12 @@ class Writer:
         high: int | None = None,
     ) -> TensorInfo:
         """Write a real in codes, within ``low`` and ``high`` if given; once if asked twice."""
-        bounds = [quantisation.code(bound) for bound in (real.low, real.high)]
+        least, most = quantisation.code(real.low), quantisation.code(real.high)
         if low is not None and high is not None:
-            bounds = [min(max(bound, low), high) for bound in bounds]
-        key = (real.source, quantisation, *bounds)
+            least, most = min(max(least, low), high), min(max(most, low), high)
+        key = (real.source, quantisation, least, most)
         if key not in self._written:
-            target = Target(name or real.name, quantisation, *bounds)
+            target = Target(name or real.name, quantisation, least, most)
             self._written[key] = real.source.write(self, target)
         return self._written[key]
 

@@ -274,12 +274,19 @@ class Weights:
         if not np.all(np.isfinite(scale)) or np.any(scale < 0):
             raise UserError(f"{where}: weight scales must be finite and not negative")
         centred = self.codes.astype(np.int64) - self._spread(self.zero_point).astype(np.int64)
+        scales = np.broadcast_to(scale, (count,)).copy()
+        if centred.size and (centred.min() < -128 or centred.max() > 127):
+            # Exact where the codes of a filter share a divisor.
+            filters = np.moveaxis(centred, out_axis, 0)
+            divisors = np.maximum(np.gcd.reduce(filters.reshape(count, -1), axis=1), 1)
+            filters //= divisors.reshape(-1, *(1,) * (filters.ndim - 1))
+            scales *= divisors
         if centred.size and (centred.min() < -128 or centred.max() > 127):
             raise UserError(
                 f"{where}: weights minus their zero point must fit int8, "
                 f"not {centred.min()}..{centred.max()}"
             )
-        return centred.astype(np.int8), np.broadcast_to(scale, (count,)).copy()
+        return centred.astype(np.int8), scales
 
     def _spread(self, values: NDArray) -> NDArray:
         """Line one value for each index of ``axis`` up with ``codes``."""

@@ -68,30 +68,79 @@ class Graph:
         model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
         return onnx.shape_inference.infer_shapes(model)
 
-    def images(self, count: int = 8, signed: bool = True) -> NDArray[np.float32]:
-        size = (count, *self.shape[1:])
-        drawn = self.rng.normal(0, 1, size) if signed else self.rng.uniform(0, 1, size)
-        return drawn.astype(np.float32)
 
-
-def residual(seed: int) -> Graph:
-    """Batch norm, ReLU6, a residual addition, a branch with concatenation, average pools."""
+def residual(seed: int) -> ModelProto:
+    """Batch norm, ReLU6, depthwise, a residual addition, branches joined, both poolings."""
     graph = Graph((1, 3, 13, 11), seed)
     x = graph.conv("image", 3, 8, strides=[2, 1], pads=[1, 0, 2, 1])
     x = graph.op("Relu", graph.batch_norm(x, 8))
     y = graph.clip(graph.batch_norm(graph.conv(x, 8, 8, pads=[1] * 4, bias=False), 8), 0, 6)
     y = graph.conv(y, 8, 8, group=8, pads=[1] * 4)
     x = graph.op("Relu", graph.op("Add", x, y))
-    left = graph.op("AveragePool", x, kernel_shape=[3, 2], pads=[1, 0, 1, 1], strides=[1, 2],
-                    count_include_pad=seed % 2)  # fmt: skip
-    right = graph.op("MaxPool", graph.conv(x, 8, 6, (1, 1), group=2), kernel_shape=[3, 2],
-                     pads=[1, 0, 1, 1], strides=[1, 2])  # fmt: skip
+    window = {"kernel_shape": [3, 2], "pads": [1, 0, 1, 1], "strides": [1, 2]}
+    left = graph.op("AveragePool", x, count_include_pad=seed % 2, **window)
+    right = graph.op("MaxPool", graph.conv(x, 8, 6, (1, 1), group=2), **window)
     x = graph.op("Concat", left, right, axis=1)
-    x = graph.conv(x, 14, 10, (3, 1), group=2, strides=[2, 2])
-    x = graph.op("Flatten", graph.op("Relu", x))
-    return finish(graph, x)
+    x = graph.op("Flatten", graph.op("Relu", graph.conv(x, 14, 10, (3, 1), group=2)))
+    return graph.model(graph.gemm(x, 250, 7))
 
 
-def finish(graph: Graph, x: str) -> Graph:
-    graph.last = x
-    return graph
+def drawn(seed: int) -> ModelProto:
+    """Draw a network: blocks in random order and of random shape, and one of three heads."""
+    graph = Graph((1, 3, 12, 9), seed)
+    rng, channels, size = graph.rng, 3, [12, 9]
+    x = "image"
+    for _ in range(int(rng.integers(2, 5))):
+        before, wide = x, 2 * int(rng.integers(1, 5))
+        kernel = [int(rng.integers(1, 4)) for _ in range(2)]
+        stride = [int(rng.integers(1, 3)) if length > 5 else 1 for length in size]
+        pads = [int(rng.integers(0, kernel[axis % 2])) for axis in range(4)]
+        group = int(rng.choice([1, channels, 2 if channels % 2 == 0 else 1]))
+        wide = wide * channels if group == channels > 2 else wide
+        x = graph.conv(x, channels, wide, kernel, group, bool(rng.integers(2)),
+                       strides=stride, pads=pads)  # fmt: skip
+        size = [
+            (length + pads[axis] + pads[axis + 2] - kernel[axis]) // stride[axis] + 1
+            for axis, length in enumerate(size)
+        ]
+        channels = wide
+        if rng.integers(2):
+            x = graph.batch_norm(x, channels)
+        if rng.integers(3):
+            x = graph.op("Relu", x) if rng.integers(2) else graph.clip(x, 0, 6)
+        match int(rng.integers(5)):
+            case 0:
+                y = graph.conv(x, channels, channels, (1, 1))
+                x = graph.op("Relu", graph.op("Add", x, y))
+            case 1:
+                y = graph.conv(x, channels, 4, pads=[1] * 4)
+                x, channels = graph.op("Concat", y, x, axis=1), channels + 4
+            case 2:
+                kind = "MaxPool" if rng.integers(2) else "AveragePool"
+                include = {} if kind == "MaxPool" else {"count_include_pad": int(rng.integers(2))}
+                x = graph.op(kind, x, kernel_shape=[2, 3], pads=[0, 1, 1, 1], **include)
+            case 3 if before != "image" and min(size) > 2:
+                x = graph.op("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
+                size = [-(-length // 2) for length in size]
+    pixels = channels * size[0] * size[1]
+    match int(rng.integers(3)):
+        case 0:
+            x = graph.op("Flatten", graph.op("GlobalAveragePool", x))
+            x = graph.gemm(x, channels, 5)
+        case 1:
+            x = graph.op("Reshape", x, graph.constant(np.array([0, -1])))
+            x = graph.gemm(graph.op("Relu", graph.gemm(x, pixels, 8)), 8, 5)
+        case _:
+            x = graph.op("Flatten", x)
+            weights = rng.normal(0, pixels**-0.5, (pixels, 6)).astype(np.float32)
+            x = graph.op("MatMul", x, graph.constant(weights))
+    return graph.model(x)
+
+
+def images(model: ModelProto, seed: int = 0, count: int = 8, signed: bool = True) -> NDArray:
+    """Draw images for a model, axes n, c, y, x (or n, c)."""
+    rng = np.random.default_rng(seed)
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    size = (count, *(dim.dim_value for dim in dims[1:]))
+    values = rng.normal(0, 1, size) if signed else rng.uniform(0, 1, size)
+    return values.astype(np.float32)
