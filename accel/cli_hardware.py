@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,10 +42,11 @@ def verify(
     counter of every unit with the simulator's.
     """
     try:
+        from rtl.driver import HardwareError
         from rtl.run import SIMULATORS, run_layers
     except ModuleNotFoundError as error:
         raise UserError(
-            f"Python package {error.name} must be installed: pip install -e '.[hardware,verilog]'"
+            f"Python package {error.name} must be installed: pip install -e '.[hardware]'"
         ) from None
     if simulator not in SIMULATORS:
         raise UserError(f"Simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
@@ -64,8 +66,12 @@ def verify(
     schedule = make_schedule(
         machine, node.layer, workload.weights, window_density(machine, node, known)
     )
-    with status(f"Running {layer} under {simulator}"):
-        runs = run_layers(machine, [(workload, schedule, skip) for skip in skips], simulator)
+    try:
+        with status(f"Running {layer} under {simulator}"):
+            runs = run_layers(machine, [(workload, schedule, skip) for skip in skips], simulator)
+    except HardwareError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return False
     with status(f"Computing {layer} by the golden reference"):
         golden = reference.convolve(node.weights, source, node.layer, node.requantisation)
     fast = functional.convolve(node.layer, node.weights, source, node.requantisation)
@@ -199,7 +205,13 @@ if __name__ == "__main__":
 
     simulator = sys.argv[1] if len(sys.argv) > 1 else "icarus"
     runner = get_runner(simulator)
-    runner.build(sources=[FOLDER / "cluster.v"], hdl_toplevel="cluster", build_dir=FOLDER / "sim")
+    arguments = {"icarus": ["-g2012"], "verilator": ["-Wno-fatal"]}[simulator]
+    runner.build(
+        sources=[FOLDER / "cluster.v"],
+        hdl_toplevel="cluster",
+        build_args=arguments,
+        build_dir=FOLDER / "sim",
+    )
     runner.test(hdl_toplevel="cluster", test_module="bench", build_dir=FOLDER / "sim")
 '''
 
@@ -210,7 +222,7 @@ def write(machine: AcceleratorConfig, folder: Path) -> None:
         from rtl.verilog import write_verilog
     except ModuleNotFoundError as error:
         raise UserError(
-            f"Python package {error.name} must be installed: pip install -e '.[hardware,verilog]'"
+            f"Python package {error.name} must be installed: pip install -e '.[hardware]'"
         ) from None
     if folder.exists():
         check_writable(folder / "cluster.v")
