@@ -1,5 +1,8 @@
 """Small combinational functions of bit vectors."""
 
+# Amaranth is not annotated:
+# pyright: reportGeneralTypeIssues=false
+
 from __future__ import annotations
 
 from amaranth.hdl import Const, Module, Signal

@@ -7,7 +7,9 @@ expansion, and the head, which goes when its filter load and its chunk slot are 
 """
 
 # A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false, reportArgumentType=false
+# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
+# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
+# pyright: reportIndexIssue=false, reportReturnType=false
 
 from __future__ import annotations
 

@@ -7,7 +7,9 @@ its own slice of the mask and its non-zero codes, packed.
 """
 
 # A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false, reportArgumentType=false
+# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
+# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
+# pyright: reportIndexIssue=false, reportReturnType=false
 
 from __future__ import annotations
 

@@ -357,31 +357,45 @@ def decode_outputs(
         There are more or fewer beats than the program gives, or a beat breaks the format.
     """
     layer, lanes = workload.layer, config.collector_width
-    layout = Layouts(config).output
-    codes = np.zeros((layer.positions, layer.out_channels), dtype=workload.requantisation.dtype)
+    codes = np.zeros((layer.positions, layer.out_channels), dtype=np.uint8)
     for cluster, raw in enumerate(beats):
         positions = cluster_positions(config, layer.positions, cluster)
-        lines = iter(raw)
+        held, last, lane_codes = _unpack_beats(raw, lanes)
+        first = 0
         for index in range(len(schedule.assignment)):
             outputs = schedule.outputs(index)
-            for position in positions:
-                row = []
-                for first in range(0, len(outputs), lanes):
-                    count = min(lanes, len(outputs) - first)
-                    beat = next(lines, None)
-                    if beat is None:
-                        raise HardwareError(f"Cluster {cluster} gave too few output beats")
-                    fields = layout.from_bits(beat)
-                    if fields.held != (1 << count) - 1 or fields.last != (
-                        first + lanes >= len(outputs)
-                    ):
-                        raise HardwareError(f"Cluster {cluster}: bad output beat {beat:#x}")
-                    values = iter(fields.values)
-                    row += [next(values) if fields.mask >> at & 1 else 0 for at in range(count)]
-                codes[position, outputs] = np.array(row, dtype=np.uint8).view(codes.dtype)
-        if next(lines, None) is not None:
-            raise HardwareError(f"Cluster {cluster} gave more output beats than its program has")
-    return codes.reshape(layer.out_height, layer.out_width, layer.out_channels)
+            count = -(-len(outputs) // lanes)  # beats of a position
+            end = first + count * len(positions)
+            if len(raw) < end:
+                raise HardwareError(f"Cluster {cluster} gave only {len(raw)} output beats")
+            shape = (len(positions), count * lanes)
+            exists = np.arange(count * lanes) < len(outputs)
+            ends = np.arange(count) == count - 1
+            if np.any(held[first:end].reshape(shape) != exists) or np.any(
+                last[first:end].reshape(-1, count) != ends
+            ):
+                raise HardwareError(f"Cluster {cluster} gave output beats of another length")
+            table = lane_codes[first:end].reshape(shape)[:, : len(outputs)]
+            codes[positions[:, None], outputs] = table
+            first = end
+        if first != len(raw):
+            raise HardwareError(f"Cluster {cluster} gave {len(raw)} output beats, not {first}")
+    result = codes.reshape(layer.out_height, layer.out_width, layer.out_channels)
+    return result.view(np.int8) if workload.requantisation.signed else result
+
+
+def _unpack_beats(
+    raw: list[int], lanes: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.uint8]]:
+    """Return which lanes exist, which beats are a position's last, and each lane's code."""
+    size = -(-(10 * lanes + 1) // 8)
+    octets = np.frombuffer(b"".join(beat.to_bytes(size, "little") for beat in raw), dtype=np.uint8)
+    bits = np.unpackbits(octets.reshape(-1, size), axis=1, bitorder="little").astype(bool)
+    mask, held = bits[:, :lanes], bits[:, lanes : 2 * lanes]
+    values = np.packbits(bits[:, 2 * lanes : 10 * lanes], axis=1, bitorder="little")
+    at = np.maximum(np.cumsum(mask, axis=1) - 1, 0)
+    codes = np.where(mask, np.take_along_axis(values.reshape(-1, lanes), at, axis=1), 0)
+    return held, bits[:, 10 * lanes], codes.astype(np.uint8)
 
 
 def layer_counters(config: AcceleratorConfig, read: list[dict[str, int] | None]) -> LayerCounters:

@@ -11,7 +11,9 @@ Words of 32 bits are gathered into a row; a full row is written, and the address
 """
 
 # A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false, reportArgumentType=false
+# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
+# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
+# pyright: reportIndexIssue=false, reportReturnType=false
 
 from __future__ import annotations
 

@@ -116,7 +116,9 @@ class Layouts:
             {
                 "mask": config.chunk,  # true mask
                 "base": self.value_row_bits,  # row where the values begin
-                "prefixes": data.ArrayLayout(self.position_bits, self.words),  # ones before each word
+                "prefixes": data.ArrayLayout(
+                    self.position_bits, self.words
+                ),  # ones before each word
             }
         )
         #: A cycle of the filter load bus.

@@ -7,7 +7,9 @@ The stream has, for each load in program order, each unit, filter slot and chunk
 """
 
 # A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false, reportArgumentType=false
+# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
+# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
+# pyright: reportIndexIssue=false, reportReturnType=false
 
 from __future__ import annotations
 
@@ -102,9 +104,7 @@ class FilterLoader(wiring.Component):
 
         busy = Signal(data.ArrayLayout(config.units, 2))  # units that use each buffer
         held_units = self.pass_row.held[:: config.filters_per_unit]
-        m.d.comb += go.eq(
-            beat_valid & enabled & running & ~(fresh & busy[buffer].any())
-        )
+        m.d.comb += go.eq(beat_valid & enabled & running & ~(fresh & busy[buffer].any()))
         m.d.comb += self.beat.eq(go)
         for number in range(2):
             ends = self.retire & Mux(number, self.retire_buffer, ~self.retire_buffer)

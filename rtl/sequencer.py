@@ -1,15 +1,17 @@
 """The sequencer: the program of a cluster, one step a cycle, by increments.
 
-    for each pass: for each tile: for each segment: for each position in the tile:
-        for each chunk of the segment: a step
+for each pass: for each tile: for each segment: for each position in the tile:
+    for each chunk of the segment: a step
 """
 
 # A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false, reportArgumentType=false
+# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
+# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
+# pyright: reportIndexIssue=false, reportReturnType=false
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -49,6 +51,26 @@ class Sequencer(wiring.Component):
                 "steps": Out(stream.Signature(layouts.sequenced)),
             }
         )
+        #: Where the walk is.
+        self._state = data.StructLayout(
+            {
+                "number": bits_for_count(MAX_PASSES),  # of the pass
+                "group": layouts.input_bits,  # index row at which the group begins
+                "tile": 24,  # position in the tile
+                "segment": 16,
+                "index": 16,  # chunk in the segment
+                "buffer": 1,  # filter buffer in use
+            }
+        )
+        self._ends = data.StructLayout(
+            {
+                "last_segment": 1,  # this is the last segment
+                "segment_last": 16,  # chunks in this segment, less one
+                "of_segment": 1,  # the step is the last of its (position, segment)
+                "of_tile": 1,  # the position is the last of its tile
+                "of_pass": 1,  # the step is the last of its pass
+            }
+        )
         #: A position's window: its corner in the input.
         self._position = data.StructLayout(
             {"y": signed(16), "x": signed(16), "address": layouts.input_bits, "left": 24}
@@ -60,92 +82,67 @@ class Sequencer(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        layer, layouts = self.layer, self._layouts
-        valid = Signal()
-        number = Signal(bits_for_count(MAX_PASSES))  # of the pass
+        layer = self.layer
+        valid, take = Signal(), Signal()
+        state, ends = Signal(self._state), Signal(self._ends)
         position, tile_start = Signal(self._position), Signal(self._position)
         chunk, segment_start = Signal(self._chunk), Signal(self._chunk)
-        group = Signal(layouts.input_bits)  # index row at which the group begins
-        tile, segment, index = Signal(24), Signal(16), Signal(16)
-        buffer = Signal()
-
-        segment_is_last = segment == layer.segments_last
-        index_end = Signal()
-        m.d.comb += index_end.eq(
-            index == Mux(segment_is_last, layer.segment_short_last, layer.segment_last)
-        )
-        tile_end = Signal()
-        m.d.comb += tile_end.eq((tile == layer.tile_last) | (position.left == 0))
-        pass_end = Signal()
-        m.d.comb += pass_end.eq(index_end & tile_end & segment_is_last & (position.left == 0))
-
-        next_group = Signal.like(group)
-        m.d.comb += next_group.eq(
-            group + Mux(self.pass_row.last_of_group, layer.group_address, 0)
-        )
-        next_position, first = Signal(self._position), Signal(self._position)
+        m.d.comb += take.eq(valid & self.steps.ready)
+        self._find_ends(m, state, position, ends)
+        next_position, next_chunk = Signal(self._position), Signal(self._chunk)
         self._advance_position(m, position, next_position)
+        self._advance_chunk(m, chunk, next_chunk)
+
+        next_number, next_group = Signal.like(state.number), Signal.like(state.group)
+        first = Signal(self._position)  # of the next pass
         m.d.comb += [
+            next_number.eq(Mux(self.start, 0, state.number + (take & ends.of_pass))),
+            self.pass_address.eq(next_number),
+            next_group.eq(state.group + Mux(self.pass_row.last_of_group, layer.group_address, 0)),
             first.y.eq(layer.first_y),
             first.x.eq(layer.first_x),
             first.address.eq(layer.first_address + Mux(self.start, 0, next_group)),
             first.left.eq(layer.positions_last),
         ]
-        next_chunk = Signal(self._chunk)
-        self._advance_chunk(m, chunk, next_chunk)
-
-        take = Signal()
-        m.d.comb += take.eq(valid & self.steps.ready)
-        next_number = Signal.like(number)
-        m.d.comb += [
-            next_number.eq(Mux(self.start, 0, number + (take & pass_end))),
-            self.pass_address.eq(next_number),
-        ]
-        m.d.sync += number.eq(next_number)
         with m.If(self.start):
-            m.d.sync += [
-                valid.eq(1),
-                position.eq(first),
-                tile_start.eq(first),
-                chunk.eq(0),
-                segment_start.eq(0),
-                group.eq(0),
-                tile.eq(0),
-                segment.eq(0),
-                index.eq(0),
-                buffer.eq(0),
-            ]
+            m.d.sync += [valid.eq(1), state.eq(0), chunk.eq(0), segment_start.eq(0)]
+            m.d.sync += [position.eq(first), tile_start.eq(first)]
         with m.Elif(take):
-            m.d.sync += [index.eq(index + 1), chunk.eq(next_chunk)]
-            with m.If(index_end):
-                m.d.sync += index.eq(0)
-                with m.If(~tile_end):
-                    m.d.sync += [
-                        tile.eq(tile + 1),
-                        position.eq(next_position),
-                        chunk.eq(segment_start),
-                    ]
+            m.d.sync += [
+                state.index.eq(Mux(ends.of_segment, 0, state.index + 1)),
+                chunk.eq(next_chunk),
+            ]
+            with m.If(ends.of_segment & ~ends.of_tile):  # the next position, the same segment
+                m.d.sync += [state.tile.eq(state.tile + 1), position.eq(next_position)]
+                m.d.sync += chunk.eq(segment_start)
+            with m.Elif(ends.of_segment):
+                m.d.sync += [state.tile.eq(0), state.buffer.eq(~state.buffer)]
+                with m.If(~ends.last_segment):  # the same tile, the next segment
+                    m.d.sync += [state.segment.eq(state.segment + 1), position.eq(tile_start)]
+                    m.d.sync += segment_start.eq(next_chunk)
                 with m.Else():
-                    m.d.sync += [tile.eq(0), buffer.eq(~buffer)]
-                    with m.If(~segment_is_last):
-                        m.d.sync += [
-                            segment.eq(segment + 1),
-                            position.eq(tile_start),
-                            segment_start.eq(next_chunk),
-                        ]
-                    with m.Else():
-                        m.d.sync += [segment.eq(0), chunk.eq(0), segment_start.eq(0)]
-                        with m.If(~pass_end):
-                            m.d.sync += [position.eq(next_position), tile_start.eq(next_position)]
-                        with m.Else():
-                            m.d.sync += [
-                                position.eq(first),
-                                tile_start.eq(first),
-                                group.eq(next_group),
-                                valid.eq(number != layer.passes_last),
-                            ]
-        self._describe(m, locals())
+                    m.d.sync += [state.segment.eq(0), chunk.eq(0), segment_start.eq(0)]
+                    m.d.sync += [position.eq(next_position), tile_start.eq(next_position)]
+            with m.If(ends.of_pass):
+                m.d.sync += [position.eq(first), tile_start.eq(first), state.group.eq(next_group)]
+                m.d.sync += valid.eq(state.number != layer.passes_last)
+        m.d.sync += state.number.eq(next_number)
+        m.d.comb += self.steps.valid.eq(valid)
+        self._describe(m, state, ends, position, chunk)
         return m
+
+    def _find_ends(self, m: Module, state, position, ends) -> None:
+        """What ends with the present step."""
+        layer = self.layer
+        m.d.comb += [
+            ends.last_segment.eq(state.segment == layer.segments_last),
+            ends.segment_last.eq(
+                Mux(ends.last_segment, layer.segment_short_last, layer.segment_last)
+            ),
+            ends.of_segment.eq(state.index == ends.segment_last),
+            ends.of_tile.eq((state.tile == layer.tile_last) | (position.left == 0)),
+            ends.of_pass.eq(ends.of_segment & ends.last_segment & (position.left == 0)),
+        ]
 
     def _advance_position(self, m: Module, position, result) -> None:
         """The window of the next position of this cluster."""
@@ -178,34 +175,30 @@ class Sequencer(wiring.Component):
                     result.offset.eq(chunk.offset + layer.line_address),
                 ]
 
-    def _describe(self, m: Module, state) -> None:
+    def _describe(self, m: Module, state, ends, position, chunk) -> None:
         """Describe the present step."""
-        layer, layouts = self.layer, self._layouts
-        payload = self.steps.p
-        position, chunk, index = state["position"], state["chunk"], state["index"]
-        index_end, tile_end, tile = state["index_end"], state["tile_end"], state["tile"]
-        buffer, segment_is_last = state["buffer"], state["segment_is_last"]
+        layer, layouts, payload = self.layer, self._layouts, self.steps.p
         y, x = Signal(signed(18)), Signal(signed(18))
-        length = Signal(16)  # chunks in this segment
-        base = Signal(layouts.filter_bits)
+        base = Signal(layouts.filter_bits)  # where the filter buffer begins
+        buffer = Const(0)
         if layouts.buffers == 2:
+            buffer = state.buffer
             m.d.comb += base.eq(Mux(buffer, layouts.buffer_chunks, 0))
         m.d.comb += [
             y.eq(position.y + chunk.r),
             x.eq(position.x + chunk.s),
-            length.eq(Mux(segment_is_last, layer.segment_short_last, layer.segment_last) + 1),
-            self.steps.valid.eq(state["valid"]),
             payload.held.eq(self.pass_row.held),
-            payload.load_first.eq((index == 0) & (tile == 0)),
+            payload.load_first.eq((state.index == 0) & (state.tile == 0)),
             payload.inside.eq((y >= 0) & (y < layer.height) & (x >= 0) & (x < layer.width)),
             payload.ragged.eq(chunk.row_chunk == layer.row_chunks_last),
             payload.address.eq(position.address + chunk.offset),
-            payload.step.psum.eq(tile),
-            payload.step.from_zero.eq(state["segment"] == 0),
-            payload.step.last.eq(index_end),
-            payload.step.complete.eq(index_end & segment_is_last),
-            payload.step.load_last.eq(index_end & tile_end),
-            payload.step.buffer.eq(buffer if layouts.buffers == 2 else 0),
+            payload.step.psum.eq(state.tile),
+            payload.step.from_zero.eq(state.segment == 0),
+            payload.step.last.eq(ends.of_segment),
+            payload.step.complete.eq(ends.of_segment & ends.last_segment),
+            payload.step.load_last.eq(ends.of_segment & ends.of_tile),
+            payload.step.buffer.eq(buffer),
+            payload.filters[0].eq(base + state.index),
         ]
-        for slot in range(layouts.config.filters_per_unit):
-            m.d.comb += payload.filters[slot].eq(base + index + (length if slot else 0))
+        if layouts.config.filters_per_unit == 2:  # its chunks follow those of slot 0
+            m.d.comb += payload.filters[1].eq(base + state.index + ends.segment_last + 1)

@@ -1,5 +1,8 @@
 """A cluster under Amaranth's own simulator: for small cases, without any other tool."""
 
+# A component gets its ports from its signature, and Amaranth is not annotated:
+# pyright: reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import random

@@ -8,7 +8,9 @@ completes its position retires only when the result registers are free.
 """
 
 # A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false, reportArgumentType=false
+# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
+# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
+# pyright: reportIndexIssue=false, reportReturnType=false
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from rtl.join import InnerJoin, word_flags
-from rtl.layouts import WORD_BITS, Layouts
+from rtl.layouts import Layouts
 from rtl.mac import Mac
 from rtl.ram import Ram
 

@@ -5,7 +5,9 @@ that Icarus and Verilator both run right.
 """
 
 # A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false, reportArgumentType=false
+# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
+# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
+# pyright: reportIndexIssue=false, reportReturnType=false
 
 from __future__ import annotations
 
@@ -77,7 +79,8 @@ def cluster_verilog(config: AcceleratorConfig) -> str:
         from pyosys import libyosys as yosys
     except ImportError:
         raise UserError(
-            "Writing Verilog needs pyosys, which is not installed: pip install 'innerjoin[hardware]'"
+            "Writing Verilog needs pyosys, which is not installed: "
+            "pip install 'innerjoin[hardware]'"
         ) from None
     platform = VerilogPlatform()
     unit = rtlil.convert(
@@ -134,7 +137,7 @@ def sidecar(config: AcceleratorConfig) -> dict[str, Any]:
             "held": [lanes, lanes],
             "values": [2 * lanes, 8 * lanes],
             "last": [10 * lanes, 1],
-        },  # fmt: skip
+        },
         "latencies": {
             name: value for name, value in vars(Latency).items() if not name.startswith("_")
         },
