@@ -93,7 +93,7 @@ def compress(
 
 
 def onnx_activations(
-    model: ModelProto, codes: Mapping[str, OnnxCodes], optimise: bool = True
+    model: ModelProto, codes: Mapping[str, OnnxCodes], optimise: bool = False
 ) -> Runner:
     """Return a function that runs a quantised model with ONNX Runtime.
 
