@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from golden.config import AcceleratorConfig, Dealing
 from golden.errors import CapacityError
@@ -48,7 +49,9 @@ def check_filters(
     )  # fmt: skip
 
 
-def _chunk_balanced_values(schedule: Schedule, counts: np.ndarray, starts: np.ndarray) -> int:
+def _chunk_balanced_values(
+    schedule: Schedule, counts: NDArray[np.int64], starts: NDArray[np.int64]
+) -> int:
     """Return the most values that a unit holds of one segment where chunks change units."""
     assignment = schedule.chunk_assignment
     assert assignment is not None
@@ -58,8 +61,17 @@ def _chunk_balanced_values(schedule: Schedule, counts: np.ndarray, starts: np.nd
     return int(np.add.reduceat(by_unit, starts, axis=1).max())
 
 
-def check_inputs(config: AcceleratorConfig, layer: LayerShape, activations: BitmaskTensor) -> None:
+def check_inputs(config: AcceleratorConfig, layer: LayerShape, masks: NDArray[np.uint64]) -> int:
     """Check that a cluster can hold the input rows that its positions read.
+
+    Parameters
+    ----------
+    masks : ndarray of uint64, axes row, chunk of the row, word
+
+    Returns
+    -------
+    int
+        Bytes of the compressed input: masks and values.
 
     Raises
     ------
@@ -67,7 +79,7 @@ def check_inputs(config: AcceleratorConfig, layer: LayerShape, activations: Bitm
         Names the buffer, the demand, the size, and what would make it fit.
     """
     layout = layer.layout(config)
-    counts = popcount(activations.masks).sum(axis=1)
+    counts = popcount(masks).sum(axis=1)
     if config.dealing is Dealing.TILES:
         chunks, values = _tile_demand(config, layer, layout.im2row, counts)
         remedy = "more clusters"
@@ -80,10 +92,11 @@ def check_inputs(config: AcceleratorConfig, layer: LayerShape, activations: Bitm
         ("input_buffer_bytes", values, "bytes a cluster"),
     ):
         _require(layer, name, demand, getattr(config, name), unit, remedy)
+    return masks.shape[0] * masks.shape[1] * config.chunk // 8 + int(counts.sum())
 
 
 def _tile_demand(
-    config: AcceleratorConfig, layer: LayerShape, im2row: bool, counts: np.ndarray
+    config: AcceleratorConfig, layer: LayerShape, im2row: bool, counts: NDArray[np.int64]
 ) -> tuple[int, int]:
     """Return the most input rows, and values, that one cluster's run of positions reads."""
     size = -(-layer.positions // config.clusters)

@@ -33,7 +33,7 @@ from golden.network import (
 
 __all__ = ["convolve", "quantise_images", "run_network", "run_node", "run_nodes"]
 
-Codes = NDArray[np.int8] | NDArray[np.uint8]
+Codes = NDArray[np.int8 | np.uint8]
 
 #: Below this every integer is a float32.
 EXACT_FLOAT32 = 1 << 24

@@ -21,11 +21,11 @@ __all__ = [
     "STATE_NAMES",
     "SUM_NAMES",
     "Deals",
-    "Geometry",
     "Latencies",
     "Passes",
     "Registers",
     "count_broadcast_words",
+    "find_windows",
     "run_clusters",
 ]
 
@@ -52,24 +52,6 @@ SUM_NAMES = ("pairs", "busy", "cost", "siblings", "memory", "collector", "span")
 _ARRIVED, _LOADED, _RELEASED, _RELEASED_BEFORE, _COLLECTOR_FREE, _DRAINED, _SLOT = range(7)
 _STEPS, _DELIVERED, _SKIPPED, _WORDS, _BEATS, _OUTPUTS, _NONZEROS = range(7, 14)
 _PAIRS, _BUSY, _COST, _SIBLINGS, _MEMORY, _COLLECTOR, _SPAN = range(7)
-
-
-class Geometry(NamedTuple):
-    """Where the windows of a layer lie: the fields of its ``LayerShape``."""
-
-    out_width: int
-    kernel_width: int
-    in_height: int
-    in_width: int
-    stride_height: int
-    stride_width: int
-    pad_top: int
-    pad_left: int
-    im2row: bool
-    #: Number of the row of zeros, which follows all rows.
-    zero_row: int
-    #: Chunks of a row.
-    row_chunks: int
 
 
 class Deals(NamedTuple):
@@ -110,8 +92,8 @@ class Passes(NamedTuple):
         The unit of each column.
     units : ndarray of int64, axis pass
         Active units.
-    base_row : ndarray of int64, axis pass
-        First input row of the pass's group.
+    base : ndarray of int64, axis pass
+        First input chunk of the pass's group.
     load_beats : ndarray of int64, axes pass, segment
     segment_chunks : int
     outputs, drain_cycles : ndarrays of int64, axis pass
@@ -124,7 +106,7 @@ class Passes(NamedTuple):
     least: NDArray[np.integer]
     unit: NDArray[np.int64]
     units: NDArray[np.int64]
-    base_row: NDArray[np.int64]
+    base: NDArray[np.int64]
     load_beats: NDArray[np.int64]
     segment_chunks: int
     outputs: NDArray[np.int64]
@@ -194,7 +176,8 @@ def count_broadcast_words(masks, width):
 @njit(nogil=True, cache=True, error_model="numpy")
 def run_clusters(
     clusters,
-    geometry,
+    windows,
+    row_chunks,
     deals,
     latency,
     masks,
@@ -216,14 +199,17 @@ def run_clusters(
 
     Parameters
     ----------
-    geometry, deals, latency, passes : Geometry, Deals, Latencies, Passes
+    windows : ndarray of int32, axes position, tap
+        First input chunk under each tap (``find_windows``), counted from the group's first.
+    row_chunks : int
+    deals, latency, passes : Deals, Latencies, Passes
     masks : ndarray of uint32, axes chunk, word
-        Effective input masks a'; with ``dynamic`` all chunks and a row of zeros after them,
-        else the chunks of one row.
+        Effective input masks a'; with ``dynamic`` those of all chunks, each group's rows followed
+        by a row of zeros, else the chunks of one row.
     skip_empty : bool
         All-zero chunks are not delivered.
     broadcast_words : ndarray of uint16, axis chunk
-        Of the true masks, with the row of zeros (``count_broadcast_words``).
+        Of the true masks (``count_broadcast_words``).
     columns_tag : tuple, its length in blocks of ``accel.vectors.LANE_BLOCK``
     words_tag, slots_tag, multipliers_tag : tuple
         Words of a mask, filters of a unit, multipliers of a unit.
@@ -236,8 +222,6 @@ def run_clusters(
     filter_chunks = passes.filters.shape[1]
     least_varies = int(passes.least.shape[1] > 1)
     segments = passes.load_beats.shape[1]
-    row_chunks = geometry.row_chunks
-    rows = np.empty(filter_chunks // row_chunks + 1, dtype=np.int64)
     low, high = clusters
     for m in range(low, high):
         state[m, _ARRIVED] = latency.start
@@ -261,6 +245,7 @@ def run_clusters(
             cost_sum = load(pass_sums, at + _COST * columns, columns_tag)
             siblings_sum = load(pass_sums, at + _SIBLINGS * columns, columns_tag)
             one = splat(1, finish)
+            base = passes.base[index]
             arrived = time(state[m, _ARRIVED])
             slot = state[m, _SLOT]
             collector_free = time(state[m, _COLLECTOR_FREE])
@@ -271,6 +256,8 @@ def run_clusters(
             for segment in range(segments):
                 first_chunk = segment * passes.segment_chunks
                 last_chunk = min(first_chunk + passes.segment_chunks, filter_chunks) - 1
+                first_tap = first_chunk // row_chunks
+                first_piece = first_chunk - first_tap * row_chunks
                 if segments > 1 or idle_yet:
                     beats = passes.load_beats[index, segment]
                     ready = time(_load_filters(m, beats, double_buffer, state) + latency.load)
@@ -287,14 +274,9 @@ def run_clusters(
                         finish = maximum(begun, splat(arrived, finish))
                 for step in range(count):
                     position = first + step * deals.stride
-                    tap = first_chunk // row_chunks
-                    piece = first_chunk % row_chunks
-                    _find_rows(
-                        rows, position, tap, last_chunk // row_chunks, passes.base_row[index],
-                        geometry,
-                    )  # fmt: skip
+                    tap, piece = first_tap, first_piece
                     for chunk in range(first_chunk, last_chunk + 1):
-                        at = rows[tap] * row_chunks + piece
+                        at = base + windows[position, tap] + piece
                         taken = broadcast_words[at]
                         if not dynamic:
                             at = piece
@@ -377,6 +359,28 @@ def run_clusters(
             _end_pass(m, passes.unit[index], passes.units[index], registers)
 
 
+@njit(nogil=True, cache=True, error_model="numpy")
+def find_windows(windows, out_width, kernel_width, in_size, strides, pads, row_chunks):
+    """Find the first input chunk under each tap of each position's window.
+
+    Parameters
+    ----------
+    windows : ndarray of int32, axes position, tap
+        Written; a tap outside the input gets the row that follows all of its group.
+    in_size, strides, pads : tuple of int
+        y, x.
+    """
+    height, width = in_size
+    for position in range(windows.shape[0]):
+        top = position // out_width * strides[0] - pads[0]
+        left = position % out_width * strides[1] - pads[1]
+        for tap in range(windows.shape[1]):
+            y, x = top + tap // kernel_width, left + tap % kernel_width
+            inside = 0 <= y < height and 0 <= x < width
+            row = y * width + x if inside else height * width
+            windows[position, tap] = row * row_chunks
+
+
 @njit(error_model="numpy")
 def _begin_pass(m, unit, units, registers):
     """Give the active units of a pass their columns."""
@@ -429,22 +433,3 @@ def _load_filters(m, beats, double_buffer, state):
     state[m, _LOADED] = max(state[m, _LOADED], free) + beats
     state[m, _BEATS] += beats
     return state[m, _LOADED]
-
-
-@njit(error_model="numpy")
-def _find_rows(rows, position, first_tap, last_tap, base_row, geometry):
-    """Find the input row under each tap of a position's window."""
-    if geometry.im2row:
-        rows[0] = base_row + position
-        return
-    top = (position // geometry.out_width) * geometry.stride_height - geometry.pad_top
-    left = (position % geometry.out_width) * geometry.stride_width - geometry.pad_left
-    y = top + first_tap // geometry.kernel_width
-    x = left + first_tap % geometry.kernel_width
-    for tap in range(first_tap, last_tap + 1):
-        inside = 0 <= y < geometry.in_height and 0 <= x < geometry.in_width
-        rows[tap] = base_row + y * geometry.in_width + x if inside else geometry.zero_row
-        x += 1
-        if x == left + geometry.kernel_width:
-            x = left
-            y += 1

@@ -11,11 +11,11 @@ from accel.kernels import (
     STATE_NAMES,
     SUM_NAMES,
     Deals,
-    Geometry,
     Latencies,
     Passes,
     Registers,
     count_broadcast_words,
+    find_windows,
     run_clusters,
 )
 from accel.vectors import LANE_BLOCK
@@ -23,8 +23,7 @@ from golden.config import AcceleratorConfig, Dealing, Latency, SkipMode
 from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS, LayerCounters
 from golden.layer import ChunkLayout, LayerShape
 from golden.schedule import Schedule
-from golden.tensor import popcount
-from golden.workload import LayerWorkload
+from golden.tensor import BitmaskTensor, popcount
 
 __all__ = ["LayerProgram", "prepare_layer", "run_layer"]
 
@@ -39,15 +38,17 @@ class LayerProgram:
     Parameters
     ----------
     input_masks : ndarray of uint32, axes chunk, word
-        True masks with one row of zeros after them.
+        True masks, each group's followed by a row of zeros.
     broadcast_words : ndarray of uint16, axis chunk
+    windows : ndarray of int32, axes position, tap
+        First input chunk under each tap.
+    weight_masks : ndarray of uint32, axes filter, filter chunk, word
     full_masks : ndarray of uint32, axes chunk of a row, word
         The mask v of the chunks of one row.
     filters : ndarray of int32, axes pass, filter chunk (or 1), slot, column
         Which filter works there, -1 for none.
-    unit, units : ndarrays of int64
+    unit, units, load_beats, nonzeros : ndarrays
         As in ``accel.kernels.Passes``.
-    load_beats : ndarray of int64, axes pass, segment
     """
 
     config: AcceleratorConfig
@@ -56,51 +57,64 @@ class LayerProgram:
     schedule: Schedule
     input_masks: NDArray[np.uint32]
     broadcast_words: NDArray[np.uint16]
+    windows: NDArray[np.int32]
     weight_masks: NDArray[np.uint32]
     full_masks: NDArray[np.uint32]
     filters: NDArray[np.int32]
     unit: NDArray[np.int64]
     units: NDArray[np.int64]
     load_beats: NDArray[np.int64]
+    nonzeros: NDArray[np.int32]
 
 
 def prepare_layer(
-    config: AcceleratorConfig, workload: LayerWorkload, schedule: Schedule
+    config: AcceleratorConfig,
+    layer: LayerShape,
+    weights: BitmaskTensor,
+    input_masks: NDArray[np.uint64],
+    schedule: Schedule,
+    output: NDArray[np.integer] | None = None,
 ) -> LayerProgram:
-    """Arrange a layer for the kernel."""
-    layer = workload.layer
+    """Arrange a layer for the kernel.
+
+    Parameters
+    ----------
+    input_masks : ndarray of uint64, axes row, chunk of the row, word
+        Masks of ``golden.workload.pack_activations``.
+    output : ndarray of int8 or uint8, axes p, q, k, optional
+        Codes of the layer's output, for ``output_nonzeros``; None counts them as 0.
+    """
     layout = layer.layout(config)
     words = 2 * config.chunk_words
-    chunks = workload.activations.rows * layout.row_chunks
-    true_masks = np.zeros((chunks + layout.row_chunks, config.chunk_words), dtype=np.uint64)
-    true_masks[:chunks] = workload.activations.masks.reshape(chunks, config.chunk_words)
-    weights = workload.weights.masks.reshape(layer.out_channels, layout.filter_chunks, -1)
+    grouped = input_masks.reshape(layer.groups, -1, config.chunk_words)
+    zeros = np.zeros((layer.groups, layout.row_chunks, config.chunk_words), dtype=np.uint64)
+    true_masks = np.concatenate([grouped, zeros], axis=1).reshape(-1, config.chunk_words)
+    weight_masks = weights.masks.reshape(layer.out_channels, layout.filter_chunks, -1)
     filters, unit, units = _columns(schedule)
     return LayerProgram(
         config=config,
         layer=layer,
         layout=layout,
         schedule=schedule,
-        input_masks=true_masks.view(np.uint32).reshape(-1, words),
+        input_masks=true_masks.view(np.uint32),
         broadcast_words=count_broadcast_words(true_masks, config.broadcast_width),
-        weight_masks=np.ascontiguousarray(weights).view(np.uint32),
+        windows=_windows(layer, layout),
+        weight_masks=np.ascontiguousarray(weight_masks).view(np.uint32),
         full_masks=_full_masks(layout, words),
         filters=filters,
         unit=unit,
         units=units,
-        load_beats=_load_beats(config, workload, schedule, layout),
+        load_beats=_load_beats(config, weights, schedule, layout),
+        nonzeros=_pass_nonzeros(schedule, layer, output),
     )
 
 
-def run_layer(
-    program: LayerProgram, skip: SkipMode, output: NDArray[np.integer] | None = None
-) -> LayerCounters:
+def run_layer(program: LayerProgram, skip: SkipMode) -> LayerCounters:
     """Count every cycle of a prepared layer in one skip mode."""
     config, layer, layout = program.config, program.layer, program.layout
     dynamic = skip.skips_activations
     time = np.int32 if _cycles_bound(program) < NARROW_CYCLES_MAX else np.int64
     columns = program.unit.shape[1]
-    zero_row = len(program.input_masks) // layout.row_chunks - 1
     registers = Registers(
         ring=np.zeros((config.clusters, config.slots), dtype=time),
         pass_finish=np.zeros((config.clusters, columns), dtype=time),
@@ -111,19 +125,8 @@ def run_layer(
     )
     run_clusters(
         (0, config.clusters),
-        Geometry(
-            out_width=layer.out_width,
-            kernel_width=layer.kernel_width,
-            in_height=layer.in_height,
-            in_width=layer.in_width,
-            stride_height=layer.stride_height,
-            stride_width=layer.stride_width,
-            pad_top=layer.pad_top,
-            pad_left=layer.pad_left,
-            im2row=layout.im2row,
-            zero_row=zero_row,
-            row_chunks=layout.row_chunks,
-        ),
+        program.windows,
+        layout.row_chunks,
         _deals(config, program.schedule, layer.positions),
         Latencies(
             start=Latency.START,
@@ -137,7 +140,7 @@ def run_layer(
         dynamic,
         config.skip_empty_chunks and dynamic,
         program.broadcast_words,
-        _passes(program, skip, output, time, zero_row),
+        _passes(program, skip, time),
         config.filter_double_buffer,
         (0,) * (columns // LANE_BLOCK),
         (0,) * program.input_masks.shape[1],
@@ -148,28 +151,41 @@ def run_layer(
     return _counters(config, registers)
 
 
-def _passes(
-    program: LayerProgram,
-    skip: SkipMode,
-    output: NDArray[np.integer] | None,
-    time: type[np.signedinteger],
-    zero_row: int,
-) -> Passes:
+def _passes(program: LayerProgram, skip: SkipMode, time: type[np.signedinteger]) -> Passes:
     """Arrange what each pass works on in one skip mode."""
-    schedule, layer = program.schedule, program.layer
+    schedule = program.schedule
+    chunks_per_group = len(program.input_masks) // program.layer.groups
     outputs = (schedule.assignment >= 0).sum(axis=(1, 2), dtype=np.int64)
     return Passes(
         filters=_gather_filters(program, skip.skips_weights),
         least=(program.filters >= 0).astype(time),
         unit=program.unit,
         units=program.units,
-        base_row=schedule.pass_group.astype(np.int64) * (zero_row // layer.groups),
+        base=schedule.pass_group.astype(np.int64) * chunks_per_group,
         load_beats=program.load_beats,
         segment_chunks=schedule.segment_chunks,
         outputs=outputs,
         drain_cycles=-(-outputs // program.config.collector_width),
-        nonzeros=_pass_nonzeros(schedule, layer, output),
+        nonzeros=program.nonzeros,
     )
+
+
+def _windows(layer: LayerShape, layout: ChunkLayout) -> NDArray[np.int32]:
+    """First input chunk under each tap of each position."""
+    windows = np.empty((layer.positions, layout.taps), dtype=np.int32)
+    if layout.im2row:
+        windows[:, 0] = np.arange(layer.positions) * layout.row_chunks
+        return windows
+    find_windows(
+        windows,
+        layer.out_width,
+        layer.kernel_width,
+        (layer.in_height, layer.in_width),
+        (layer.stride_height, layer.stride_width),
+        (layer.pad_top, layer.pad_left),
+        layout.row_chunks,
+    )
+    return windows
 
 
 def _columns(
@@ -213,10 +229,10 @@ def _gather_filters(program: LayerProgram, skip_weights: bool) -> NDArray[np.uin
 
 
 def _load_beats(
-    config: AcceleratorConfig, workload: LayerWorkload, schedule: Schedule, layout: ChunkLayout
+    config: AcceleratorConfig, weights: BitmaskTensor, schedule: Schedule, layout: ChunkLayout
 ) -> NDArray[np.int64]:
     """Beats L of each pass and segment."""
-    values = popcount(workload.weights.masks).reshape(-1, layout.filter_chunks)
+    values = popcount(weights.masks).reshape(-1, layout.filter_chunks)
     beats = config.mask_beats + -(-values // config.filter_bus_bytes)
     starts = np.arange(schedule.segments) * schedule.segment_chunks
     by_segment = np.add.reduceat(beats, starts, axis=1)

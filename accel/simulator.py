@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from accel.capacity import check_filters, check_inputs
 from accel.functional import quantise_images, run_nodes
+from accel.packing import activation_masks, pack_filters
 from accel.program import LayerProgram, prepare_layer, run_layer
 from accel.results import LayerResult, ModeResult, NetworkResult
 from golden.config import AcceleratorConfig, SkipMode
@@ -20,7 +21,7 @@ from golden.errors import UserError
 from golden.network import Convolution, Network
 from golden.schedule import Schedule, make_schedule
 from golden.tensor import BitmaskTensor
-from golden.workload import LayerWorkload, pack_activations, pack_weights
+from golden.workload import LayerWorkload
 
 __all__ = ["simulate", "simulate_layer", "window_density"]
 
@@ -44,7 +45,15 @@ def simulate_layer(
     output : ndarray of int8 or uint8, axes p, q, k, optional
         Codes of the layer's output, for ``output_nonzeros``; None counts them as 0.
     """
-    return run_layer(prepare_layer(config, workload, schedule), skip, output)
+    program = prepare_layer(
+        config,
+        workload.layer,
+        workload.weights,
+        workload.activations.masks,
+        schedule,
+        output,
+    )
+    return run_layer(program, skip)
 
 
 def simulate(
@@ -149,8 +158,7 @@ class _Plan:
         layer = node.layer
         self.config = config
         self.node = node
-        self.im2row = layer.layout(config).im2row
-        self.weights: BitmaskTensor = pack_weights(node.weights, layer, config.chunk, self.im2row)
+        self.weights: BitmaskTensor = pack_filters(config, layer, node.weights)
         self.schedule = make_schedule(
             config, layer, self.weights, window_density(config, node, density)
         )
@@ -166,18 +174,15 @@ class _Plan:
     ) -> _Pending:
         """Start counting the cycles of one image."""
         layer = self.node.layer
-        packed = pack_activations(activations, layer, self.config.chunk, self.im2row)
-        check_inputs(self.config, layer, packed)
-        workload = LayerWorkload(layer, self.weights, packed, self.node.requantisation)
-        program = prepare_layer(self.config, workload, self.schedule)
-        input_bytes = packed.masks.shape[0] * packed.row_chunks * self.config.chunk // 8
-        input_bytes += len(packed.values)
+        masks = activation_masks(self.config, layer, activations)
+        input_bytes = check_inputs(self.config, layer, masks)
+        program = prepare_layer(self.config, layer, self.weights, masks, self.schedule, output)
 
         def count(skip: SkipMode) -> ModeResult:
             return ModeResult.from_counters(
                 self.config,
                 skip,
-                run_layer(program, skip, output),
+                run_layer(program, skip),
                 input_bytes=input_bytes,
                 keep_counters=keep_counters,
             )

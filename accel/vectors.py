@@ -14,7 +14,17 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
-__all__ = ["LANE_BLOCK", "Vector", "largest", "load", "maximum", "popcount", "splat", "store"]
+__all__ = [
+    "LANE_BLOCK",
+    "Vector",
+    "largest",
+    "load",
+    "maximum",
+    "nonzero_mask",
+    "popcount",
+    "splat",
+    "store",
+]
 
 #: A tag of length n makes vectors of ``n * LANE_BLOCK`` lanes.
 LANE_BLOCK = 16
@@ -113,6 +123,21 @@ def popcount(typingctx, vector, like):
         return ones if counts.bits == vector.bits else builder.zext(ones, counts.llvm)
 
     return counts(vector, like), generate
+
+
+@intrinsic
+def nonzero_mask(typingctx, array, at):
+    """Return a uint64 whose bit i says that element ``at + i`` of an array of bytes is not 0."""
+    del typingctx, at
+    vector = Vector(64, 8)
+
+    def generate(context, builder, signature, arguments):
+        pointer = _pointer(context, builder, signature.args[0], *arguments, vector)
+        elements = builder.load(pointer, align=1)
+        nonzero = builder.icmp_unsigned("!=", elements, ir.Constant(vector.llvm, None))
+        return builder.bitcast(nonzero, ir.IntType(64))
+
+    return types.uint64(array, types.intp), generate
 
 
 @intrinsic
