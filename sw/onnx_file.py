@@ -74,9 +74,7 @@ def load_model(
     try:
         model = ModelProto.FromString(data)
     except DecodeError:
-        raise FormatError(
-            f"Model {path} must be an ONNX file: it is another or cut short"
-        ) from None
+        raise FormatError(f"Model {path} must be ONNX: it is something else or cut short") from None
     del data
     if not model.graph.node or not model.opset_import:
         raise FormatError(

@@ -19,7 +19,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from golden.errors import UserError
 from golden.network import Network, Node
 from sw.onnx_file import fix_input_shape, load_model, model_input
-from sw.onnx_operators import FINAL_OPERATORS, OPERATORS
+from sw.onnx_operators import FINAL_OPERATORS, OPERATORS, not_supported
 from sw.onnx_pooling import attributes, label
 from sw.onnx_quantised import QUANTISED
 from sw.onnx_sources import Dequantised, GraphInput, Writer
@@ -204,10 +204,7 @@ class Importer:
         if all(isinstance(item, np.ndarray) for item in operands):
             return self._fold(node)
         if node.op_type not in OPERATORS:
-            raise UserError(
-                f"{label(node)}: operator {node.op_type} is not supported; supported are "
-                f"{', '.join(sorted([*OPERATORS, *QUANTISED]))}"
-            )
+            raise UserError(not_supported(node))
         if dropped is not None:
             if node.op_type in ("Flatten", "Identity", "Reshape", "Squeeze"):
                 return [dropped]

@@ -21,10 +21,18 @@ from sw.onnx_values import Codes, Dropped, Real, View, Weights
 if TYPE_CHECKING:
     from sw.onnx_import import Importer
 
-__all__ = ["FINAL_OPERATORS", "OPERATORS", "add_reals", "convolve", "join", "multiply"]
+__all__ = [
+    "FINAL_OPERATORS",
+    "OPERATORS",
+    "add_reals",
+    "convolve",
+    "join",
+    "multiply",
+    "not_supported",
+]
 
 #: Operators that may only end a network; they are dropped.
-FINAL_OPERATORS = ("Softmax", "LogSoftmax", "QLinearSoftmax")
+FINAL_OPERATORS = ("Softmax", "LogSoftmax")
 
 Handler = Callable[["Importer", NodeProto, dict[str, Any]], Any]
 
@@ -357,3 +365,12 @@ OPERATORS: dict[str, Handler] = {
     **POOLING,
     **dict.fromkeys(FINAL_OPERATORS, _drop),
 }
+
+
+def not_supported(node: NodeProto) -> str:
+    """Say which node has an operator that is not supported."""
+    return (
+        f"{label(node)}: operator {node.op_type} is not supported; supported are "
+        f"{', '.join(sorted(OPERATORS))}, batch norm and constant scaling of a float model, "
+        f"and the quantised forms of these"
+    )

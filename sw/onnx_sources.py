@@ -122,7 +122,7 @@ class Writer:
     def tensor(self, target: Target, shape: tuple[int, int, int]) -> TensorInfo:
         """Describe a new tensor under a name that is still free."""
         how = target.quantisation
-        name = _free(re.sub(r"_(quantized|QuantizeLinear_Output)$", "", target.name), self._names)
+        name = _free(re.sub(r"_(quantized|QuantizeLinear_(Input|Output))$", "", target.name), self._names)
         return TensorInfo(
             name=name, shape=shape, dtype=how.dtype, scale=how.scale, zero_point=how.zero_point
         )

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from golden.errors import FormatError, UserError
-from sw.onnx_file import check_model, fix_input_shape, layer_name, weights_of
-from sw.onnx_operators import FINAL_OPERATORS
+from sw.onnx_file import check_model, fix_input_shape, layer_name, model_input, weights_of
+from sw.onnx_operators import FINAL_OPERATORS, OPERATORS, not_supported
 from sw.onnx_pooling import attributes, label
 
 __all__ = ["layer_weights", "prepare", "quiet"]
@@ -59,9 +59,7 @@ def prepare(model: ModelProto, input_shape: tuple[int, ...] | None = None) -> Mo
     copy = ModelProto()
     copy.CopyFrom(model)
     fix_input_shape(copy, input_shape)
-    for node in copy.graph.node:
-        if node.op_type == "BatchNormalization" and attributes(node).get("training_mode", 0):
-            raise UserError(f"{label(node)}: training_mode must be 0, not 1")
+    _check_operators(copy)
     version = next(item.version for item in copy.opset_import if item.domain in ("", "ai.onnx"))
     if version < _WANTED_OPSET:
         copy = _convert(copy)
@@ -74,6 +72,19 @@ def prepare(model: ModelProto, input_shape: tuple[int, ...] | None = None) -> Mo
     copy = onnx.shape_inference.infer_shapes(copy)
     check_model(copy, "after folding")
     return copy
+
+
+def _check_operators(model: ModelProto) -> None:
+    """Refuse operators while the nodes still have their author's names."""
+    variable = {model_input(model).name}
+    for node in model.graph.node:
+        if node.op_type == "BatchNormalization" and attributes(node).get("training_mode", 0):
+            raise UserError(f"{label(node)}: training_mode must be 0, not 1")
+        if variable.isdisjoint(node.input) or node.op_type == "Shape":
+            continue
+        if node.op_type not in OPERATORS and node.op_type not in _AFFINE:
+            raise UserError(not_supported(node))
+        variable.update(node.output)
 
 
 def _convert(model: ModelProto) -> ModelProto:
@@ -90,8 +101,10 @@ def _drop_final(model: ModelProto) -> str:
     """Remove a softmax that makes the graph's output; return what was removed."""
     graph = model.graph
     outputs = {item.name: item for item in graph.output}
+    read = {name for node in graph.node for name in node.input}
     for node in graph.node:
-        if node.op_type in FINAL_OPERATORS and node.output[0] in outputs:
+        ends = node.output[0] in outputs and node.output[0] not in read
+        if node.op_type in FINAL_OPERATORS and ends:
             outputs[node.output[0]].name = node.input[0]
             graph.node.remove(node)
             return node.op_type
