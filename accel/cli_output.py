@@ -43,10 +43,10 @@ def console() -> Console:
 def show(*items: Table | str) -> None:
     """Print tables and lines; words are printed as they are, without markup."""
     output = console()
-    for item in items:
+    for index, item in enumerate(items):
         if isinstance(item, Table) and not output.is_terminal:
             item.box = None
-        if isinstance(item, Table):
+        if isinstance(item, Table) and index:
             output.print()
         output.print(item, markup=False, soft_wrap=isinstance(item, str))
 
