@@ -37,8 +37,9 @@ Codes = NDArray[np.int8 | np.uint8]
 
 #: Below this every integer is a float32.
 EXACT_FLOAT32 = 1 << 24
-#: Elements of the largest temporary matrices: 8 MiB of float32.
-BLOCK_ELEMENTS = 1 << 21
+#: Elements of a block of windows (2 MiB of float32, which caches hold) and of a block of filters.
+WINDOWS_ELEMENTS = 1 << 19
+FILTERS_ELEMENTS = 1 << 22
 
 
 def quantise_images(network: Network, images: NDArray) -> Codes:
@@ -176,8 +177,8 @@ def _convolve_group(
 ) -> None:
     """Convolve one group as products of blocks of windows with blocks of filters."""
     window = layer.taps * layer.group_channels
-    filters_block = max(1, min(layer.group_filters, 2 * BLOCK_ELEMENTS // window))
-    rows_block = max(1, BLOCK_ELEMENTS // (layer.out_width * max(window, filters_block)))
+    filters_block = max(1, min(layer.group_filters, FILTERS_ELEMENTS // window))
+    rows_block = max(1, WINDOWS_ELEMENTS // (layer.out_width * max(window, filters_block)))
     first_filter = group * layer.group_filters
     for first in range(first_filter, first_filter + layer.group_filters, filters_block):
         chosen = slice(first, min(first + filters_block, first_filter + layer.group_filters))

@@ -60,20 +60,20 @@ def pack_filters(
     _pack_rows(source, 0, layout.row_length, layout.row_length, config.chunk, masks)
     pointers = np.zeros(rows * layout.row_chunks + 1, dtype=np.int64)
     np.cumsum(popcount(masks).ravel(), out=pointers[1:])
-    values = np.empty(pointers[-1], dtype=np.int8)
+    # One more, where what follows the last value may be written.
+    values = np.empty(pointers[-1] + 1, dtype=np.int8)
     _compress(source, values)
     shape = (layer.out_channels, layout.taps, layout.row_length)
-    return BitmaskTensor(shape, config.chunk, masks, pointers, values)
+    return BitmaskTensor(shape, config.chunk, masks, pointers, values[:-1])
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _compress(source, values):
-    """Copy the non-zero elements."""
+    """Copy the non-zero elements, without a branch that would often be guessed wrong."""
     at = 0
     for element in source:
-        if element != 0:
-            values[at] = element
-            at += 1
+        values[at] = element
+        at += element != 0
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from accel.capacity import check_filters, check_inputs
 from accel.functional import quantise_images, run_nodes
@@ -97,7 +98,11 @@ def simulate(
     }
     by_layer: dict[str, list[LayerResult]] = {name: [] for name in plans}
     total, done = len(codes) * len(plans), 0
-    with ThreadPoolExecutor(min(THREADS_MAX, os.cpu_count() or 1)) as pool:
+    # Threads of the linear algebra would wait for one another at the cost of everything else.
+    with (
+        threadpool_limits(limits=1, user_api="blas"),
+        ThreadPoolExecutor(min(THREADS_MAX, os.cpu_count() or 1)) as pool,
+    ):
         pending: _Pending | None = None
         for image in codes:
             for node, inputs, output in run_nodes(network, image):
