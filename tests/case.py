@@ -109,6 +109,14 @@ _CHANGES: dict[str, dict[str, Any]] = {
         "units": 1, "chunk": 16, "fifo_depth": 1, "broadcast_width": 16, "filter_bus_bytes": 1,
         "skip_empty_chunks": False,
     },
+    "one-unit-wide-bus": {
+        "units": 1, "chunk": 16, "fifo_depth": 1, "broadcast_width": 1, "filter_bus_bytes": 2,
+        "segment_chunks": 1, "skip_empty_chunks": False,
+    },
+    "units-3": {
+        "units": 3, "chunk": 16, "fifo_depth": 1, "broadcast_width": 2, "filter_bus_bytes": 8,
+        "filter_double_buffer": True,
+    },
     "two-filters": {
         "units": 2, "filters_per_unit": 2, "fifo_depth": 4, "balance": "filter",
         "broadcast_width": 4, "filter_bus_bytes": 2, "collector_width": 2,
@@ -297,7 +305,10 @@ _ENTRIES: dict[str, tuple[str, LayerShape, dict[str, Any]]] = {
     "density-0-weights": ("two-filters", _PLAIN, {"weight_density": 0}),
     "density-0-activations": ("segments", _PLAIN, {"activation_density": 0}),
     "density-1": ("output-major", _PLAIN, {"weight_density": 1, "activation_density": 1}),
-    "density-low": ("wide", _PLAIN, {"weight_density": 0.06, "activation_density": 0.1}),
+    "density-low": (
+        "wide", _layer(60, 4, 6, kernel=3, pad=1),
+        {"weight_density": 0.06, "activation_density": 0.1},
+    ),
     "ragged-last-chunk": ("segments", _layer(37, 3, 5), {"skip": "dense"}),
     "one-channel": ("narrow", _layer(1, 5, 3, kernel=3), {}),
     "one-channel-1x1": ("one-unit", _layer(1, 3, 2), {}),
@@ -330,6 +341,11 @@ _ENTRIES: dict[str, tuple[str, LayerShape, dict[str, Any]]] = {
     "expected-balance": (
         "segments-double-buffer", _layer(30, 3, 7, kernel=2), {"with_density": True}
     ),
+    # Units that sit out a pass, with the next pass's filters loaded long before it.
+    "passes-of-groups": ("units-3", _layer(32, (1, 3), 8, groups=2), {"skip": "dense"}),
+    # The load ends before the broadcaster may start.
+    "load-short": ("segments-double-buffer", _layer(30, 2, 3), {"weight_density": 0}),
+    "load-shortest": ("one-unit-wide-bus", _layer(1, 5, 1, kernel=5), {"weight_density": 0}),
     "fifo-1": ("serial-broadcast", _layer(48, 3, 6), {}),
     "fifo-4": ("narrow", _layer(260, 2, 4), {}),
     "collector-narrow": ("two-filters", _layer(8, 5, 9), {"activation_density": 0.1}),

@@ -319,10 +319,12 @@ class Cluster:
 
 def _run(cluster: Cluster) -> Cluster:
     """Run a cluster to its end."""
-    now = 0
+    now, latest = 0, _latest_end(cluster.program)
     while cluster.collector.pending:
         cluster.tick(now)
         now += 1
+        if now > latest:
+            raise RuntimeError(f"the cluster hangs: still running after {latest} cycles")
     if cluster.program.completions:
         cluster.counters["cycles"] = cluster.collector.last_end + Latency.TAIL
         # The tick that saw the end has counted one cycle of the tail.
@@ -330,3 +332,16 @@ def _run(cluster: Cluster) -> Cluster:
             cluster.tick(now)
             now += 1
     return cluster
+
+
+def _latest_end(program: Program) -> int:
+    """Cycles of the program with nothing done at the same time as anything else."""
+    total = Latency.START + 1
+    for load in program.loads:
+        total += load.beats + Latency.LOAD + Latency.LOAD_FREE
+    for step in program.steps:
+        jobs = [job for mine in step.chunk.jobs.values() for job in mine]
+        total += step.chunk.words + sum(job.cycles for job in jobs) + Latency.RELEASE
+        if step.completes is not None:
+            total += len(jobs) + Latency.DELIVER + Latency.COLLECTOR_FREE
+    return total

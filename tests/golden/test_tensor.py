@@ -27,6 +27,11 @@ def test_ragged_row_of_small_chunks_by_hand():
     assert tensor.pointers.tolist() == [0, 16, 20, 21]
 
 
+def test_unpack_inverts_pack_by_hand():
+    dense = np.array([[0, 5, 0, -3] * 5, [1] * 20], dtype=np.int8)
+    assert unpack(pack(dense, 16)).tolist() == dense.tolist()
+
+
 @given(
     st.sampled_from([16, 32, 64, 128, 256]),
     st.integers(1, 300),

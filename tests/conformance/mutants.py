@@ -1,0 +1,127 @@
+"""Bugs to plant: each is a line of a module, what to put in its place, and who must notice.
+
+`tests/conformance/test_mutants.py` plants them in a copy of the project, one at a time. A mutant
+whose line has gone from its module fails there too: bring it back up to date.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["MUTANTS", "Mutant"]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A planted bug.
+
+    Parameters
+    ----------
+    name : str
+        What is wrong with it.
+    module : str
+        File, from the project's root.
+    old, new : str
+        Text that stands exactly once in the file, and its replacement.
+    tests : tuple of str
+        Test ids of which at least one must fail, without ``tests/``.
+    """
+
+    name: str
+    module: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+_KERNELS = "conformance/test_kernels.py::test_catalogue"
+_ORACLE = "conformance/test_oracle.py::test_catalogue"
+#: They are one machine, so that the kernel is compiled once.
+_KERNEL_CASES = (f"{_KERNELS}[plain-3x3]", f"{_KERNELS}[density-0]", f"{_KERNELS}[depthwise]")
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        "kernel: the join leaves out the last mask word",
+        "accel/kernels.py",
+        "for word in range(words):\n                                weights",
+        "for word in range(max(1, words - 1)):\n                                weights",
+        (f"{_KERNELS}[density-low]",),
+    ),
+    Mutant(
+        "kernel: the FIFO is a slot too deep",
+        "accel/program.py",
+        "ring=np.zeros((config.clusters, config.slots)",
+        "ring=np.zeros((config.clusters, config.slots + 1)",
+        _KERNEL_CASES,
+    ),
+    Mutant(
+        "kernel: a finished position does not wait for the collector",
+        "accel/kernels.py",
+        "collector_free = time(drained + latency.collector_free)",
+        "collector_free = time(0)",
+        _KERNEL_CASES,
+    ),
+    Mutant(
+        "tensor: pointers count the words' bits of one chunk too few",
+        "golden/tensor.py",
+        "np.cumsum(popcount(masks).ravel(), out=pointers[1:])",
+        "np.cumsum(popcount(masks[..., :1]).ravel(), out=pointers[1:])",
+        ("golden/test_tensor.py::test_pack_matches_bits_written_by_hand",),
+    ),
+    Mutant(
+        "tensor: unpacking takes values by position, not by prefix count",
+        "golden/tensor.py",
+        "dense[bits] = tensor.values",
+        "dense[bits] = np.sort(tensor.values)",
+        ("golden/test_tensor.py::test_unpack_inverts_pack_by_hand",),
+    ),
+    Mutant(
+        "requantisation: ties go down",
+        "golden/arithmetic.py",
+        "(np.int64(1) << (self.shift - 1))) >> self.shift",
+        "(np.int64(1) << (self.shift - 1)) - 1) >> self.shift",
+        ("golden/test_arithmetic.py::test_ties_go_towards_plus_infinity",),
+    ),
+    Mutant(
+        "requantisation: the zero point is added before the shift",
+        "golden/arithmetic.py",
+        "(total * self.multiplier +",
+        "(total * self.multiplier + self.zero_point +",
+        (f"{_ORACLE}[zero-point]", "golden/test_arithmetic.py::test_values_by_hand"),
+    ),
+    Mutant(
+        "reference: stride down is stride across",
+        "golden/reference.py",
+        "x = q * layer.stride_width + s",
+        "x = q * layer.stride_height + s",
+        (f"{_ORACLE}[stride-1-by-4]",),
+    ),
+    Mutant(
+        "schedule: the second filter of a unit is the wrong one",
+        "golden/schedule.py",
+        "table[holders - (count - holders) :, 1] = members[holders:][::-1]",
+        "table[holders - (count - holders) :, 1] = members[holders:]",
+        ("golden/test_schedule.py::test_filter_balancing_pairs_heaviest_with_lightest",),
+    ),
+    Mutant(
+        "oracle: prefix count off by one",
+        "tests/program.py",
+        "if mask >> at & 1:",
+        "if mask >> (at ^ 1) & 1:",
+        (f"{_ORACLE}[plain-3x3]",),
+    ),
+    Mutant(
+        "oracle: a slot is free as soon as its first unit is done",
+        "tests/oracle.py",
+        "self.users[slot].remove(unit)",
+        "self.users[slot].clear()",
+        (f"{_ORACLE}[plain-3x3]",),
+    ),
+    Mutant(
+        "oracle: the collector frees its register a position early",
+        "tests/oracle.py",
+        "self.cluster.collector.registers_freed < step.completes",
+        "self.cluster.collector.registers_freed + 1 < step.completes",
+        (f"{_ORACLE}[collector-narrow]",),
+    ),
+)
