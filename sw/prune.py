@@ -65,7 +65,8 @@ def magnitude_masks(
     }
     rest = [name for name in weights if name not in masks]
     if keep_first and rest and rest[0] == next(iter(weights)):
-        masks[rest[0]] = np.ones(weights[rest.pop(0)].shape, dtype=bool)
+        first = rest.pop(0)
+        masks[first] = np.ones(weights[first].shape, dtype=bool)
     if rest:
         ranked = np.concatenate([np.abs(weights[name]).reshape(-1) for name in rest])
         kept = _largest(ranked, 1.0 if density is None else density)
