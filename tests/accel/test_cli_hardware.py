@@ -1,0 +1,130 @@
+"""`accel verify` and `accel verilog`."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+VERIFY = ("verify", "lenet5", "--layer", "fc2", "--preset", "toy")
+
+
+def test_verify_compares_codes_and_every_counter(accel):
+    status, out, err = accel(*VERIFY, "--skip", "both")
+    assert (status, err) == (0, "")
+    assert out.splitlines()[-1] == "All equal."
+    rows = {line.split()[0]: line.split() for line in out.splitlines() if " of " in line}
+    assert rows["pairs"][-3] == rows["pairs"][-2] != "0"
+    assert {row[-1] for row in rows.values() if row[0] != "lenet5,"} == {"0"}
+
+
+@pytest.mark.parametrize("what", ["code", "counter", "unit counter"])
+def test_verify_reports_a_difference(accel, monkeypatch, what):
+    from rtl import run
+
+    right = run.run_layers
+
+    def wrong(*arguments):
+        (codes, counters), *others = right(*arguments)
+        if what == "code":
+            codes = codes.copy()
+            codes[0, 0, 3] ^= 1
+        else:
+            field = "clusters" if what == "counter" else "units"
+            counted = getattr(counters, field).copy()
+            counted[..., 1] += 1
+            counters = dataclasses.replace(counters, **{field: counted})
+        return [(codes, counters), *others]
+
+    monkeypatch.setattr(run, "run_layers", wrong)
+    status, out, _ = accel(*VERIFY)
+    assert status == 1
+    assert out.splitlines()[-1] == "Hardware and models DIFFER."
+    name = {"code": "code", "counter": "pairs", "unit counter": "bubble_cycles"}[what]
+    assert any(line.startswith("First ") and name in line for line in out.splitlines())
+
+
+def test_verify_refuses_what_is_not_there(refuses):
+    refuses(["verify", "lenet5", "--layer", "conv9"], "Layer", "conv1, conv2", "'conv9'")
+    refuses([*VERIFY, "--simulator", "modelsim"], "Simulator", "icarus", "'modelsim'")
+    refuses([*VERIFY, "--image", "64"], "Image", "64")
+
+
+def test_verify_refuses_a_machine_that_the_hardware_is_not(refuses):
+    refuses([*VERIFY, "--set", "dealing=queue"], "dealing", "queue", "interleaved")
+
+
+@pytest.mark.parametrize(
+    ("simulator", "program"), [("icarus", "iverilog"), ("verilator", "verilator")]
+)
+def test_a_missing_simulator_is_named(refuses, monkeypatch, tmp_path, simulator, program):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    refuses([*VERIFY, "--simulator", simulator], simulator, program, "install")
+
+
+def test_verilog_writes_a_cluster_its_side_car_and_a_bench(accel, tmp_path):
+    folder = tmp_path / "build"
+    status, out, _ = accel("verilog", "--preset", "toy", "-o", folder)
+    assert status == 0
+    assert sorted(os.listdir(folder)) == ["bench.py", "cluster.json", "cluster.v"]
+    assert [line.rpartition("/")[2] for line in out.splitlines()] == [
+        "cluster.v", "cluster.json", "bench.py",
+    ]  # fmt: skip
+    described = json.loads((folder / "cluster.json").read_text())
+    assert described["config"]["units"] == 4
+    assert "module cluster(" in (folder / "cluster.v").read_text()
+
+
+def test_the_bench_runs_under_icarus(accel, tmp_path):
+    assert accel("verilog", "--preset", "toy", "-o", tmp_path)[0] == 0
+    environment = {**os.environ, "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
+    result = subprocess.run(
+        [sys.executable, tmp_path / "bench.py", "icarus"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "TESTS=1 PASS=1 FAIL=0" in result.stdout + result.stderr
+
+
+def test_verilog_is_the_same_in_every_process(tmp_path):
+    program = "from accel.cli import main; main()"
+    for name, seed in (("one", "1"), ("two", "2")):
+        subprocess.run(
+            [sys.executable, "-c", program, "verilog", "--preset", "toy", "-o", tmp_path / name],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        )
+    for name in os.listdir(tmp_path / "one"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_verilog_refuses(refuses, tmp_path):
+    refuses(["verilog", "--preset", "output-major", "-o", tmp_path], "dealing", "queue")
+    refuses(["verilog", "-o", "/proc/build"], "/proc/build")
+    (tmp_path / "file").write_text("")
+    refuses(["verilog", "-o", tmp_path / "file"], tmp_path / "file")
+
+
+def test_verify_notices_one_wrong_code_only_in_the_simulator(accel, monkeypatch):
+    from accel import functional
+
+    right = functional.convolve
+
+    def wrong(layer, *arguments):
+        codes = right(layer, *arguments)
+        if layer.name == "fc2":
+            codes = np.where(np.arange(codes.size).reshape(codes.shape) == 0, codes ^ 1, codes)
+        return codes
+
+    monkeypatch.setattr(functional, "convolve", wrong)
+    status, out, _ = accel(*VERIFY)
+    assert status == 1
+    assert "DIFFER" in out
