@@ -301,8 +301,8 @@ class Cluster:
         self.broadcaster = Broadcaster(self, config.slots)
         self.collector = Collector(self)
 
-    def tick(self, now: int) -> None:
-        """Step every block by one cycle."""
+    def begin_cycle(self, now: int) -> None:
+        """Let every block see what has arrived and take up work."""
         self.broadcaster.finish_word()
         self.collector.finish(now)
         self.collector.receive_free(now)
@@ -313,6 +313,9 @@ class Cluster:
         self.collector.begin_cycle(now)
         self.loader.begin_cycle(now)
         self.broadcaster.begin_cycle(now)
+
+    def end_cycle(self) -> None:
+        """Let every block do a cycle of work."""
         for block in (*self.units, self.loader, self.broadcaster, self.collector):
             block.end_cycle()
 
@@ -321,16 +324,16 @@ def _run(cluster: Cluster) -> Cluster:
     """Run a cluster to its end."""
     now, latest = 0, _latest_end(cluster.program)
     while cluster.collector.pending:
-        cluster.tick(now)
-        now += 1
+        cluster.begin_cycle(now)
+        if cluster.collector.pending:
+            cluster.end_cycle()
+            now += 1
         if now > latest:
             raise RuntimeError(f"the cluster hangs: still running after {latest} cycles")
     if cluster.program.completions:
-        cluster.counters["cycles"] = cluster.collector.last_end + Latency.TAIL
-        # The tick that saw the end has counted one cycle of the tail.
-        while now < cluster.counters["cycles"]:
-            cluster.tick(now)
-            now += 1
+        cluster.counters["cycles"] = now + Latency.TAIL
+    for _ in range(now, cluster.counters["cycles"]):
+        cluster.end_cycle()
     return cluster
 
 

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from accel.simulator import simulate_layer
+from golden.config import Latency
 from tests.case import CATALOGUE, CONFIGURATIONS, Case, cases
+from tests.conformance.test_oracle import OTHER_LATENCIES
 from tests.oracle import run_layer
 
 _DRAWN = settings(
@@ -40,3 +42,11 @@ def test_any_machine(case):
 @given(cases(configs=CONFIGURATIONS.values()))
 def test_small_machines(case):
     check(case)
+
+
+@pytest.mark.parametrize("latencies", OTHER_LATENCIES.values(), ids=OTHER_LATENCIES)
+def test_other_latencies(monkeypatch, latencies):
+    for name, value in latencies.items():
+        monkeypatch.setattr(Latency, name, value)
+    for case in CATALOGUE[1::2]:
+        check(case)
