@@ -64,8 +64,8 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
         "network": json.dumps(_describe(network, arrays), allow_nan=False),
         "checksum": _NO_CHECKSUM,
     }
-    data = safetensors.save(arrays, metadata)
-    place = _checksum_place(data)
+    data = _in_order(safetensors.save(arrays, metadata))
+    place = _checksum_place(data, _NO_CHECKSUM)
     digest = hashlib.sha256(data).hexdigest().encode()
     _write_whole(Path(path), data[:place] + digest + data[place + len(digest) :])
 
@@ -115,23 +115,38 @@ def load(path: str | os.PathLike[str]) -> Network:
 # -- file -----------------------------------------------------------------------------------------
 
 
+def _header(data: bytes) -> bytes:
+    """Return the header: JSON behind its 8-byte length."""
+    return data[8 : 8 + int.from_bytes(data[:8], "little")]
+
+
 def _metadata(data: bytes) -> dict[str, str]:
-    """Return the header's metadata; the header is JSON behind its 8-byte length."""
-    length = int.from_bytes(data[:8], "little")
-    return dict(json.loads(data[8 : 8 + length])["__metadata__"])
+    return dict(json.loads(_header(data))["__metadata__"])
 
 
-def _checksum_place(data: bytes) -> int:
-    return data.index(_NO_CHECKSUM.encode(), 8)
+def _in_order(data: bytes) -> bytes:
+    """Sort the header's keys, whose order safetensors leaves to chance."""
+    old = _header(data)
+    new = json.dumps(json.loads(old), sort_keys=True, separators=(",", ":")).encode()
+    new += b" " * (-len(new) % 8)
+    return len(new).to_bytes(8, "little") + new + data[8 + len(old) :]
+
+
+def _checksum_place(data: bytes, stated: str) -> int:
+    """Return where the checksum is written; ValueError where it is not, or more than once."""
+    key, header = f'"checksum":"{stated}"'.encode(), _header(data)
+    if header.count(key) != 1:
+        raise ValueError
+    return 8 + header.index(key) + len(key) - 1 - len(stated)
 
 
 def _check_sum(path: Path, data: bytes, metadata: dict[str, str]) -> None:
-    stated = str(metadata.get("checksum", ""))
-    key = f'"checksum":"{stated}"'.encode()
-    if len(stated) != len(_NO_CHECKSUM) or data.count(key, 8) != 1:
-        raise FormatError(f"Container {path} is damaged: its checksum is missing")
-    place = data.index(key, 8) + len(key) - 1 - len(stated)
-    digest = hashlib.sha256(data[:place])
+    stated = metadata.get("checksum", "")
+    try:
+        place = _checksum_place(data, stated)
+    except ValueError:
+        raise FormatError(f"Container {path} is damaged: its checksum is missing") from None
+    digest = hashlib.sha256(memoryview(data)[:place])
     digest.update(_NO_CHECKSUM.encode())
     digest.update(memoryview(data)[place + len(stated) :])
     if digest.hexdigest() != stated:

@@ -122,7 +122,8 @@ class Writer:
     def tensor(self, target: Target, shape: tuple[int, int, int]) -> TensorInfo:
         """Describe a new tensor under a name that is still free."""
         how = target.quantisation
-        name = _free(re.sub(r"_(quantized|QuantizeLinear_(Input|Output))$", "", target.name), self._names)
+        stem = re.sub(r"_(quantized|QuantizeLinear_(Input|Output))$", "", target.name)
+        name = _free(stem, self._names)
         return TensorInfo(
             name=name, shape=shape, dtype=how.dtype, scale=how.scale, zero_point=how.zero_point
         )

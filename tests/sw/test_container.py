@@ -187,7 +187,7 @@ def rewritten(path, whole, change_metadata=None, change_arrays=None):
         change_arrays(arrays)
     data = safetensors.save(arrays, metadata)
     digest = hashlib.sha256(data).hexdigest()
-    path.write_bytes(data.replace(b"0" * 64, digest.encode()))
+    path.write_bytes(data.replace(b'"checksum":"' + b"0" * 64, b'"checksum":"' + digest.encode()))
     return path
 
 
