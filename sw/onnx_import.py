@@ -2,7 +2,8 @@
 
 Taken: QDQ and QOperator formats, axes n, c, y, x, batch 1. Refused by name: every other
 operator, and what the machine has no form for (dilation, 1-D and 3-D windows, weights not
-constant). ``docs/frontend.md`` lists the operators.
+constant). The operators are the keys of ``sw.onnx_operators.OPERATORS`` and
+``sw.onnx_quantised.QUANTISED``.
 """
 
 from __future__ import annotations
