@@ -90,7 +90,7 @@ def float_model() -> Any:
                     x = graph.max_pool(x, f"pool{block - 1}")
                 for index in range(convolutions):
                     layer = "conv2d" if index == 0 else f"conv2d_{index}"
-                    stored = file[f"block{block}/layers/{layer}/vars"]
+                    stored: Any = file[f"block{block}/layers/{layer}/vars"]
                     kernel = np.asarray(stored["0"]).transpose(3, 2, 0, 1)  # r, s, c, k before
                     name = f"conv{block}_{index + 1}"
                     x = graph.convolution(x, name, kernel, np.asarray(stored["1"]), pad=1)
@@ -118,7 +118,7 @@ def photos() -> NDArray[np.float32]:
         resized = transform.resize(
             square, (SIZE, SIZE), order=1, anti_aliasing=True, preserve_range=True
         )
-        images[index] = np.rint(resized)[..., ::-1] - MEANS
+        images[index] = np.rint(np.asarray(resized))[..., ::-1] - MEANS
     return images
 
 

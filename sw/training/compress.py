@@ -84,7 +84,7 @@ def compress_network(path: Path, data: Dataset, output: Path) -> None:
 
 def _as_float(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Scale pixels to 0..1; axes n, y, x to n, c, y, x."""
-    return images[:, None].astype(np.float32) / 255
+    return images[:, None].astype(np.float32) / np.float32(255)
 
 
 def _accuracy(model: ModelProto, images: NDArray[np.float32], labels: NDArray[np.int64]) -> float:

@@ -87,7 +87,7 @@ class ResNet8(nn.Module):
         self.block2 = Block(16, 32, 2)
         self.block3 = Block(32, 64, 2)
         self.fc = nn.Linear(64, 10)
-        self.to(memory_format=torch.channels_last)  # a fifth faster on a CPU
+        cast(Any, self).to(memory_format=torch.channels_last)  # a fifth faster on a CPU
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.block3(self.block2(self.block1(self.stem(images).relu())))

