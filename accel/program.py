@@ -42,7 +42,8 @@ class LayerProgram:
     broadcast_words : ndarray of uint16, axis chunk
     windows : ndarray of int32, axes position, tap
         First input chunk under each tap.
-    weight_masks : ndarray of uint32, axes filter, filter chunk, word
+    true_filters, full_filters : ndarray of uint32, axes pass, filter chunk, slot, word, column
+        Effective filter masks of the modes that skip weights, and of the others.
     full_masks : ndarray of uint32, axes chunk of a row, word
         The mask v of the chunks of one row.
     filters : ndarray of int32, axes pass, filter chunk (or 1), slot, column
@@ -58,7 +59,8 @@ class LayerProgram:
     input_masks: NDArray[np.uint32]
     broadcast_words: NDArray[np.uint16]
     windows: NDArray[np.int32]
-    weight_masks: NDArray[np.uint32]
+    true_filters: NDArray[np.uint32]
+    full_filters: NDArray[np.uint32]
     full_masks: NDArray[np.uint32]
     filters: NDArray[np.int32]
     unit: NDArray[np.int64]
@@ -89,8 +91,13 @@ def prepare_layer(
     grouped = input_masks.reshape(layer.groups, -1, config.chunk_words)
     zeros = np.zeros((layer.groups, layout.row_chunks, config.chunk_words), dtype=np.uint64)
     true_masks = np.concatenate([grouped, zeros], axis=1).reshape(-1, config.chunk_words)
-    weight_masks = weights.masks.reshape(layer.out_channels, layout.filter_chunks, -1)
+    chunks = layout.filter_chunks
+    weight_masks = np.ascontiguousarray(weights.masks).view(np.uint32)
+    weight_masks = weight_masks.reshape(layer.out_channels, chunks, words)
+    full_masks = _full_masks(layout, words)
     filters, unit, units = _columns(schedule)
+    # In modes that do not skip weights all filters are the same one.
+    same = np.tile(full_masks, (layout.taps, 1))[None]
     return LayerProgram(
         config=config,
         layer=layer,
@@ -99,8 +106,9 @@ def prepare_layer(
         input_masks=true_masks.view(np.uint32),
         broadcast_words=count_broadcast_words(true_masks, config.broadcast_width),
         windows=_windows(layer, layout),
-        weight_masks=np.ascontiguousarray(weight_masks).view(np.uint32),
-        full_masks=_full_masks(layout, words),
+        true_filters=_gather_filters(weight_masks, filters, chunks),
+        full_filters=_gather_filters(same, np.minimum(filters, 0), chunks),
+        full_masks=full_masks,
         filters=filters,
         unit=unit,
         units=units,
@@ -157,7 +165,7 @@ def _passes(program: LayerProgram, skip: SkipMode, time: type[np.signedinteger])
     chunks_per_group = len(program.input_masks) // program.layer.groups
     outputs = (schedule.assignment >= 0).sum(axis=(1, 2), dtype=np.int64)
     return Passes(
-        filters=_gather_filters(program, skip.skips_weights),
+        filters=program.true_filters if skip.skips_weights else program.full_filters,
         least=(program.filters >= 0).astype(time),
         unit=program.unit,
         units=program.units,
@@ -216,16 +224,13 @@ def _full_masks(layout: ChunkLayout, words: int) -> NDArray[np.uint32]:
     return np.packbits(ones, axis=-1, bitorder="little").view(np.uint32)
 
 
-def _gather_filters(program: LayerProgram, skip_weights: bool) -> NDArray[np.uint32]:
-    """Effective filter masks w', axes pass, filter chunk, slot, word, column."""
-    filters = program.filters
-    chunks = np.arange(program.layout.filter_chunks)[None, :, None, None]
-    if skip_weights:
-        masks = program.weight_masks[filters, chunks]
-    else:
-        masks = program.full_masks[chunks % program.layout.row_chunks]
-    masks = np.where((filters >= 0)[..., None], masks, np.uint32(0))
-    return np.ascontiguousarray(masks.transpose(0, 1, 2, 4, 3))
+def _gather_filters(
+    masks: NDArray[np.uint32], filters: NDArray[np.int32], chunks: int
+) -> NDArray[np.uint32]:
+    """Gather filter masks, axes filter, chunk, word, by pass, filter chunk, slot, word, column."""
+    gathered = masks[filters, np.arange(chunks)[None, :, None, None]]
+    gathered[np.broadcast_to(filters < 0, gathered.shape[:-1])] = 0
+    return np.ascontiguousarray(gathered.transpose(0, 1, 2, 4, 3))
 
 
 def _load_beats(

@@ -1,0 +1,1 @@
+"""Speed of the simulator, and studies of the machine; run from the project's folder."""
