@@ -107,10 +107,9 @@ def _cache_folder() -> Path:
 def _vgg16_paths() -> tuple[Path, Path]:
     """Return where network and images are cached, by a digest of the sources that make them."""
     digest = hashlib.sha256()
-    for package in ("golden", "sw"):
-        for source in sorted(resources.files(package).iterdir(), key=lambda path: path.name):
-            if source.name.endswith(".py"):
-                digest.update(source.read_bytes())
+    for source in sorted(resources.files("sw").iterdir(), key=lambda path: path.name):
+        if source.name.endswith(".py"):
+            digest.update(source.read_bytes())
     stem = f"vgg16-{digest.hexdigest()[:12]}"
     return _cache_folder() / f"{stem}.safetensors", _cache_folder() / f"{stem}.npy"
 
@@ -141,6 +140,8 @@ def _vgg16_cached() -> tuple[Path, Path]:
                 f"Cache folder {paths[0].parent} must be writable: {error.strerror}; "
                 "set XDG_CACHE_HOME to another"
             ) from None
+        for stale in set(paths[0].parent.glob("vgg16-*")) - set(paths):
+            stale.unlink(missing_ok=True)
     return paths
 
 
