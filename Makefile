@@ -2,6 +2,7 @@
 VENV ?= .venv
 PYTHON ?= python3
 JOBS ?= 2
+DEMO ?= lenet5
 BIN = $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -13,8 +14,9 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 demo: $(BIN)/.demo ## simulate a shipped network, and run one of its layers on the hardware
-	accel run resnet8
-	accel verify lenet5 --layer conv2 --preset small --simulator amaranth
+	accel run $(DEMO) --preset small
+	@echo; echo "One row of a layer on the hardware, under Amaranth's simulator; whole layers: --simulator verilator (accel doctor)."
+	accel verify $(DEMO) --layer conv2 --preset small --rows 1 --simulator amaranth
 
 test: $(BIN)/.simulators lint ## everything that guards exactness
 	$(BIN)/python -m pytest -n $(JOBS)

@@ -98,6 +98,9 @@ def verify(
     ] = "amaranth",
     images: ImagesOption = None,
     image: Annotated[int, typer.Option(help="Which image, from 0.", min=0)] = 0,
+    rows: Annotated[
+        int | None, typer.Option(help="Only so many output rows, from the first.", min=1)
+    ] = None,
     density: DensityOption = None,
     preset: PresetOption = None,
     config: ConfigOption = None,
@@ -121,6 +124,7 @@ def verify(
         machine=cli_machine.choose(preset, config, changes or [], balance, default="small"),
         images=images,
         image=image,
+        rows=rows,
         density=density,
         skips=tuple(SkipMode) if skip == "all" else (_skip_mode(skip),),
     )

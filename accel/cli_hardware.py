@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from golden.layer import LayerShape
     from golden.network import Convolution, Network
+    from golden.schedule import Schedule
+    from golden.workload import LayerWorkload
 
     Codes = NDArray[np.int8 | np.uint8]
 
-__all__ = ["verify", "write"]
+__all__ = ["first_rows", "verify", "write"]
 
 
 def verify(
@@ -33,6 +37,7 @@ def verify(
     machine: AcceleratorConfig,
     images: Path | None,
     image: int,
+    rows: int | None,
     density: float | None,
     skips: tuple[SkipMode, ...],
 ) -> bool:
@@ -55,17 +60,11 @@ def verify(
     if image >= len(codes):
         raise UserError(f"Image must be below {len(codes)}, not {image}")
     from accel import functional
-    from accel.simulator import simulate_layer, window_density
+    from accel.simulator import simulate_layer
     from golden import reference
-    from golden.schedule import make_schedule
-    from golden.workload import LayerWorkload
 
-    source = _input(network, node, codes[image])
-    workload = LayerWorkload.build(machine, node.layer, node.weights, source, node.requantisation)
-    known = network.channel_density.get(node.input)
-    schedule = make_schedule(
-        machine, node.layer, workload.weights, window_density(machine, node, known)
-    )
+    shape, source = first_rows(node.layer, _input(network, node, codes[image]), rows)
+    workload, schedule = _program(machine, network, node, shape, source)
     try:
         with status(f"Running {layer} under {simulator}"):
             runs = run_layers(machine, [(workload, schedule, skip) for skip in skips], simulator)
@@ -73,20 +72,21 @@ def verify(
         print(f"error: {error}", file=sys.stderr)
         return False
     with status(f"Computing {layer} by the golden reference"):
-        golden = reference.convolve(node.weights, source, node.layer, node.requantisation)
-    fast = functional.convolve(node.layer, node.weights, source, node.requantisation)
-    show(
-        f"{network.name}, layer {layer}, image {image}, on {machine.name}: "
+        golden = reference.convolve(node.weights, source, shape, node.requantisation)
+    fast = functional.convolve(shape, node.weights, source, node.requantisation)
+    report: list[Table | str] = [
+        f"{network.name}, layer {layer}, {shape.out_height} of {node.layer.out_height} output "
+        f"rows, image {image}, on {machine.name}: "
         f"{machine.clusters} x {machine.units} units under {simulator}",
         f"Source: {network.source}",
-    )
+    ]
     equal = True
     for skip, (built, counted) in zip(skips, runs, strict=True):
         simulated = simulate_layer(machine, workload, schedule, skip, fast)
         table, agrees = _compare(golden, fast, built, simulated, counted, skip)
-        show(table, *_first_difference(golden, built, simulated, counted))
+        report += [table, *_first_difference(golden, built, simulated, counted)]
         equal = equal and agrees
-    show("All equal." if equal else "Hardware and models DIFFER.")
+    show(*report, "All equal." if equal else "Hardware and models DIFFER.")
     return equal
 
 
@@ -105,6 +105,33 @@ def _input(network: Network, wanted: Convolution, image: Codes) -> Codes:
     if wanted.input in network.synthetic_inputs:
         return network.synthetic_inputs[wanted.input]
     return next(inputs[0] for node, inputs, _ in run_nodes(network, image) if node is wanted)
+
+
+def first_rows(layer: LayerShape, source: Codes, rows: int | None) -> tuple[LayerShape, Codes]:
+    """Cut a layer, and its input, to its first output rows; None keeps all."""
+    if rows is None or rows >= layer.out_height:
+        return layer, source
+    needed = (rows - 1) * layer.stride_height + layer.kernel_height - layer.pad_top
+    height = min(layer.in_height, max(1, needed))
+    shape = replace(layer, in_height=height, pad_bottom=max(0, needed - height))
+    return shape, source[:height]
+
+
+def _program(
+    machine: AcceleratorConfig,
+    network: Network,
+    node: Convolution,
+    shape: LayerShape,
+    source: Codes,
+) -> tuple[LayerWorkload, Schedule]:
+    """Return a layer's tensors in chunks and its schedule, balanced as in `accel run`."""
+    from accel.simulator import window_density
+    from golden.schedule import make_schedule
+    from golden.workload import LayerWorkload
+
+    workload = LayerWorkload.build(machine, shape, node.weights, source, node.requantisation)
+    known = window_density(machine, node, network.channel_density.get(node.input))
+    return workload, make_schedule(machine, shape, workload.weights, known)
 
 
 def _compare(
@@ -165,6 +192,7 @@ What the registers and streams mean is in cluster.json; to run whole layers see
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cocotb

@@ -9,6 +9,10 @@ import sys
 import numpy as np
 import pytest
 
+from accel.cli_hardware import first_rows
+from golden import reference
+from golden.layer import LayerShape
+
 VERIFY = ("verify", "lenet5", "--layer", "fc2", "--preset", "toy")
 
 
@@ -45,6 +49,23 @@ def test_verify_reports_a_difference(accel, monkeypatch, what):
     assert out.splitlines()[-1] == "Hardware and models DIFFER."
     name = {"code": "code", "counter": "pairs", "unit counter": "bubble_cycles"}[what]
     assert any(line.startswith("First ") and name in line for line in out.splitlines())
+
+
+@pytest.mark.parametrize(("stride", "pads"), [(1, (0, 0)), (1, (1, 1)), (2, (1, 0)), (3, (2, 3))])
+def test_first_rows_of_a_layer_are_those_of_the_whole(stride, pads):
+    dice = np.random.default_rng(3)
+    whole = LayerShape(
+        name="whole", in_channels=2, in_height=8, in_width=5, out_channels=3, kernel_height=3,
+        kernel_width=3, stride_height=stride, pad_top=pads[0], pad_bottom=pads[1],
+    )  # fmt: skip
+    weights = dice.integers(-9, 9, whole.weights_shape).astype(np.int8)
+    codes = dice.integers(0, 99, (8, 5, 2)).astype(np.uint8)
+    sums = reference.accumulate(weights, codes, whole)
+    for rows in range(1, whole.out_height + 2):
+        shape, source = first_rows(whole, codes, rows)
+        assert len(source) == shape.in_height
+        cut = reference.accumulate(weights, source, shape)
+        np.testing.assert_array_equal(cut, sums[:rows])
 
 
 def test_verify_refuses_what_is_not_there(refuses):
