@@ -152,6 +152,7 @@ _CHANGES: dict[str, dict[str, Any]] = {
     },
     # Simulator and oracle only.
     "two-lanes": {"lanes": 2, "broadcast_width": 16, "balance": "expected"},
+    "widest-mask": {"chunk": 256, "lanes": 2, "broadcast_width": 128, "filter_bus_bytes": 2},
     "queue": {"clusters": 3, "units": 2, "dealing": "queue", "chunk": 16},
     "queue-segments": {
         "clusters": 2, "units": 2, "dealing": "queue", "chunk": 16, "segment_chunks": 2,
@@ -367,6 +368,7 @@ _ENTRIES: dict[str, tuple[str, LayerShape, dict[str, Any]]] = {
     "clusters-interleaved-empty": ("clusters-interleaved", _layer(20, 1, 5), {}),
     "two-lanes": ("two-lanes", _PLAIN, {"with_density": True}),
     "two-lanes-dense": ("two-lanes", _layer(33, 3, 5), {"skip": "dense"}),
+    "widest-mask": ("widest-mask", _layer(300, 2, 5, kernel=2), {}),
     "queue": ("queue", _PLAIN, {"zero_pixels": 0.4}),
     "queue-passes": ("queue", _layer(36, 3, 7), {"zero_pixels": 0.5}),
     "queue-empty": ("queue", _layer(20, (1, 2), 2), {}),
@@ -401,7 +403,7 @@ def configurations(draw: st.DrawFn) -> AcceleratorConfig:
     """Draw a small machine: every option is free."""
     units = draw(st.integers(1, 4))
     filters_per_unit = draw(st.integers(1, 2))
-    chunk = draw(st.sampled_from([16, 16, 32, 64, 128, 256]))
+    chunk = draw(st.sampled_from([16, 16, 32, 64, 128]))
     outputs = units * filters_per_unit
     balances = list(Balance) if filters_per_unit == 2 else [b for b in Balance if b != "chunk"]
     return AcceleratorConfig(
@@ -417,7 +419,7 @@ def configurations(draw: st.DrawFn) -> AcceleratorConfig:
         balance=draw(st.sampled_from(balances)),
         dealing=draw(st.sampled_from(list(Dealing))),
         skip_empty_chunks=draw(st.booleans()),
-        broadcast_width=draw(st.sampled_from([w for w in (1, 2, 4, 8, 16, 64, 256) if w <= chunk])),
+        broadcast_width=draw(st.sampled_from([w for w in (1, 2, 4, 8, 16, 64, 128) if w <= chunk])),
         filter_bus_bytes=draw(st.sampled_from([1, 2, 4, 16, 64])),
         filter_double_buffer=draw(st.booleans()),
         collector_width=draw(

@@ -245,7 +245,7 @@ def test_catalogue_holds_what_it_says():
     assert {case.config.balance for case in CATALOGUE} == set(Balance)
     assert {case.config.dealing for case in CATALOGUE} == set(Dealing)
     assert {case.config.fifo_depth for case in CATALOGUE} == {1, 2, 4}
-    assert {case.config.chunk for case in CATALOGUE} == {16, 32, 64, 128}
+    assert {case.config.chunk for case in CATALOGUE} == {16, 32, 64, 128, 256}
 
     def counters(name):
         case = by_name[name]
