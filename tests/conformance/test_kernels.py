@@ -15,6 +15,7 @@ _DRAWN = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     database=None,
+    derandomize=True,
 )
 
 
@@ -50,3 +51,10 @@ def test_other_latencies(monkeypatch, latencies):
         monkeypatch.setattr(Latency, name, value)
     for case in CATALOGUE[1::2]:
         check(case)
+
+
+@pytest.mark.slow
+@settings(_DRAWN, max_examples=2000, derandomize=False)
+@given(cases())
+def test_new_machines_every_time(case):
+    check(case)

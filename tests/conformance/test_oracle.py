@@ -20,6 +20,7 @@ _DRAWN = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     database=None,
+    derandomize=True,
 )
 
 #: Machines that are not ours, so that no constant hides another one.
