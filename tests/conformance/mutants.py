@@ -41,11 +41,18 @@ _KERNEL_CASES = (f"{_KERNELS}[plain-3x3]", f"{_KERNELS}[density-0]", f"{_KERNELS
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
-        "kernel: the join leaves out the last mask word",
+        "kernel: the join is a position off",
         "accel/kernels.py",
-        "for word in range(words):\n                                weights",
-        "for word in range(max(1, words - 1)):\n                                weights",
-        (f"{_KERNELS}[density-low]",),
+        "both = weights & splat(",
+        "both = (weights + weights) & splat(",
+        _KERNEL_CASES,
+    ),
+    Mutant(
+        "kernel: the second mask word of a chunk is not broadcast",
+        "accel/kernels.py",
+        "for word in range(words):\n            bits",
+        "for word in range(1):\n            bits",
+        (f"{_KERNELS}[fifo-4]",),
     ),
     Mutant(
         "kernel: the FIFO is a slot too deep",
@@ -109,6 +116,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "if mask >> at & 1:",
         "if mask >> (at ^ 1) & 1:",
         (f"{_ORACLE}[plain-3x3]",),
+    ),
+    Mutant(
+        "oracle: only the last mask word of a chunk is read",
+        "tests/program.py",
+        "mask |= word << (64 * number)",
+        "mask = word << (64 * number)",
+        (f"{_ORACLE}[fifo-4]",),
     ),
     Mutant(
         "oracle: a slot is free as soon as its first unit is done",
