@@ -11,7 +11,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, helper
 
-from golden.errors import UserError
+from golden.errors import FormatError, UserError
 from golden.network import Network, Padding
 from sw.images import check_images
 from sw.onnx_file import fix_input_shape, is_quantised, load_model, model_input
@@ -118,9 +118,14 @@ def onnx_activations(
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     # Without it processors that lack VNNI saturate pairs of products at 16 bits.
     options.add_session_config_entry("session.x64quantprecision", "1")
-    session = onnxruntime.InferenceSession(
-        watched.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    try:
+        session = onnxruntime.InferenceSession(
+            watched.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+    # ONNX Runtime's exceptions share no base but Exception.
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        raise FormatError(f"Model can't be loaded by ONNX Runtime: {reason}") from None
     wanted = sorted({item.name for item in codes.values() if item.name != feed})
 
     def run(image: NDArray[np.float32]) -> Mapping[str, NDArray[np.int8 | np.uint8]]:

@@ -106,8 +106,9 @@ def check_model(model: ModelProto, where: str = "model") -> None:
     except onnx.checker.ValidationError as error:
         reason = str(error).strip().splitlines()[0]
         raise FormatError(f"Model {where} breaks ONNX's rules: {reason}") from None
+    bounds = _bounds(model)
     for tensor in _constants(model):
-        if tensor.data_type in _FLOATS:
+        if tensor.data_type in _FLOATS and tensor.name not in bounds:
             try:
                 values = numpy_helper.to_array(tensor)
             except ValueError as error:
@@ -117,6 +118,13 @@ def check_model(model: ModelProto, where: str = "model") -> None:
                     f"Model {where}: weight {tensor.name} must be finite, "
                     f"but {bad} of its {values.size} values are NaN or infinite"
                 )
+
+
+def _bounds(model: ModelProto) -> set[str]:
+    """Names of constants that may well be infinite: bounds of clips, values of borders."""
+    return {
+        name for node in model.graph.node if node.op_type in ("Clip", "Pad") for name in node.input
+    }
 
 
 def _constants(model: ModelProto) -> list[TensorProto]:

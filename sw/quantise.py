@@ -104,20 +104,24 @@ def quantise(
     images = check_images(images, shape[1:])
     with tempfile.TemporaryDirectory() as folder, quiet():
         path = Path(folder) / "quantised.onnx"
-        quantize_static(
-            model,
-            path,
-            _Images(item.name, images),
-            quant_format=QuantFormat.QOperator if operator_format else QuantFormat.QDQ,
-            op_types_to_quantize=_OPERATORS,
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            calibrate_method=CALIBRATION_METHODS[method],
-            extra_options={
-                "ActivationRestrictedAsymmetric": True,
-                "WeightSymmetric": True,
-                "ForceQuantizeNoInputCheck": True,
-            },
-        )
+        try:
+            quantize_static(
+                model,
+                path,
+                _Images(item.name, images),
+                quant_format=QuantFormat.QOperator if operator_format else QuantFormat.QDQ,
+                op_types_to_quantize=_OPERATORS,
+                per_channel=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                calibrate_method=CALIBRATION_METHODS[method],
+                extra_options={
+                    "ActivationRestrictedAsymmetric": True,
+                    "WeightSymmetric": True,
+                    "ForceQuantizeNoInputCheck": True,
+                },
+            )
+        # ONNX Runtime's exceptions share no base but Exception.
+        except Exception as error:
+            raise UserError(f"Model can't be quantised by ONNX Runtime: {error}") from None
         return onnx.load(path)

@@ -16,6 +16,7 @@ class Graph:
         self.shape, self.opset = shape, opset
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
+        self.last = ""
 
     def constant(self, values: NDArray) -> str:
         name = f"c{len(self.constants)}"

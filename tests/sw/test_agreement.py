@@ -59,6 +59,43 @@ def test_agreement_over_many_networks(capsys):
         print("", *lines, sep="\n")
 
 
+def shapes(kind: int) -> Graph:
+    """Operators that the drawn networks lack, in three chains."""
+    graph = Graph((1, 4, 8, 8), kind)
+    x = graph.op("Relu", graph.batch_norm("image", 4))  # a depthwise layer
+    zeros = [0, 0, 1, 0, 0, 0, 2, 1]
+    if kind == 0:
+        x = graph.op("Pad", graph.conv(x, 4, 6), graph.constant(np.array(zeros)))
+        x = graph.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_LOWER")
+        x = graph.op("ReduceMean", x, axes=[-2, -1], keepdims=0)
+        x = graph.gemm(x, 6, 5)
+    elif kind == 1:
+        left, right = graph.conv(x, 4, 6, strides=[2, 2]), graph.conv(x, 4, 6, strides=[2, 2])
+        x = graph.op("Sum", left, right, graph.op("Relu", left))
+        x = graph.op("Squeeze", graph.op("GlobalMaxPool", x), graph.constant(np.array([2, 3])))
+        x = graph.op("Unsqueeze", graph.gemm(x, 6, 5), graph.constant(np.array([2, 3])))
+        x = graph.conv(x, 5, 7, (1, 1))
+    else:
+        # Channels behind the pixels before the matrix, as exporters of another layout write it.
+        x = graph.op("Transpose", graph.conv(x, 4, 6), perm=[0, 2, 3, 1])
+        x = graph.gemm(graph.op("Reshape", x, graph.constant(np.array([1, 216]))), 216, 5)
+        x = graph.clip(x, -0.5, np.inf)
+    graph.last = x
+    return graph
+
+
+@pytest.mark.parametrize(("operator_format", "optimise"), [item[1:] for item in VARIANTS])
+@pytest.mark.parametrize("kind", range(3))
+def test_shape_operators_agree(kind, operator_format, optimise):
+    graph, total = shapes(kind), Agreement()
+    model = graph.model(graph.last)
+    inputs = images(model)
+    quantised = quantise(prepare(model), inputs, operator_format=operator_format)
+    compare(quantised, inputs[:2], optimise, total)
+    assert total.worst <= 1, str(total)
+    assert total.output_worst <= 2, str(total)
+
+
 def _dequantise(graph: Graph, source: str, scale: float, zero) -> str:
     how = [graph.constant(np.float32(scale)), graph.constant(zero)]
     return graph.op("DequantizeLinear", source, *how)
