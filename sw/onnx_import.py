@@ -23,8 +23,9 @@ from sw.onnx_file import fix_input_shape, load_model, model_input
 from sw.onnx_operators import FINAL_OPERATORS, OPERATORS, not_supported
 from sw.onnx_pooling import attributes, label
 from sw.onnx_quantised import QUANTISED
-from sw.onnx_sources import Dequantised, GraphInput, Writer
+from sw.onnx_sources import Dequantised, GraphInput
 from sw.onnx_values import Codes, Dropped, Quantisation, RawInput, Real, View, Weights
+from sw.onnx_writer import Writer
 
 __all__ = ["Importer", "OnnxCodes", "import_codes", "import_onnx"]
 

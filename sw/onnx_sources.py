@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -16,15 +15,14 @@ from golden.network import (
     Addition,
     Concatenation,
     Convolution,
-    Node,
     Padding,
     Pooling,
     PoolingKind,
-    Rescaling,
     TensorInfo,
 )
 from sw.fixed_point import common_multipliers
-from sw.onnx_values import Codes, Quantisation, Real
+from sw.onnx_values import Quantisation, Real
+from sw.onnx_writer import Source, Target, Writer, rescale
 
 __all__ = [
     "Accumulation",
@@ -34,131 +32,11 @@ __all__ = [
     "Joined",
     "Largest",
     "Padded",
-    "Source",
     "Sum",
-    "Target",
-    "Writer",
 ]
 
 #: A bias is kept below 2**BIAS_BITS steps of a filter without weights, whose scale is free.
 BIAS_BITS = 20
-
-
-@dataclass(frozen=True)
-class Target:
-    """In which codes a source is to be written, and under which name."""
-
-    name: str
-    quantisation: Quantisation
-    low: int
-    high: int
-
-    @property
-    def is_clipped(self) -> bool:
-        return (self.low, self.high) != (self.quantisation.low, self.quantisation.high)
-
-
-class Source:
-    """Where a real tensor comes from."""
-
-    @property
-    def grid(self) -> Quantisation | None:
-        """Codes that hold the tensor exactly, where there are any."""
-        return None
-
-    def write(self, writer: Writer, target: Target) -> TensorInfo:
-        """Append the nodes that make the tensor, and return it."""
-        raise NotImplementedError
-
-
-class Writer:
-    """Collects the nodes of a network.
-
-    Attributes
-    ----------
-    nodes : list of Node
-    input : TensorInfo or None
-        The network's input, once its codes are known.
-    notes : list of str
-        What was left out or rearranged.
-    """
-
-    def __init__(self) -> None:
-        self.nodes: list[Node] = []
-        self.input: TensorInfo | None = None
-        self.notes: list[str] = []
-        self._names: set[str] = set()
-        self._layers: set[str] = set()
-        self._written: dict[tuple[Source, Quantisation, int, int], TensorInfo] = {}
-
-    def write(
-        self,
-        real: Real,
-        quantisation: Quantisation,
-        name: str = "",
-        low: int | None = None,
-        high: int | None = None,
-    ) -> TensorInfo:
-        """Write a real in codes, within ``low`` and ``high`` if given; once if asked twice."""
-        least, most = quantisation.code(real.low), quantisation.code(real.high)
-        if low is not None and high is not None:
-            least, most = min(max(least, low), high), min(max(most, low), high)
-        key = (real.source, quantisation, least, most)
-        if key not in self._written:
-            target = Target(name or real.name, quantisation, least, most)
-            self._written[key] = real.source.write(self, target)
-        return self._written[key]
-
-    def exact(self, real: Real, where: str) -> Codes:
-        """Return the codes that hold a real exactly; UserError where there are none."""
-        grid = real.grid
-        if grid is None:
-            raise UserError(
-                f"{where} reads {real.name}, which must be quantised: "
-                f"no QuantizeLinear gives it a scale"
-            )
-        return Codes(real.name, self.write(real, grid), grid, real.view)
-
-    def tensor(self, target: Target, shape: tuple[int, int, int]) -> TensorInfo:
-        """Describe a new tensor under a name that is still free."""
-        how = target.quantisation
-        stem = re.sub(r"_(quantized|QuantizeLinear_(Input|Output))$", "", target.name)
-        name = _free(stem, self._names)
-        return TensorInfo(
-            name=name, shape=shape, dtype=how.dtype, scale=how.scale, zero_point=how.zero_point
-        )
-
-    def append(self, node: Node) -> TensorInfo:
-        self.nodes.append(node)
-        return node.output
-
-    def layer(self, name: str) -> str:
-        """Return a name for a layer that is still free."""
-        return _free(name, self._layers)
-
-
-def _free(name: str, taken: set[str]) -> str:
-    unique, count = name, 1
-    while unique in taken:
-        count += 1
-        unique = f"{name}_{count}"
-    taken.add(unique)
-    return unique
-
-
-def _rescale(writer: Writer, source: TensorInfo, target: Target) -> TensorInfo:
-    ratio = source.scale / target.quantisation.scale
-    (multiplier,), shift = common_multipliers(target.name, (ratio,))
-    return writer.append(
-        Rescaling(
-            input=source.name,
-            output=writer.tensor(target, source.shape),
-            multiplier=multiplier,
-            shift=shift,
-            low=target.low,
-            high=target.high,
-        )
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +56,7 @@ class GraphInput(Source):
         known = (writer.input.scale, writer.input.zero_point, writer.input.dtype)
         if known != (how.scale, how.zero_point, how.dtype):
             raise UserError(f"Input {self.name} must be quantised once, not in two ways")
-        return _rescale(writer, writer.input, target) if target.is_clipped else writer.input
+        return rescale(writer, writer.input, target) if target.is_clipped else writer.input
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +73,7 @@ class Dequantised(Source):
     def write(self, writer: Writer, target: Target) -> TensorInfo:
         if target.quantisation == self.quantisation and not target.is_clipped:
             return self.tensor
-        return _rescale(writer, self.tensor, target)
+        return rescale(writer, self.tensor, target)
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,13 +98,7 @@ class Accumulation(Source):
     bias: NDArray[np.float64]
 
     def write(self, writer: Writer, target: Target) -> TensorInfo:
-        if any(
-            isinstance(source, Accumulation) and source.weights is self.weights
-            for source, *_ in writer._written
-        ):
-            raise UserError(
-                f"Layer {self.layer.name}: its result must be quantised once, not in two ways"
-            )
+        name = writer.layer(self.layer.name, self.weights)
         how, zero = target.quantisation, self.input.zero_point
         weights, weight_scales = self._settle_scales()
         steps = np.rint(self.bias / (self.input.scale * weight_scales))
@@ -234,7 +106,7 @@ class Accumulation(Source):
         bias = np.clip(steps, -(2.0**40), 2.0**40).astype(np.int64)
         bias -= zero * weights.sum(axis=(1, 2, 3), dtype=np.int64)
         multiplier, shift = quantise_scale(self.input.scale * weight_scales / how.scale)
-        layer = replace(self.layer, name=writer.layer(self.layer.name))
+        layer = replace(self.layer, name=name)
         source = self.input
         pads = (layer.pad_top, layer.pad_left, layer.pad_bottom, layer.pad_right)
         if zero and any(pads):
@@ -351,7 +223,7 @@ class Average(Source):
                 shift=np.concatenate([[1], shift]),
             )
         )
-        return _rescale(writer, pooled, target) if target.is_clipped else pooled
+        return rescale(writer, pooled, target) if target.is_clipped else pooled
 
 
 @dataclass(frozen=True, eq=False)

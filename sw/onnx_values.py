@@ -19,7 +19,7 @@ from golden.errors import UserError
 from golden.network import TensorInfo
 
 if TYPE_CHECKING:
-    from sw.onnx_sources import Source
+    from sw.onnx_writer import Source
 
 __all__ = ["Codes", "Dropped", "Quantisation", "RawInput", "Real", "View", "Weights"]
 
