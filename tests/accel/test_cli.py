@@ -1,8 +1,11 @@
 """The command line: what it prints, and that bad input is one line and exit status 2."""
 
+import itertools
 import os
 import subprocess
 import sys
+import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +32,8 @@ def test_help_imports_nothing_heavy():
     heavy = ["numpy", "numba", "pandas", "onnx", "rich.table", "amaranth", "sw", "rtl"]
     program = f"""
 import sys
+import textwrap
+from pathlib import Path
 from accel.cli import main
 try:
     main(["--help"])
@@ -149,3 +154,11 @@ def test_outputs_that_cannot_be_written_are_refused(tmp_path):
         check_writable(tmp_path / "nothing" / "x.json")
     with pytest.raises(UserError, match="can't be written"):
         check_writable("/proc/x.json")
+
+
+def test_the_readme_s_python_runs(capsys):
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    after = text.partition("From Python:\n")[2].lstrip("\n")
+    lines = itertools.takewhile(lambda line: not line or line.startswith("    "), after.split("\n"))
+    exec(textwrap.dedent("\n".join(lines)), {})
+    assert "utilisation" in capsys.readouterr().out
