@@ -94,14 +94,16 @@ def run_network(network: Network, image: Codes) -> dict[str, Codes]:
 def run_nodes(network: Network, image: Codes) -> Iterator[tuple[Node, tuple[Codes, ...], Codes]]:
     """Run node after node; yield each with its inputs and its output.
 
-    A tensor is kept no longer than a later node reads it.
+    A tensor is kept no longer than a later node reads it. Convolutions read the network's
+    synthetic inputs, where there are any, in place of what nodes made.
     """
     last_use = {name: index for index, node in enumerate(network.nodes) for name in node.inputs}
     infos = {network.input.name: network.input}
     infos |= {node.output.name: node.output for node in network.nodes}
     tensors = {network.input.name: image}
     for index, node in enumerate(network.nodes):
-        inputs = tuple(tensors[name] for name in node.inputs)
+        stand_ins = network.synthetic_inputs if isinstance(node, Convolution) else {}
+        inputs = tuple(stand_ins.get(name, tensors[name]) for name in node.inputs)
         output = run_node(node, inputs, tuple(infos[name] for name in node.inputs))
         tensors[node.output.name] = output
         for name in {*node.inputs, node.output.name}:

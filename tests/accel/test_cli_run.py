@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from accel.cli_output import WIDTH
 from golden.config import SkipMode
 from golden.counters import UNIT_COUNTERS
+from sw.published import published_layers
 
 TOY = ("--preset", "toy")
 
@@ -77,7 +78,11 @@ def test_a_synthetic_network_says_so_in_every_output(accel, tmp_path):
     as_csv = accel("run", "alexnet-published", *machine, "--csv", "-")[1]
     assert "synthetic" in table
     assert "synthetic" in json.loads(as_json)["source"]
-    assert all("synthetic" in row["source"] for row in csv.DictReader(io.StringIO(as_csv)))
+    rows = list(csv.DictReader(io.StringIO(as_csv)))
+    assert all("synthetic" in row["source"] for row in rows)
+    for row, published in zip(rows, published_layers("alexnet"), strict=False):
+        assert float(row["activation_density"]) == pytest.approx(published.input_density, abs=0.01)
+        assert float(row["weight_density"]) == pytest.approx(published.weight_density, abs=0.01)
 
 
 def test_json_and_csv_hold_the_same_counters(accel, tmp_path):
