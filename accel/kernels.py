@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from accel.vectors import largest, load, maximum, popcount, splat, store
+from accel.vectors import LANE_BLOCK, element, largest, load, maximum, popcount, splat, store
 
 __all__ = [
     "STATE_NAMES",
@@ -220,7 +220,8 @@ def run_clusters(
     columns = pass_finish.shape[1]
     words, slots, multipliers = len(words_tag), len(slots_tag), len(multipliers_tag)
     filter_chunks = passes.filters.shape[1]
-    least_varies = int(passes.least.shape[1] > 1)
+    filter_words = slots * words * columns
+    least_chunks = passes.least.shape[1]
     segments = passes.load_beats.shape[1]
     low, high = clusters
     for m in range(low, high):
@@ -244,7 +245,7 @@ def run_clusters(
             busy_sum = load(pass_sums, at + _BUSY * columns, columns_tag)
             cost_sum = load(pass_sums, at + _COST * columns, columns_tag)
             siblings_sum = load(pass_sums, at + _SIBLINGS * columns, columns_tag)
-            one = splat(1, finish)
+            at_ring = m * ring.shape[1]
             base = passes.base[index]
             arrived = time(state[m, _ARRIVED])
             slot = state[m, _SLOT]
@@ -275,9 +276,11 @@ def run_clusters(
                 for step in range(count):
                     position = first + step * deals.stride
                     tap, piece = first_tap, first_piece
+                    at_window = position * windows.shape[1]
+                    at_filter = (index * filter_chunks + first_chunk) * filter_words
                     for chunk in range(first_chunk, last_chunk + 1):
-                        at = base + windows[position, tap] + piece
-                        taken = broadcast_words[at]
+                        at = base + element(windows, at_window + tap) + piece
+                        taken = element(broadcast_words, at)
                         if not dynamic:
                             at = piece
                         piece += 1
@@ -290,32 +293,20 @@ def run_clusters(
                                 arrived = time(arrived + 1)
                                 finish = maximum(finish, splat(arrived, finish))
                                 skipped += 1
+                                at_filter += filter_words
                                 continue
                             taken = np.uint16(1)
-                        sent = max(arrived, time(ring[m, slot] + latency.release))
+                        sent = max(arrived, time(element(ring, at_ring + slot) + latency.release))
                         arrived = time(sent + taken)
-                        cost = one - one
-                        for held in range(slots):
-                            pairs = one - one
-                            at_filter = (
-                                ((index * filter_chunks + chunk) * slots + held) * words * columns
-                            )
-                            for word in range(words):
-                                weights = load(
-                                    passes.filters, at_filter + word * columns, columns_tag
-                                )
-                                both = weights & splat(masks[at, word], weights)
-                                pairs = pairs + popcount(both, pairs)
-                            busy = pairs
-                            if multipliers == 2:
-                                pairs_sum = pairs_sum + pairs
-                                busy = (pairs + one) >> one
-                            at_least = passes.least.shape[1] * index + least_varies * chunk
-                            least = load(
-                                passes.least, (at_least * slots + held) * columns, columns_tag
-                            )
-                            busy_sum = busy_sum + busy
-                            cost = cost + maximum(busy, least)
+                        at_least = index * least_chunks + min(chunk, least_chunks - 1)
+                        cost, busy, pairs = _join(
+                            passes, masks, at * words, at_filter, at_least * slots * columns,
+                            finish, columns_tag, words_tag, slots_tag, multipliers_tag,
+                        )  # fmt: skip
+                        at_filter += filter_words
+                        busy_sum = busy_sum + busy
+                        if multipliers == 2:
+                            pairs_sum = pairs_sum + pairs
                         cost_sum = cost_sum + cost
                         siblings_sum = siblings_sum + (
                             maximum(finish, splat(sent, finish)) - finish
@@ -382,6 +373,32 @@ def find_windows(windows, out_width, kernel_width, in_size, strides, pads, row_c
 
 
 @njit(error_model="numpy")
+def _join(
+    passes, masks, at_mask, at_filter, at_least, like, columns_tag, words_tag, slots_tag,
+    multipliers_tag,
+):  # fmt: skip
+    """Join one input chunk with every unit's filters: cost, busy cycles and pairs of each unit."""
+    one = splat(1, like)
+    zero = one - one
+    cost, busy, pairs = zero, zero, zero
+    columns = len(columns_tag) * LANE_BLOCK
+    for held in range(len(slots_tag)):
+        of_filter = zero
+        for word in range(len(words_tag)):
+            weights = load(passes.filters, at_filter, columns_tag)
+            both = weights & splat(element(masks, at_mask + word), weights)
+            of_filter = of_filter + popcount(both, like)
+            at_filter += columns
+        pairs = pairs + of_filter
+        if len(multipliers_tag) == 2:
+            of_filter = (of_filter + one) >> one
+        least = load(passes.least, at_least + held * columns, columns_tag)
+        busy = busy + of_filter
+        cost = cost + maximum(of_filter, least)
+    return cost, busy, pairs
+
+
+@njit(error_model="numpy")
 def _begin_pass(m, unit, units, registers):
     """Give the active units of a pass their columns."""
     for column in range(registers.pass_finish.shape[1]):
@@ -389,11 +406,11 @@ def _begin_pass(m, unit, units, registers):
         for row in range(registers.pass_sums.shape[1]):
             registers.pass_sums[m, row, column] = 0
     for column in range(units):
-        finish = registers.finish[m, unit[column]]
-        registers.pass_finish[m, column] = finish
-        begun = np.int64(finish)
+        begun = np.int64(registers.finish[m, unit[column]])
         if registers.state[m, _STEPS] > 0:
+            # A unit that was inactive begins to wait with the pass: before, it was idle.
             begun = max(begun, registers.state[m, _ARRIVED])
+        registers.pass_finish[m, column] = begun
         registers.pass_sums[m, _SPAN, column] = -begun
 
 

@@ -17,6 +17,7 @@ from numba.extending import intrinsic, models, overload, register_model
 __all__ = [
     "LANE_BLOCK",
     "Vector",
+    "element",
     "largest",
     "load",
     "maximum",
@@ -79,6 +80,18 @@ def load(typingctx, array, at, tag):
         return builder.load(pointer, align=array.dtype.bitwidth // 8)
 
     return vector(array, types.intp, tag), generate
+
+
+@intrinsic
+def element(typingctx, array, at):
+    """Read one element of a C-ordered array at a flat index that is known not to be negative."""
+    del typingctx, at
+
+    def generate(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        return builder.load(builder.gep(data, [arguments[1]]))
+
+    return array.dtype(array, types.intp), generate
 
 
 @intrinsic
