@@ -10,21 +10,25 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.config import AcceleratorConfig, Balance, Dealing, SkipMode
+from golden.config import AcceleratorConfig, SkipMode
 from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS, LayerCounters
-from golden.errors import CapacityError, ConfigError
+from golden.errors import CapacityError
 from golden.schedule import Schedule
 from golden.workload import LayerWorkload
+from rtl.capacity import (
+    check_capacity,
+    check_config,
+    chunks_kept,
+    cluster_positions,
+    rows_read,
+)
 from rtl.input_buffer import row_words
-from rtl.layouts import MAX_PASSES, Layouts
+from rtl.layouts import Layouts
 from rtl.registers import LAYER_REGISTERS
 
 __all__ = [
     "ClusterProgram",
     "HardwareError",
-    "check_capacity",
-    "check_config",
-    "cluster_positions",
     "decode_outputs",
     "layer_counters",
     "make_program",
@@ -60,83 +64,6 @@ class ClusterProgram:
     cycle_limit: int
 
 
-def check_config(config: AcceleratorConfig) -> None:
-    """Raise ConfigError, naming every key, where the hardware can't do what a machine asks for."""
-    refused = []
-    if config.dealing is Dealing.QUEUE:
-        refused.append("dealing = 'queue' (accepted: tiles, interleaved)")
-    if config.balance is Balance.CHUNK:
-        refused.append("balance = 'chunk' (accepted: none, filter, expected)")
-    if config.lanes != 1:
-        refused.append(f"lanes = {config.lanes} (accepted: 1)")
-    layouts = Layouts(config)
-    if layouts.buffer_chunks < 1:
-        refused.append(
-            f"filter_buffer_chunks = {config.filter_buffer_chunks} (at least {layouts.buffers})"
-        )
-    if layouts.buffer_rows < 1:
-        least = layouts.buffers * config.filter_bus_bytes
-        refused.append(f"filter_buffer_bytes = {config.filter_buffer_bytes} (at least {least})")
-    if refused:
-        raise ConfigError(f"The hardware can't do {config.name!r}: {'; '.join(refused)}")
-
-
-def cluster_positions(config: AcceleratorConfig, positions: int, cluster: int) -> NDArray[np.int64]:
-    """Return the output positions of a cluster, in its order."""
-    if config.dealing is Dealing.INTERLEAVED:
-        return np.arange(cluster, positions, config.clusters)
-    run = -(-positions // config.clusters)
-    return np.arange(cluster * run, min((cluster + 1) * run, positions))
-
-
-def check_capacity(config: AcceleratorConfig, workload: LayerWorkload, schedule: Schedule) -> None:
-    """Raise CapacityError, naming buffer, demand, size and cure, where a layer does not fit."""
-    layer, activations = workload.layer, workload.activations
-    layouts = Layouts(config)
-
-    def require(what: str, demand: int, size: int, unit: str, cure: str) -> None:
-        if demand > size:
-            raise CapacityError(
-                f"Layer {layer.name}: the {what} must hold {demand} {unit}, it has {size}: {cure}"
-            )
-
-    chunks = activations.rows * activations.row_chunks
-    require("input index buffer", chunks, config.input_buffer_chunks, "chunks",
-            "raise input_buffer_chunks or split the layer")  # fmt: skip
-    require("input value buffer", len(activations.values), config.input_buffer_bytes, "bytes",
-            "raise input_buffer_bytes or split the layer")  # fmt: skip
-    require("pass table", len(schedule.assignment), MAX_PASSES, "passes",
-            "raise units or filters_per_unit, or split the layer")  # fmt: skip
-    rows = sum(
-        -(-len(schedule.outputs(at)) // config.collector_width)
-        for at in range(len(schedule.assignment))
-    )
-    require("requantisation table", rows, layouts.requantisation_rows, "rows",
-            "lower collector_width or split the layer")  # fmt: skip
-    if schedule.segments > 1:
-        require("partial sum memory", schedule.tile_positions, config.tile_positions, "positions",
-                "raise tile_positions")  # fmt: skip
-    filter_chunks = layer.layout(config).filter_chunks
-    rows_of = -(-_values_of(workload) // config.filter_bus_bytes)
-    most_chunks, most_rows = 0, 0
-    for held in schedule.assignment:
-        for start in range(0, filter_chunks, schedule.segment_chunks):
-            end = min(start + schedule.segment_chunks, filter_chunks)
-            per_filter = rows_of[:, start:end].sum(axis=1)
-            per_unit = np.where(held >= 0, per_filter[held], 0).sum(axis=1)
-            most_rows = max(most_rows, int(per_unit.max()))
-            most_chunks = max(most_chunks, int((held >= 0).sum(axis=1).max()) * (end - start))
-    halves = " in each half" if layouts.buffers == 2 else ""
-    require(f"filter index buffer{halves}", most_chunks, layouts.buffer_chunks, "chunks",
-            f"lower segment_chunks or raise filter_buffer_chunks to "
-            f"{most_chunks * layouts.buffers}")  # fmt: skip
-    bytes_each = config.filter_bus_bytes
-    require(f"filter value buffer{halves}", most_rows * bytes_each,
-            layouts.buffer_rows * bytes_each, "bytes",
-            f"lower segment_chunks or raise filter_buffer_bytes to "
-            f"{most_rows * bytes_each * layouts.buffers}")  # fmt: skip
-
-
 def make_program(
     config: AcceleratorConfig,
     workload: LayerWorkload,
@@ -156,6 +83,7 @@ def make_program(
     positions = cluster_positions(config, workload.layer.positions, cluster)
     if not len(positions):
         return None
+    kept = chunks_kept(config, workload, positions)
     registers = _registers(config, workload, schedule, skip, positions)
     beats = sum(-(-len(schedule.outputs(at)) // config.collector_width)
                 for at in range(len(schedule.assignment)))  # fmt: skip
@@ -166,8 +94,8 @@ def make_program(
     return ClusterProgram(
         registers=_encode(workload.layer.name, registers),
         loads={
-            "index": _index_words(config, workload),
-            "values": _value_words(config, workload),
+            "index": _index_words(config, workload, kept),
+            "values": _value_words(config, workload, kept),
             "requantisation": _requantisation_words(config, workload, schedule),
             "passes": _pass_words(config, schedule),
         },
@@ -194,6 +122,7 @@ def _registers(
         height, width, kernel_width = layer.in_height, layer.in_width, layer.kernel_width
         stride_y, stride_x = layer.stride_height, layer.stride_width
         pad_y, pad_x = layer.pad_top, layer.pad_left
+    low, high = rows_read(config, workload, positions)
     step = int(positions[1] - positions[0]) if len(positions) > 1 else 0
     step_p, step_q = divmod(step, layer.out_width)
     first_p, first_q = divmod(int(positions[0]), layer.out_width)
@@ -225,7 +154,7 @@ def _registers(
         "width": width,
         "first_y": first_y,
         "first_x": first_x,
-        "first_address": (first_y * width + first_x) * row_chunks,
+        "first_address": (first_y * width + first_x - low) * row_chunks,
         "step_x": step_x,
         "step_y": step_y,
         "step_address": (step_y * width + step_x) * row_chunks,
@@ -234,7 +163,7 @@ def _registers(
         "wrap_y": wrap_y,
         "wrap_address": (wrap_y * width - wrap_x) * row_chunks,
         "line_address": (width - kernel_width) * row_chunks + 1,
-        "group_address": height * width * row_chunks,
+        "group_address": (high - low) * row_chunks,
     }
 
 
@@ -254,11 +183,6 @@ def _encode(layer: str, values: dict[str, int]) -> dict[str, int]:
     return result
 
 
-def _values_of(workload: LayerWorkload) -> NDArray[np.int64]:
-    """Return the number of values of each filter chunk, axes filter, chunk."""
-    return np.diff(workload.weights.pointers).reshape(workload.layer.out_channels, -1)
-
-
 def _mask_bytes(masks: NDArray[np.uint64], chunk: int) -> NDArray[np.uint8]:
     """Return masks as bytes, axes mask, byte, least significant first."""
     flat = np.ascontiguousarray(masks.reshape(-1, masks.shape[-1]).astype("<u8"))
@@ -272,18 +196,23 @@ def _as_words(octets: NDArray[np.uint8], words: int) -> NDArray[np.uint32]:
     return padded.view("<u4").astype(np.uint32)
 
 
-def _index_words(config: AcceleratorConfig, workload: LayerWorkload) -> NDArray[np.uint32]:
+def _index_words(
+    config: AcceleratorConfig, workload: LayerWorkload, kept: NDArray[np.int64]
+) -> NDArray[np.uint32]:
     activations = workload.activations
-    masks = _mask_bytes(activations.masks, config.chunk)
-    words = row_words(Layouts(config))["index"]
-    rows = _as_words(masks, words)
-    rows[:, -1] = activations.pointers[:-1]
+    masks = _mask_bytes(activations.masks, config.chunk)[kept]
+    rows = _as_words(masks, row_words(Layouts(config))["index"])
+    rows[1:, -1] = np.cumsum(np.diff(activations.pointers)[kept])[:-1]
     return rows.reshape(-1)
 
 
-def _value_words(config: AcceleratorConfig, workload: LayerWorkload) -> NDArray[np.uint32]:
-    width = config.broadcast_width
-    values = workload.activations.values.view(np.uint8)
+def _value_words(
+    config: AcceleratorConfig, workload: LayerWorkload, kept: NDArray[np.int64]
+) -> NDArray[np.uint32]:
+    width, activations = config.broadcast_width, workload.activations
+    keep = np.zeros(len(activations.pointers) - 1, dtype=bool)
+    keep[kept] = True
+    values = activations.values.view(np.uint8)[np.repeat(keep, np.diff(activations.pointers))]
     rows = np.zeros((-(-len(values) // width), width), dtype=np.uint8)
     rows.reshape(-1)[: len(values)] = values
     return _as_words(rows, row_words(Layouts(config))["values"]).reshape(-1)

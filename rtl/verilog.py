@@ -24,8 +24,8 @@ from amaranth.lib import wiring
 from golden.config import AcceleratorConfig, Latency
 from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS
 from golden.errors import UserError
+from rtl.capacity import check_config
 from rtl.cluster import Cluster, cluster_ports
-from rtl.driver import check_config
 from rtl.input_buffer import row_words
 from rtl.layouts import Layouts
 from rtl.ram import RAM_VERILOG, VerilogPlatform

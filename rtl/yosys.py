@@ -4,6 +4,9 @@ In one process yosys numbers its names on and on, so that the second design woul
 than the first; and its errors end the process.
 """
 
+# pyosys is not annotated:
+# pyright: reportAttributeAccessIssue=false, reportMissingImports=false
+
 from __future__ import annotations
 
 import subprocess

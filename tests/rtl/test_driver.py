@@ -56,6 +56,18 @@ def test_layer_that_just_fits():
     assert made.output_beats == 4 * 6
 
 
+def test_tiles_keep_only_the_lines_that_they_read():
+    # Outputs are 2 x 2; each of two clusters has one output row, which reads 3 of 4 input lines.
+    tiled = TOY.replace(clusters=2, dealing="tiles", input_buffer_chunks=24)
+    made = program(tiled, cluster=1)
+    assert made is not None
+    assert len(made.loads["index"]) == 24 * 2
+    with pytest.raises(CapacityError, match="must hold 32 chunks, it has 24"):
+        program(tiled.replace(dealing="interleaved"), cluster=1)
+    with pytest.raises(CapacityError, match="must hold 24 chunks, it has 23"):
+        program(tiled.replace(input_buffer_chunks=23), cluster=1)
+
+
 def test_too_many_passes():
     layer = LayerShape(
         name="depthwise", in_channels=1025, in_height=2, in_width=2, out_channels=1025,
