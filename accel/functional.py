@@ -218,9 +218,13 @@ def _windows(
 
 def _exact_cuts(matrix: NDArray[np.int8], largest: int) -> list[int]:
     """Cut windows into parts whose products are exact in float32: the parts' bounds."""
-    magnitudes = np.abs(matrix.astype(np.int16)).astype(np.int32)
-    window = magnitudes.shape[1]
-    parts = 1
+    window = matrix.shape[1]
+    # Bytes add up fast in one pass; most layers need no closer look.
+    magnitudes = np.abs(matrix, dtype=np.int16)
+    if int(magnitudes.sum(axis=1, dtype=np.int32).max(initial=0)) * largest < EXACT_FLOAT32:
+        return [0, window]
+    magnitudes = magnitudes.astype(np.int32)
+    parts = 2
     while True:
         bounds = [window * part // parts for part in range(parts + 1)]
         sums = np.add.reduceat(magnitudes, bounds[:-1], axis=1)

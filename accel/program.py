@@ -201,7 +201,7 @@ def _columns(
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
     """Give each pass's active units consecutive columns, padded to whole blocks."""
     passes, _, slots = schedule.assignment.shape
-    is_active = (schedule.assignment >= 0).any(axis=2)
+    is_active: NDArray[np.bool_] = np.any(schedule.assignment >= 0, axis=2)
     units = is_active.sum(axis=1).astype(np.int64)
     columns = -(-int(units.max()) // LANE_BLOCK) * LANE_BLOCK
     if schedule.chunk_assignment is None:

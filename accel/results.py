@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from golden.config import AcceleratorConfig, SkipMode
 from golden.counters import UNIT_COUNTERS, LayerCounters
 from golden.layer import LayerShape
@@ -126,8 +128,8 @@ class ModeResult:
         counters = None
         if len(kept) == len(parts):
             counters = LayerCounters(
-                clusters=sum(each.clusters for each in kept),
-                units=sum(each.units for each in kept),
+                clusters=np.sum([each.clusters for each in kept], axis=0),
+                units=np.sum([each.units for each in kept], axis=0),
             )
         return cls(
             skip=parts[0].skip, breakdown=CycleBreakdown(**breakdown), counters=counters, **sums

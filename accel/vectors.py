@@ -8,11 +8,13 @@ the units in registers over a whole run of steps, which arrays can't be.
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
+from typing import Any
 
 from llvmlite import ir
-from numba import types
+from numba import extending, types
 from numba.core import cgutils
-from numba.extending import intrinsic, models, overload, register_model
+from numba.extending import models, overload, register_model
 
 __all__ = [
     "LANE_BLOCK",
@@ -29,6 +31,9 @@ __all__ = [
 
 #: A tag of length n makes vectors of ``n * LANE_BLOCK`` lanes.
 LANE_BLOCK = 16
+
+#: Callers don't give the first parameter, the typing context, which type checkers can't know.
+intrinsic: Callable[[Callable[..., Any]], Callable[..., Any]] = extending.intrinsic
 
 
 class Vector(types.Type):
@@ -145,7 +150,7 @@ def nonzero_mask(typingctx, array, at):
     vector = Vector(64, 8)
 
     def generate(context, builder, signature, arguments):
-        pointer = _pointer(context, builder, signature.args[0], *arguments, vector)
+        pointer = _pointer(context, builder, signature.args[0], arguments[0], arguments[1], vector)
         elements = builder.load(pointer, align=1)
         nonzero = builder.icmp_unsigned("!=", elements, ir.Constant(vector.llvm, None))
         return builder.bitcast(nonzero, ir.IntType(64))
