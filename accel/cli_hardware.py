@@ -55,7 +55,8 @@ def verify(
         ) from None
     if simulator not in SIMULATORS:
         raise UserError(f"Simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
-    network, codes = cli_network.load(name, images, density)
+    with status(f"Loading {name}"):
+        network, codes = cli_network.load(name, images, density)
     node = _layer(network, layer)
     if image >= len(codes):
         raise UserError(f"Image must be below {len(codes)}, not {image}")

@@ -6,7 +6,14 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from accel.cli_output import STANDARD_OUTPUT, check_writable, progress_bar, show, write_whole
+from accel.cli_output import (
+    STANDARD_OUTPUT,
+    check_writable,
+    progress_bar,
+    show,
+    status,
+    write_whole,
+)
 from golden.config import AcceleratorConfig, SkipMode
 from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS
 from golden.errors import UserError
@@ -128,7 +135,8 @@ def run(
         raise UserError(f"Outputs of --json and --csv must differ, not be both {json!r}")
     for path in (json, csv):
         check_writable(path)
-    network, codes = load(name, images, density)
+    with status(f"Loading {name}"):
+        network, codes = load(name, images, density)
     from accel.simulator import simulate
 
     with progress_bar(f"Simulating {network.name}") as progress:
