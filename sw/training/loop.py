@@ -104,7 +104,7 @@ def train_and_prune(model: nn.Module, data: Dataset, recipe: Recipe) -> tuple[fl
     Returns
     -------
     dense, pruned : float
-        Accuracy on the test set after each phase. Nothing is chosen by it.
+        Accuracy on the test set after each phase; no epoch is chosen by it.
     """
     generator = torch.Generator().manual_seed(recipe.seed)
     pruner = MagnitudePruner(model, recipe.densities)
