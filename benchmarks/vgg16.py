@@ -288,7 +288,7 @@ def run(network: str | None = None) -> dict[str, Any]:
 
 def show(result: dict[str, Any]) -> None:
     """Print the tables."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     table = Table("layer", title="Mode both: CPU milliseconds on one thread")
     for heading in ("M joins", "kernel", "C", "kernel's speed over C", "G joins a second"):
         table.add_column(heading, justify="right")
