@@ -3,6 +3,9 @@
 A `Vector` is an LLVM vector of all units of a cluster. LLVM splits it into the machine's
 registers, whatever their width, so the kernels that use it are portable; they hold the state of
 the units in registers over a whole run of steps, which arrays can't be.
+
+Numba keeps compiled kernels on disk until their own file changes: who changes this one must
+touch those that import it.
 """
 
 from __future__ import annotations
