@@ -265,6 +265,9 @@ def _read_results(
     names = list(registers)
     for line in text.splitlines():
         kind, _, value = line.partition(" ")
+        if kind in "or" and set(value.lower()) & {"x", "z"}:
+            if kind == "o" or waited:
+                raise HardwareError(f"The cluster gave undefined bits: {line}")
         if kind == "o":
             beats.append(int(value, 16))
         elif kind == "d":
