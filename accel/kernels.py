@@ -9,132 +9,17 @@ pass in the vectors.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from accel.vectors import LANE_BLOCK, element, largest, load, maximum, popcount, splat, store
 
-__all__ = [
-    "STATE_NAMES",
-    "SUM_NAMES",
-    "Deals",
-    "Latencies",
-    "Passes",
-    "Registers",
-    "count_broadcast_words",
-    "find_windows",
-    "run_clusters",
-]
+__all__ = ["count_broadcast_words", "find_windows", "run_clusters"]
 
-#: What a cluster remembers between deals, and its counters: columns of ``Registers.state``.
-STATE_NAMES = (
-    "arrived",  # A of the last step
-    "loaded",  # LD of the last load
-    "released",  # max F' of the last delivered step, plus LOAD_FREE
-    "released_before",  # the same when the last load began
-    "collector_free",  # C of the last position
-    "drained",  # E of the last position
-    "slot",  # where the ring of slots stands
-    "steps",  # steps so far, skipped ones too
-    "steps_delivered",
-    "steps_skipped",
-    "broadcast_words",
-    "filter_beats",
-    "outputs",
-    "output_nonzeros",
-)
-#: Sums over steps of each unit: axis 1 of ``Registers.sums``.
-SUM_NAMES = ("pairs", "busy", "cost", "siblings", "memory", "collector", "span")
-
+# Columns of ``Registers.state``, and rows of its sums: ``STATE_NAMES`` and ``SUM_NAMES``.
 _ARRIVED, _LOADED, _RELEASED, _RELEASED_BEFORE, _COLLECTOR_FREE, _DRAINED, _SLOT = range(7)
 _STEPS, _DELIVERED, _SKIPPED, _WORDS, _BEATS, _OUTPUTS, _NONZEROS = range(7, 14)
 _PAIRS, _BUSY, _COST, _SIBLINGS, _MEMORY, _COLLECTOR, _SPAN = range(7)
-
-
-class Deals(NamedTuple):
-    """Runs of positions that clusters take: axes cluster, deal.
-
-    With a queue only ``count[0, 0]`` is read: the positions of one deal.
-    """
-
-    queue: bool
-    first: NDArray[np.int64]
-    count: NDArray[np.int64]
-    stride: int
-    #: Positions of the layer.
-    positions: int
-
-
-class Latencies(NamedTuple):
-    """Constants of ``golden.config.Latency``: a kernel that is kept on disk must not hold them."""
-
-    start: int
-    release: int
-    load: int
-    load_free: int
-    deliver: int
-    collector_free: int
-
-
-class Passes(NamedTuple):
-    """What each pass works on.
-
-    Parameters
-    ----------
-    filters : ndarray of uint32, axes pass, filter chunk, slot, word, column
-        Effective filter masks w'.
-    least : ndarray of int32 or int64, axes pass, filter chunk (or 1), slot, column
-        Cycles that a filter takes at least: 1 where there is one, else 0.
-    unit : ndarray of int64, axes pass, column
-        The unit of each column.
-    units : ndarray of int64, axis pass
-        Active units.
-    base : ndarray of int64, axis pass
-        First input chunk of the pass's group.
-    load_beats : ndarray of int64, axes pass, segment
-    segment_chunks : int
-    outputs, drain_cycles : ndarrays of int64, axis pass
-        Filters of the pass, and cycles D that the collector takes for them.
-    nonzeros : ndarray of int32, axes pass, position
-        Non-zero codes among them.
-    """
-
-    filters: NDArray[np.uint32]
-    least: NDArray[np.integer]
-    unit: NDArray[np.int64]
-    units: NDArray[np.int64]
-    base: NDArray[np.int64]
-    load_beats: NDArray[np.int64]
-    segment_chunks: int
-    outputs: NDArray[np.int64]
-    drain_cycles: NDArray[np.int64]
-    nonzeros: NDArray[np.int32]
-
-
-class Registers(NamedTuple):
-    """What a machine remembers; all begin as zeros, and the last three are results.
-
-    Parameters
-    ----------
-    ring : ndarray of time, axes cluster, slot
-        Largest F' of the last delivered steps.
-    pass_finish : ndarray of time, axes cluster, column
-        F' of each unit within a pass.
-    pass_sums : ndarray of time, axes cluster, sum, column
-    finish : ndarray of time, axes cluster, unit
-    state : ndarray of int64, axes cluster, ``STATE_NAMES``
-    sums : ndarray of int64, axes cluster, ``SUM_NAMES``, unit
-    """
-
-    ring: NDArray[np.integer]
-    pass_finish: NDArray[np.integer]
-    pass_sums: NDArray[np.integer]
-    finish: NDArray[np.integer]
-    state: NDArray[np.int64]
-    sums: NDArray[np.int64]
 
 
 @njit(nogil=True, cache=True)
@@ -194,6 +79,7 @@ def run_clusters(
 ):
     """Run clusters ``clusters[0]`` to ``clusters[1] - 1`` through a layer.
 
+    One long function, so that times and sums stay in the processor's registers from step to step.
     Times have the dtype of ``registers.finish``; the caller proves that they fit. A tag is a tuple
     whose *length* is the number: that is known when the kernel is compiled.
 
@@ -203,6 +89,7 @@ def run_clusters(
         First input chunk under each tap (``find_windows``), counted from the group's first.
     row_chunks : int
     deals, latency, passes : Deals, Latencies, Passes
+        Of `accel.arrays`, as is ``registers``.
     masks : ndarray of uint32, axes chunk, word
         Effective input masks a'; with ``dynamic`` those of all chunks, each group's rows followed
         by a row of zeros, else the chunks of one row.
@@ -266,13 +153,10 @@ def run_clusters(
                     if state[m, _STEPS] + skipped + delivered == 0:
                         before = time(0)
                     if ready > before:
-                        at = (m * pass_sums.shape[1] + _MEMORY) * columns
-                        memory_sum = load(pass_sums, at, columns_tag)
-                        begun = maximum(finish, splat(before, finish))
-                        waited = maximum(begun, splat(ready, finish)) - begun
-                        store(pass_sums, at, memory_sum + waited)
                         arrived = max(arrived, ready)
-                        finish = maximum(begun, splat(arrived, finish))
+                        finish = _wait_for_load(
+                            m, before, ready, arrived, finish, pass_sums, columns_tag
+                        )
                 for step in range(count):
                     position = first + step * deals.stride
                     tap, piece = first_tap, first_piece
@@ -315,11 +199,9 @@ def run_clusters(
                         longest = largest(finish)
                         if chunk == filter_chunks - 1:
                             if collector_free > arrived:
-                                at_sum = (m * pass_sums.shape[1] + _COLLECTOR) * columns
-                                collector_sum = load(pass_sums, at_sum, columns_tag)
-                                late = maximum(finish, splat(collector_free, finish))
-                                store(pass_sums, at_sum, collector_sum + (late - finish))
-                                finish = late
+                                finish = _wait_for_collector(
+                                    m, collector_free, finish, pass_sums, columns_tag
+                                )
                                 longest = max(longest, collector_free)
                             drained = longest + latency.deliver + passes.drain_cycles[index]
                             state[m, _DRAINED] = drained
@@ -396,6 +278,27 @@ def _join(
         busy = busy + of_filter
         cost = cost + maximum(of_filter, least)
     return cost, busy, pairs
+
+
+@njit(error_model="numpy")
+def _wait_for_load(m, before, ready, arrived, finish, pass_sums, columns_tag):
+    """Count the units' waits for memory; return when they begin to wait for the next step."""
+    columns = pass_sums.shape[2]
+    at = (m * pass_sums.shape[1] + _MEMORY) * columns
+    begun = maximum(finish, splat(before, finish))
+    waited = maximum(begun, splat(ready, finish)) - begun
+    store(pass_sums, at, load(pass_sums, at, columns_tag) + waited)
+    return maximum(begun, splat(arrived, finish))
+
+
+@njit(error_model="numpy")
+def _wait_for_collector(m, collector_free, finish, pass_sums, columns_tag):
+    """Count the units' waits for their result registers; return F'."""
+    columns = pass_sums.shape[2]
+    at = (m * pass_sums.shape[1] + _COLLECTOR) * columns
+    late = maximum(finish, splat(collector_free, finish))
+    store(pass_sums, at, load(pass_sums, at, columns_tag) + (late - finish))
+    return late
 
 
 @njit(error_model="numpy")

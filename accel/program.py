@@ -7,17 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from accel.kernels import (
-    STATE_NAMES,
-    SUM_NAMES,
-    Deals,
-    Latencies,
-    Passes,
-    Registers,
-    count_broadcast_words,
-    find_windows,
-    run_clusters,
-)
+from accel.arrays import STATE_NAMES, SUM_NAMES, Deals, Latencies, Passes, Registers
+from accel.kernels import count_broadcast_words, find_windows, run_clusters
 from accel.vectors import LANE_BLOCK
 from golden.config import AcceleratorConfig, Dealing, Latency, SkipMode
 from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS, LayerCounters
@@ -49,7 +40,7 @@ class LayerProgram:
     filters : ndarray of int32, axes pass, filter chunk (or 1), slot, column
         Which filter works there, -1 for none.
     unit, units, load_beats, nonzeros : ndarrays
-        As in ``accel.kernels.Passes``.
+        As in ``accel.arrays.Passes``.
     """
 
     config: AcceleratorConfig

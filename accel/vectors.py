@@ -11,8 +11,7 @@ touch those that import it.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from llvmlite import ir
 from numba import extending, types
@@ -36,7 +35,7 @@ __all__ = [
 LANE_BLOCK = 16
 
 #: Callers don't give the first parameter, the typing context, which type checkers can't know.
-intrinsic: Callable[[Callable[..., Any]], Callable[..., Any]] = extending.intrinsic
+intrinsic = cast(Any, extending.intrinsic)
 
 
 class Vector(types.Type):
