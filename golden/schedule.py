@@ -151,10 +151,17 @@ def _pair_chunks(held: NDArray[np.int32], counts: NDArray[np.int64]) -> NDArray[
 def _expected_pairs(
     weights: BitmaskTensor, filters: int, density: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Expected multiplications of each filter: its mask times the density under it."""
-    row_length = weights.shape[-1]
-    rows = len(weights.masks)
-    octets = np.ascontiguousarray(weights.masks.astype("<u8")).view(np.uint8)
+    """Expected multiplications of each filter, in 1/256: its mask times the density under it.
+
+    Densities are rounded to 1/256: sums of up to 2**16 of them are exact in float32, whatever
+    the order in which BLAS adds, so that a schedule is the same on every machine.
+    """
+    octets = np.ascontiguousarray(weights.masks.astype("<u8", copy=False)).view(np.uint8)
     bits = np.unpackbits(octets, axis=-1, bitorder="little")[..., : weights.chunk]
-    bits = bits.reshape(rows, -1)[:, :row_length]
-    return (bits @ density).reshape(filters, -1).sum(axis=1)
+    bits = bits.reshape(len(weights.masks), -1)[:, : weights.shape[-1]]
+    levels = np.rint(np.clip(density, 0.0, 1.0) * 256).astype(np.float32)
+    pairs = np.zeros(len(bits), dtype=np.float64)
+    for start in range(0, bits.shape[1], 1 << 15):
+        part = slice(start, start + (1 << 15))
+        pairs += bits[:, part].astype(np.float32) @ levels[part]
+    return pairs.reshape(filters, -1).sum(axis=1)
