@@ -2,7 +2,6 @@
 VENV ?= .venv
 PYTHON ?= python3
 JOBS ?= 2
-DEMO ?= lenet5
 BIN = $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -14,9 +13,9 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 demo: $(BIN)/.demo ## simulate a shipped network, and run one of its layers on the hardware
-	accel run $(DEMO) --preset small
-	@echo; echo "One row of a layer on the hardware, under Amaranth's simulator; whole layers: --simulator verilator (accel doctor)."
-	accel verify $(DEMO) --layer conv2 --preset small --rows 1 --simulator amaranth
+	accel run resnet8 --preset small
+	@echo; echo "Two rows of a layer on the hardware, under Amaranth's simulator; whole layers: --simulator verilator (accel doctor)."
+	accel verify resnet8 --layer block2.conv2 --preset small --rows 2 --simulator amaranth
 
 test: $(BIN)/.simulators lint ## everything that guards exactness
 	$(BIN)/python -m pytest -n $(JOBS)
