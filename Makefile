@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 JOBS ?= 2
 BIN = $(VENV)/bin
-export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PATH := $(abspath $(BIN)):$(PATH)
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # What is not on the package index: a simulator, a C++ compiler for the other one, and Python as a library for cocotb.

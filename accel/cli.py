@@ -154,7 +154,7 @@ def compress(
     ],
     images: Annotated[
         Path | None,
-        typer.Option(help="Calibration images; a quantised model needs none.", metavar="FILE.npy"),
+        typer.Option(help="Calibration images.", metavar="FILE.npy"),
     ] = None,
     density: DensityOption = None,
 ) -> None:
