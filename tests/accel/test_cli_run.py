@@ -242,9 +242,21 @@ def test_outputs_that_cannot_be_written_are_refused_first(refuses, files, tmp_pa
 
 # -- Ctrl-C -------------------------------------------------------------------------------------
 
+# A shell starts its background jobs deaf to interrupts, and a test run may be one: so the programs
+# here listen of their own accord.
+
 #: Sends the signal from inside, so that it comes while layers are being counted.
+#: A shell starts its background jobs deaf to interrupts, and a test run may be one.
+HEEDING_PROGRAM = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from accel.cli import main
+main()
+"""
+
 INTERRUPTED_PROGRAM = """
 import contextlib, os, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from accel import cli_network
 from accel.cli import main
 
@@ -253,6 +265,13 @@ def progress(done, total, doing):
         os.kill(os.getpid(), signal.SIGINT)
 
 cli_network.progress_bar = lambda label: contextlib.nullcontext(progress)
+main()
+"""
+#: Is sent the signal from outside.
+HEEDING_PROGRAM = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from accel.cli import main
 main()
 """
 
@@ -274,9 +293,8 @@ def test_an_interrupted_run_leaves_nothing(tmp_path):
 def test_an_interrupt_while_reading_is_one_line(tmp_path):
     pipe = tmp_path / "images.npy"
     os.mkfifo(pipe)
-    program = "from accel.cli import main; main()"
     process = subprocess.Popen(
-        [sys.executable, "-c", program, "run", "lenet5", "--images", pipe],
+        [sys.executable, "-c", HEEDING_PROGRAM, "run", "lenet5", "--images", pipe],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
