@@ -67,7 +67,7 @@ class Latency:
     LOAD = 3  # last filter beat to the first broadcast word of that segment
     LOAD_FREE = 7  # last unit's finish of a segment to the reuse of its filter buffer
     DELIVER = 7  # last unit's finish of a position to the first output drained
-    COLLECTOR_FREE = 0  # last output drained to a free result register
+    COLLECTOR_FREE = 1  # last output drained to a free result register
     TAIL = 15  # last output drained to done
 
 

@@ -18,6 +18,7 @@ from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.bits import count_ones, lowest
+from rtl.join import word_flags
 from rtl.layouts import Layouts
 from rtl.registers import layer_layout
 
@@ -269,6 +270,7 @@ class Broadcaster(wiring.Component):
             bus.slot.eq(slot),
             bus.step_valid.eq(delivered),
             bus.mask.eq(head.effective),
+            bus.mask_words.eq(word_flags(head.effective)),
             bus.row_flags.eq(head.flags),
             bus.first.eq(fresh),
             bus.position.eq(position),

@@ -43,7 +43,7 @@ def latencies() -> dict[str, int]:
         "LOAD": loader + 1,
         "LOAD_FREE": unit + 1 - loader,
         "DELIVER": Unit.RESULT + Collector.BEGIN,
-        "COLLECTOR_FREE": 0,
+        "COLLECTOR_FREE": 1,
         "TAIL": unit + Collector.TAIL + 1,
     }
 

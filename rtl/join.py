@@ -82,8 +82,9 @@ class JoinLane(data.StructLayout):
         There is a pair; 0 is a bubble, and the other members are then undefined.
     position : unsigned(log2(chunk))
         Its position in the chunk: the address of its expanded activation.
-    weight_offset : unsigned(log2(chunk))
-        True ones of the weight mask below it: the address of its packed weight.
+    weight_prefix : unsigned(log2(chunk)), weight_count : unsigned(4)
+        True ones of the weight mask below its word, and below it in its word. Their sum is the
+        offset of its packed weight; who adds a base address adds all three at once.
     activation_nonzero, weight_nonzero : unsigned(1)
         The operand is in its memory. Where 0 it is zero, whatever the memory holds
         (an activation that *is* in the memory may be zero too).
@@ -95,7 +96,8 @@ class JoinLane(data.StructLayout):
             {
                 "pair": unsigned(1),
                 "position": unsigned(offset_bits),
-                "weight_offset": unsigned(offset_bits),
+                "weight_prefix": unsigned(offset_bits),
+                "weight_count": unsigned(4),
                 "activation_nonzero": unsigned(1),
                 "weight_nonzero": unsigned(1),
             }
@@ -143,6 +145,9 @@ class InnerJoin(wiring.Component):
         Taken ahead: while one chunk pair is worked on, the next ones are accepted.
     steps : Out(stream of JoinStep)
         One step each cycle while input lasts; a chunk pair without pairs gives one bubble.
+    takes, free : Out(1)
+        ``chunks.ready`` is ``takes | free``; ``free`` comes from a register. Who has stages before
+        the join lets all of them move with ``takes``, and so keeps the longest path short.
 
     Notes
     -----
@@ -150,7 +155,7 @@ class InnerJoin(wiring.Component):
     idle join to the one in which its first step is valid.
     """
 
-    LATENCY = 6
+    LATENCY = 5
 
     def __init__(self, chunk: int, lanes: int = 1, tag_bits: int = 1):
         if chunk not in (16, 32, 64, 128, 256):
@@ -164,6 +169,8 @@ class InnerJoin(wiring.Component):
             {
                 "chunks": In(stream.Signature(ChunkPair(chunk, tag_bits))),
                 "steps": Out(stream.Signature(JoinStep(chunk, lanes, tag_bits))),
+                "takes": Out(1),
+                "free": Out(1),
             }
         )
 
@@ -188,7 +195,11 @@ class InnerJoin(wiring.Component):
         next_valid = Signal()
         next_chunk = Signal(ChunkPair(self.chunk, self.tag_bits), reset_less=True)
         next_flags = Signal(words)
-        m.d.comb += chunks.ready.eq(~next_valid | take_chunk)
+        m.d.comb += [
+            self.takes.eq(take_chunk),
+            self.free.eq(~next_valid),
+            chunks.ready.eq(take_chunk | self.free),
+        ]
         with m.If(chunks.ready):
             m.d.sync += [
                 next_valid.eq(chunks.valid),
@@ -203,7 +214,7 @@ class InnerJoin(wiring.Component):
         rest = Signal(words)
         last_word = Signal(init=1)  # also where there is no chunk
         source = Mux(last_word, next_flags, rest)
-        m.d.comb += take_chunk.eq((~valid | take_word) & last_word)
+        m.d.comb += take_chunk.eq(last_word & (~valid | take_word))
         with m.If(~valid | take_word):
             m.d.sync += [
                 chosen.eq(_only_lowest(source)),
@@ -217,6 +228,7 @@ class InnerJoin(wiring.Component):
         word_valid = Signal()
         word_pairs = Signal(WORD_BITS)
         word_weights = Signal(WORD_BITS, reset_less=True)
+        word_counts = Signal(data.ArrayLayout(3, WORD_BITS // NIBBLE_BITS - 1), reset_less=True)
         nibbles = Signal(WORD_BITS // NIBBLE_BITS)
         word = Signal(_Place(self.chunk, self.tag_bits), reset_less=True)
         pick_a = _one_hot_select(_slices(chunk.activation_mask, WORD_BITS), chosen)
@@ -224,12 +236,16 @@ class InnerJoin(wiring.Component):
         pairs = Signal(WORD_BITS)
         m.d.comb += pairs.eq(pick_a & (pick_w | chunk.keep_zero_weights.replicate(WORD_BITS)))
         one_nibble = _at_most_one(nibbles)
-        m.d.comb += take_word.eq(~word_valid | (take_nibble & one_nibble))
+        m.d.comb += take_word.eq(one_nibble & (~word_valid | take_nibble))
         with m.If(take_word):
             m.d.sync += [
                 word_valid.eq(valid),
                 word_pairs.eq(pairs),
                 word_weights.eq(pick_w),
+                *(
+                    count.eq(_count_ones(part))
+                    for count, part in zip(word_counts, _slices(pick_w, NIBBLE_BITS), strict=False)
+                ),
                 nibbles.eq(Cat(part.any() for part in _slices(pairs, NIBBLE_BITS))),
                 word.index.eq(_encode(chosen)),
                 word.filled.eq((chunk.activation_filled & chosen).any()),
@@ -244,13 +260,13 @@ class InnerJoin(wiring.Component):
         nibble_valid = Signal()
         nibble_pairs = Signal(NIBBLE_BITS)
         nibble_weights = Signal(NIBBLE_BITS, reset_less=True)
-        below = Signal(WORD_BITS - NIBBLE_BITS, reset_less=True)  # weights of lower nibbles
+        below = Signal(4, reset_less=True)  # weights of lower nibbles
         nibble_index = Signal(2, reset_less=True)
         nibble = Signal(_Place(self.chunk, self.tag_bits), reset_less=True)
         first = Signal.like(nibbles)
         m.d.comb += first.eq(_only_lowest(nibbles))
         one_pair = _at_most_one(nibble_pairs)
-        m.d.comb += take_nibble.eq(~nibble_valid | (take_pair & one_pair))
+        m.d.comb += take_nibble.eq(one_pair & (~nibble_valid | take_pair))
         with m.If(take_nibble):
             m.d.sync += [
                 nibble_valid.eq(word_valid),
@@ -260,42 +276,31 @@ class InnerJoin(wiring.Component):
                 nibble.eq(word),
                 nibble.last.eq(word.last & one_nibble),
             ]
-            for i in range(len(below)):
-                lower_empty = ~nibbles[: i // NIBBLE_BITS + 1].any()
-                m.d.sync += below[i].eq(word_weights[i] & lower_empty)
+            lower_counts = [
+                Mux(nibbles[: i + 1].any(), 0, word_counts[i]) for i in range(len(word_counts))
+            ]
+            m.d.sync += below.eq(sum(lower_counts))
         with m.Elif(take_pair):
             m.d.sync += nibble_pairs.eq(_without_lowest(nibble_pairs))
 
-        # -- pair: its place, and the weights below it in its word -----------------------------
-        pair_valid = Signal()
-        pair = Signal(JoinLane(self.chunk), reset_less=True)
-        count = Signal(4, reset_less=True)
-        place = Signal(_Place(self.chunk, self.tag_bits), reset_less=True)
+        # -- step: the pair's place, and the weights below it in its word -----------------------
         one = _only_lowest(nibble_pairs)
         lower = Cat(
             nibble_weights[i] & ~nibble_pairs[: i + 1].any() for i in range(NIBBLE_BITS - 1)
         )
-        m.d.comb += take_pair.eq(~pair_valid | ~steps.valid | steps.ready)
+        lane = steps.p.lanes[0]
+        m.d.comb += take_pair.eq(~steps.valid | steps.ready)
         with m.If(take_pair):
             m.d.sync += [
-                pair_valid.eq(nibble_valid),
-                pair.pair.eq(nibble_pairs.any()),
-                pair.position.eq(Cat(_encode(one), nibble_index, nibble.index)),
-                pair.weight_nonzero.eq((nibble_weights & one).any()),
-                pair.activation_nonzero.eq(nibble.filled),
-                count.eq(_count_ones(Cat(below, lower))),
-                place.eq(nibble),
-                place.last.eq(nibble.last & one_pair),
-            ]
-
-        # -- step: the offset --------------------------------------------------------------------
-        with m.If(~steps.valid | steps.ready):
-            m.d.sync += [
-                steps.valid.eq(pair_valid),
-                steps.p.lanes[0].eq(pair),
-                steps.p.lanes[0].weight_offset.eq(place.prefix + count),
-                steps.p.last.eq(place.last),
-                steps.p.tag.eq(place.tag),
+                steps.valid.eq(nibble_valid),
+                lane.pair.eq(nibble_pairs.any()),
+                lane.position.eq(Cat(_encode(one), nibble_index, nibble.index)),
+                lane.weight_prefix.eq(nibble.prefix),
+                lane.weight_count.eq(below + _count_ones(lower)),
+                lane.weight_nonzero.eq((nibble_weights & one).any()),
+                lane.activation_nonzero.eq(nibble.filled),
+                steps.p.last.eq(nibble.last & one_pair),
+                steps.p.tag.eq(nibble.tag),
             ]
         return m
 

@@ -104,6 +104,7 @@ class Layouts:
                 "slot": self.slot_bits,  # chunk slot
                 "step_valid": 1,  # the chunk is complete; what follows describes it
                 "mask": config.chunk,  # effective mask
+                "mask_words": self.words,  # words of it that have a one
                 "row_flags": self.rows,  # rows that were sent; the others are zero
                 "first": 1,  # first delivered step of its (position, segment)
                 "step": self.step,

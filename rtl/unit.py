@@ -16,13 +16,13 @@ from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Signal, signed
 from amaranth.lib import data, wiring
-from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from rtl.join import InnerJoin, word_flags
+from rtl.join import InnerJoin
 from rtl.layouts import Layouts
 from rtl.mac import Mac
-from rtl.ram import Ram
+from rtl.ram import ByteRam, Ram
 
 __all__ = ["Unit", "unit_ports"]
 
@@ -88,7 +88,7 @@ class Unit(wiring.Component):
     of an idle unit; ``RESULT`` from ``retire`` to a valid result.
     """
 
-    LATENCY = 2 + InnerJoin.LATENCY
+    LATENCY = 3 + InnerJoin.LATENCY
     RESULT = Mac.LATENCY + 1
 
     def __init__(self, layouts: Layouts) -> None:
@@ -141,7 +141,7 @@ class Unit(wiring.Component):
         ]
         with m.If(issue):
             m.d.sync += first.eq(step.last)
-        self._operands(m, mac, lane, tag, row)
+        self._operands(m, mac, lane, tag)
         m.d.comb += [
             self.results.eq(mac.results),
             self.busy.eq(issue & lane.pair),
@@ -155,6 +155,7 @@ class Unit(wiring.Component):
         waiting = data.StructLayout(
             {
                 "mask": layouts.config.chunk,
+                "mask_words": layouts.words,
                 "row_flags": layouts.rows,
                 "chunk_slot": layouts.slot_bits,
                 "held": layouts.config.filters_per_unit,
@@ -164,11 +165,10 @@ class Unit(wiring.Component):
                 "step": layouts.step,
             }
         )
-        m.submodules.steps = fifo = SyncFIFO(width=waiting.size, depth=layouts.config.slots)
-        entering = data.View(waiting, fifo.w_data)
+        entering = Signal(waiting)
         m.d.comb += [
-            fifo.w_en.eq(bus.step_valid & self.held.any()),
             entering.mask.eq(bus.mask),
+            entering.mask_words.eq(bus.mask_words),
             entering.row_flags.eq(bus.row_flags),
             entering.chunk_slot.eq(bus.slot),
             entering.held.eq(self.held),
@@ -177,6 +177,8 @@ class Unit(wiring.Component):
             entering.position.eq(bus.position),
             entering.step.eq(bus.step),
         ]
+        pop = Signal()
+        head, head_valid = self._queue(m, entering, bus.step_valid & self.held.any(), pop)
         depth = layouts.buffers * layouts.buffer_chunks
         m.submodules.entries = entries = Ram(layouts.filter_entry, depth)
         m.d.comb += [
@@ -185,62 +187,92 @@ class Unit(wiring.Component):
             entries.write_enable.eq(self.load_entry),
         ]
 
-        head = data.View(waiting, fifo.r_data)
-        valid, ready = Signal(), Signal()  # the second stage: mask and entry side by side
+        # Fetched: what was waiting beside the entry that block RAM gives; then both once more in
+        # registers, because block RAM is too slow to be joined in the same cycle.
         filter_slot, last_filter = Signal(), Signal(init=1)
         if layouts.config.filters_per_unit == 2:
             m.d.comb += last_filter.eq(filter_slot == head.held[1])
-        held = Signal(waiting)
-        slot, last = Signal(), Signal()
+        fetch, fetched_valid, pair_valid = Signal(), Signal(), Signal()
+        fetched, fetched_slot, fetched_last = Signal(waiting), Signal(), Signal()
+        pair, pair_ready = Signal(join.chunks.p.shape()), Signal()
+        # Each is join.chunks.ready or a hole on the way. Kept, so that no tool makes one of the
+        # other: the join's decision is late, and enables block RAM far away.
+        pair_hole, fetch_hole = (Signal(attrs={"keep": 1}) for _ in range(2))
         m.d.comb += [
-            ready.eq(~valid | join.chunks.ready),
+            pair_hole.eq(join.free | ~pair_valid),
+            fetch_hole.eq(join.free | ~pair_valid | ~fetched_valid),
+            pair_ready.eq(join.takes | pair_hole),
+            fetch.eq(join.takes | fetch_hole),
             entries.read_address.eq(head.filters[filter_slot]),
-            entries.read_enable.eq(ready),
-            fifo.r_en.eq(ready & last_filter),
+            entries.read_enable.eq(fetch),
+            pop.eq(fetch & head_valid & last_filter),
         ]
-        with m.If(ready):
+        with m.If(fetch):
             m.d.sync += [
-                valid.eq(fifo.r_rdy),
-                held.eq(head),
-                slot.eq(filter_slot),
-                last.eq(last_filter),
+                fetched_valid.eq(head_valid),
+                fetched.eq(head),
+                fetched_slot.eq(filter_slot),
+                fetched_last.eq(last_filter),
             ]
             if layouts.config.filters_per_unit == 2:
-                m.d.sync += filter_slot.eq(fifo.r_rdy & ~last_filter)
-        entry, chunk = entries.read_data, join.chunks.p
-        tag = data.View(self._tag, chunk.tag)
+                m.d.sync += filter_slot.eq(head_valid & ~last_filter)
+        entry, tag = entries.read_data, data.View(self._tag, pair.tag)
+        with m.If(pair_ready):
+            m.d.sync += [
+                pair_valid.eq(fetched_valid),
+                pair.activation_mask.eq(fetched.mask),
+                pair.activation_words.eq(fetched.mask_words),
+                pair.activation_filled.eq(~0),  # rows have flags of their own
+                pair.weight_mask.eq(entry.mask),
+                pair.weight_prefix.eq(entry.prefixes),
+                tag.base.eq(entry.base),
+                tag.row_flags.eq(fetched.row_flags),
+                tag.chunk_slot.eq(fetched.chunk_slot),
+                tag.filter_slot.eq(fetched_slot),
+                tag.last_filter.eq(fetched_last),
+                tag.first.eq(fetched.first),
+                tag.position.eq(fetched.position),
+                tag.step.eq(fetched.step),
+            ]
         m.d.comb += [
-            join.chunks.valid.eq(valid),
-            chunk.activation_mask.eq(held.mask),
-            chunk.activation_words.eq(word_flags(held.mask)),
-            chunk.activation_filled.eq(~0),  # rows have flags of their own
-            chunk.weight_mask.eq(entry.mask),
-            chunk.weight_prefix.eq(entry.prefixes),
-            chunk.keep_zero_weights.eq(self.keep_zero_weights),
-            tag.base.eq(entry.base),
-            tag.row_flags.eq(held.row_flags),
-            tag.chunk_slot.eq(held.chunk_slot),
-            tag.filter_slot.eq(slot),
-            tag.last_filter.eq(last),
-            tag.first.eq(held.first),
-            tag.position.eq(held.position),
-            tag.step.eq(held.step),
+            join.chunks.valid.eq(pair_valid),
+            join.chunks.p.eq(pair),
+            join.chunks.p.keep_zero_weights.eq(self.keep_zero_weights),
         ]
+
+    def _queue(self, m: Module, entering, push, pop):
+        """Steps that wait: distributed RAM, read in the same cycle. It never overflows."""
+        depth = 1 << self._layouts.slot_bits
+        m.submodules.queue = memory = Memory(shape=entering.shape(), depth=depth, init=[])
+        write, read = memory.write_port(), memory.read_port(domain="comb")
+        newest, oldest = Signal(range(2 * depth)), Signal(range(2 * depth))
+        m.d.sync += [newest.eq(newest + push), oldest.eq(oldest + pop)]
+        m.d.comb += [
+            write.en.eq(push),
+            write.addr.eq(newest),
+            write.data.eq(entering),
+            read.addr.eq(oldest),
+        ]
+        return read.data, newest != oldest
 
     def _retire(self, m: Module, join: InnerJoin, mac: Mac, tag, issue) -> None:
         """The end of a step, and the wait for the result registers."""
         done = Signal()  # all pairs of a step have been issued
-        complete, blocked, position = Signal(), Signal(), Signal(self._layouts.turn_bits)
+        complete, position = Signal(), Signal(self._layouts.turn_bits)
+        # Registered, because the whole join waits for it: a turn is seen one cycle later.
+        blocked = self.blocked
         m.d.comb += [
-            blocked.eq(done & complete & (position != self.turn)),
-            self.blocked.eq(blocked),
             self.retire.eq(done & ~blocked),
             join.steps.ready.eq(~blocked),
             mac.commit.eq(self.retire & complete),
         ]
-        with m.If(~blocked):
-            m.d.sync += done.eq(issue & join.steps.p.last & tag.last_filter)
+        with m.If(blocked):
+            m.d.sync += blocked.eq(position != self.turn)
+        with m.Else():
+            ends = issue & join.steps.p.last & tag.last_filter
             m.d.sync += [
+                done.eq(ends),
+                blocked.eq(ends & tag.step.complete & (tag.position != self.turn)),
                 complete.eq(tag.step.complete),
                 position.eq(tag.position),
                 self.retire_slot.eq(tag.chunk_slot),
@@ -252,19 +284,14 @@ class Unit(wiring.Component):
         with m.Elif(self.result_taken):
             m.d.sync += self.result_valid.eq(0)
 
-    def _operands(self, m: Module, mac: Mac, lane, tag, row) -> None:
-        """Value memories: addresses, rows, and the operand picked from its row."""
+    def _operands(self, m: Module, mac: Mac, lane, tag) -> None:
+        """Value memories and the operands' addresses."""
         layouts, config = self._layouts, self._layouts.config
         width, bus_bytes = config.broadcast_width, config.filter_bus_bytes
-        rows = layouts.rows
-        m.submodules.activations = activations = Ram(
-            data.ArrayLayout(8, width), config.slots * rows
-        )
-        m.submodules.weights = weights = Ram(
-            data.ArrayLayout(8, bus_bytes), layouts.buffers * layouts.buffer_rows
-        )
+        m.submodules.activations = activations = ByteRam(width, config.slots * layouts.rows)
+        m.submodules.weights = weights = ByteRam(bus_bytes, layouts.buffers * layouts.buffer_rows)
         address_a = self.broadcast.slot
-        if rows > 1:
+        if layouts.rows > 1:
             address_a = Cat(self.broadcast.row, self.broadcast.slot)
         m.d.comb += [
             activations.write_address.eq(address_a),
@@ -273,29 +300,15 @@ class Unit(wiring.Component):
             weights.write_address.eq(self.load.row_address),
             weights.write_data.eq(self.load.row),
             weights.write_enable.eq(self.load_row),
-        ]
-        shift_a, shift_w = width.bit_length() - 1, bus_bytes.bit_length() - 1
-        byte_address = Signal(layouts.value_row_bits + shift_w)
-        byte_a, byte_w = Signal(max(1, shift_a)), Signal(max(1, shift_w))
-        pick_a, pick_w = Signal.like(byte_a), Signal.like(byte_w)
-        row_a = Signal.like(activations.read_address)
-        row_w = Signal.like(weights.read_address)
-        m.d.comb += byte_address.eq((tag.base << shift_w) + lane.weight_offset)
-        m.d.sync += [
-            row_a.eq(Cat(row, tag.chunk_slot) if rows > 1 else tag.chunk_slot),
-            byte_a.eq(lane.position[:shift_a]),
-            row_w.eq(byte_address >> shift_w),
-            byte_w.eq(byte_address[:shift_w]),
-            pick_a.eq(byte_a),
-            pick_w.eq(byte_w),
-        ]
-        m.d.comb += [
             activations.read_enable.eq(1),
-            activations.read_address.eq(row_a),
             weights.read_enable.eq(1),
-            weights.read_address.eq(row_w),
         ]
-        octet_a = activations.read_data[pick_a] if shift_a else activations.read_data[0]
-        octet_w = weights.read_data[pick_w] if shift_w else weights.read_data[0]
-        sign = self.signed_activations & octet_a[7]
-        m.d.sync += [mac.activation.eq(Cat(octet_a, sign)), mac.weight.eq(octet_w)]
+        base = tag.base << (bus_bytes.bit_length() - 1)
+        m.d.sync += [
+            activations.read_address.eq(Cat(lane.position, tag.chunk_slot)),
+            weights.read_address.eq(base + lane.weight_prefix + lane.weight_count),
+        ]
+        # Straight into registers: block RAM leaves time for nothing else.
+        octet = Signal(8)
+        m.d.sync += [octet.eq(activations.read_data), mac.weight.eq(weights.read_data)]
+        m.d.comb += mac.activation.eq(Cat(octet, self.signed_activations & octet[7]))

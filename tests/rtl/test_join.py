@@ -131,7 +131,7 @@ def run(join: InnerJoin, pairs: list[Pair], *, idle=0.0, stall=0.0, seed=0):
                 lanes = [
                     (
                         lane.position,
-                        lane.weight_offset if lane.weight_nonzero else None,
+                        lane.weight_prefix + lane.weight_count if lane.weight_nonzero else None,
                         lane.activation_nonzero,
                         lane.weight_nonzero,
                     )
