@@ -100,6 +100,7 @@ def test_the_cases_are_many_and_cover_every_skip_mode():
 def test_stalls_change_no_bit(simulator, name):
     """Idle and back-pressure on every stream; that nothing extra comes out, the driver checks."""
     chosen = machine_cases(name)[:4]
+    lost = 0
     for number in range(2):
         for case, (codes, counters) in zip(
             chosen, run(chosen, simulator, stalls=77 + number), strict=True
@@ -109,8 +110,10 @@ def test_stalls_change_no_bit(simulator, name):
                 np.testing.assert_array_equal(
                     counters.cluster(counter), expected(case)[1].cluster(counter)
                 )
-            assert counters.cycles > expected(case)[1].cycles
+            assert counters.cycles >= expected(case)[1].cycles
+            lost += counters.cycles - expected(case)[1].cycles
             total = counters.units.sum(axis=2)
             np.testing.assert_array_equal(
                 total, np.broadcast_to(counters.cluster("cycles")[:, None], total.shape)
             )
+    assert lost > 0  # the stalls were felt
