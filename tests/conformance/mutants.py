@@ -36,6 +36,8 @@ class Mutant:
 
 _KERNELS = "conformance/test_kernels.py::test_catalogue"
 _ORACLE = "conformance/test_oracle.py::test_catalogue"
+#: Under Icarus nothing but the Verilog is built, so it is the quickest.
+_HARDWARE = "conformance/test_hardware.py::test_icarus[narrow]"
 #: They are one machine, so that the kernel is compiled once.
 _KERNEL_CASES = (f"{_KERNELS}[plain-3x3]", f"{_KERNELS}[density-0]", f"{_KERNELS}[depthwise]")
 
@@ -137,5 +139,40 @@ MUTANTS: tuple[Mutant, ...] = (
         "self.cluster.collector.registers_freed < step.completes",
         "self.cluster.collector.registers_freed + 1 < step.completes",
         (f"{_ORACLE}[collector-narrow]",),
+    ),
+    Mutant(
+        "hardware join: every weight is taken as stored",
+        "rtl/join.py",
+        "lane.weight_nonzero.eq((nibble_weights & one).any())",
+        "lane.weight_nonzero.eq(1)",
+        ("rtl/test_join.py::test_costs_exactly_its_pairs_back_to_back[16]",),
+    ),
+    Mutant(
+        "hardware prefix count: a word's own predecessor is left out",
+        "rtl/loader.py",
+        "for below in range(word)), 0)",
+        "for below in range(word - 1)), 0)",
+        (_HARDWARE,),
+    ),
+    Mutant(
+        "hardware collector: a code's place counts the code itself",
+        "rtl/collector.py",
+        "place.eq(count_ones(mask[:lane]))",
+        "place.eq(count_ones(mask[: lane + 1]))",
+        ("rtl/test_collector.py::test_passes_and_positions[False-2]",),
+    ),
+    Mutant(
+        "hardware FIFO: a slot is free as soon as the first unit is done",
+        "rtl/broadcaster.py",
+        "slot_ok.eq(~head.first | head.skip | ~busy[slot].any())",
+        "slot_ok.eq(~head.first | head.skip | ~busy[slot][0])",
+        (_HARDWARE,),
+    ),
+    Mutant(
+        "hardware requantisation: rounds down",
+        "rtl/requantise.py",
+        "((product >> (shift_sum - 1)[:6]) + 1) >> 1",
+        "(product >> (shift_sum - 1)[:6]) >> 1",
+        ("rtl/test_requantise.py::test_extremes_and_ties_by_hand",),
     ),
 )
