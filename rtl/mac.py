@@ -108,11 +108,14 @@ class Mac(wiring.Component):
             steps.append(step)
         m.d.comb += self.committed.eq(commit)
 
+        # Between memory, multiplier and sum there is nothing but wires: each takes most of a cycle.
+        activation, weight = Signal(signed(9)), Signal(signed(8))
         product = Signal(signed(17))
-        operand_step = steps[self.OPERANDS - 1]
-        m.d.sync += product.eq(Mux(operand_step.live, self.activation * self.weight, 0))
-        before = Signal(signed(17))  # registered once more, so that a multiplier block is filled
-        m.d.sync += before.eq(product)
+        m.d.sync += [
+            activation.eq(self.activation),
+            weight.eq(self.weight),
+            product.eq(Mux(steps[self.OPERANDS].live, activation * weight, 0)),
+        ]
 
         stored = Const(0)
         total = Signal(signed(32))
@@ -129,7 +132,7 @@ class Mac(wiring.Component):
             ]
         sums = Signal(self.results.shape())
         base = Mux(step.first, Mux(step.from_zero, 0, stored), sums[step.slot])
-        m.d.comb += total.eq(base + before)
+        m.d.comb += total.eq(base + product)
         with m.If(step.valid):
             m.d.sync += sums[step.slot].eq(total)
         with m.If(commit):
