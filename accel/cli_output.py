@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -44,8 +45,10 @@ def show(*items: Table | str) -> None:
     """Print tables and lines; words are printed as they are, without markup."""
     output = console()
     for index, item in enumerate(items):
-        if isinstance(item, Table) and not output.is_terminal:
-            item.box = None
+        if isinstance(item, Table):
+            # A rule under the head and no other line: that leaves the width to the figures.
+            item.box = box.SIMPLE_HEAD if output.is_terminal else None
+            item.padding = (0, 1, 0, 0) if output.is_terminal else (0, 1)
         if isinstance(item, Table) and index:
             output.print()
         output.print(item, markup=False, soft_wrap=isinstance(item, str))
