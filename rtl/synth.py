@@ -39,9 +39,11 @@ __all__ = ["BLOCKS", "Figures", "SynthesisError", "Wrapper", "main", "measure"]
 #: Logic cells, block RAMs and multipliers of an LFE5U-85F.
 DEVICE_CELLS = {"TRELLIS_COMB": 83640, "DP16KD": 208, "MULT18X18D": 156}
 _DEVICE = ("--85k", "--package", "CABGA756", "--speed", "6")
-_TARGET_MHZ = 200  # above what is reached, so that place and route does not rest
-#: An input buffer that leaves block RAM for the units: 1/4 of the device.
-_INPUT_BUFFER_BYTES = 1 << 17
+#: Above what is reached, so that place and route does not rest; not far above for a cluster, or it
+#: takes hours.
+_TARGET_MHZ = {"join": 200, "unit": 200, "cluster": 110}
+#: An input buffer that leaves block RAM for the units: 16 of the device's 208 blocks.
+_INPUT_BUFFER_BYTES = 1 << 15
 
 #: What can be measured: a component made from a configuration.
 BLOCKS: dict[str, Callable[[AcceleratorConfig], wiring.Component]] = {
@@ -170,7 +172,7 @@ def _synthesise(component: wiring.Component, folder: Path) -> tuple[dict[str, in
     return modules["\\top.dut"]["num_cells_by_type"], wrapper_tables
 
 
-def _place_and_route(folder: Path, seed: int) -> dict:
+def _place_and_route(folder: Path, seed: int, target_mhz: int) -> dict:
     """Place and route ``netlist.json``; return nextpnr's report."""
     # The environment's own first: it need not be on the path.
     here = str(Path(sys.executable).parent)
@@ -180,7 +182,7 @@ def _place_and_route(folder: Path, seed: int) -> dict:
     report = folder / f"report{seed}.json"
     # Names without a folder: the WebAssembly build sees its working directory, but not /tmp.
     command = [tool, *_DEVICE, "--json", "netlist.json", "--report", report.name, "--quiet"]
-    command += ["--seed", str(seed), "--freq", str(_TARGET_MHZ), "--timing-allow-fail"]
+    command += ["--seed", str(seed), "--freq", str(target_mhz), "--timing-allow-fail"]
     command += ["--lpf-allow-unconstrained"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -225,7 +227,11 @@ def measure(block: str, config: AcceleratorConfig, seeds: Sequence[int], jobs: i
         with ThreadPoolExecutor(jobs) as pool:
             reports = dict(
                 zip(
-                    seeds, pool.map(lambda seed: _place_and_route(folder, seed), seeds), strict=True
+                    seeds,
+                    pool.map(
+                        lambda seed: _place_and_route(folder, seed, _TARGET_MHZ[block]), seeds
+                    ),
+                    strict=True,
                 )
             )
     clock = {
@@ -261,7 +267,7 @@ def _print_table(config: AcceleratorConfig, results: list[Figures]) -> None:
         cells = (one.lut4, one.ff, one.ccu2c, one.dpr16x4, one.dp16kd, one.mult18, one.table_sites)
         clock = [f"{one.megahertz[seed]:.1f}" for seed in seeds]
         table.add_row(one.block, *map(str, cells), *clock, f"{one.worst_megahertz:.1f}")
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=120)
     console.print(table)
     for one in results:
         console.print(f"{one.block}: slowest path {one.slowest_path}", soft_wrap=True)
