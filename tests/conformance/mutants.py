@@ -145,7 +145,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "rtl/join.py",
         "lane.weight_nonzero.eq((nibble_weights & one).any())",
         "lane.weight_nonzero.eq(1)",
-        ("rtl/test_join.py::test_costs_exactly_its_pairs_back_to_back[16]",),
+        ("rtl/test_join.py::test_amaranth_simulator[0.0-0.0-16]",),
     ),
     Mutant(
         "hardware prefix count: a word's own predecessor is left out",
