@@ -234,7 +234,11 @@ if __name__ == "__main__":
 
     simulator = sys.argv[1] if len(sys.argv) > 1 else "icarus"
     runner = get_runner(simulator)
-    arguments = {"icarus": ["-g2012"], "verilator": ["-Wno-fatal"]}[simulator]
+    arguments = {
+        "icarus": ["-g2012"],
+        # Only ports are visible to cocotb, and -O1: with all signals public a build takes minutes.
+        "verilator": ["-Wno-fatal", "--no-public-flat-rw", "--public-depth", "1", "-CFLAGS", "-O1"],
+    }[simulator]
     runner.build(
         sources=[FOLDER / "cluster.v"],
         hdl_toplevel="cluster",

@@ -100,11 +100,14 @@ def test_verilog_writes_a_cluster_its_side_car_and_a_bench(accel, tmp_path):
     assert "module cluster(" in (folder / "cluster.v").read_text()
 
 
-def test_the_bench_runs_under_icarus(accel, tmp_path):
+@pytest.mark.parametrize(
+    "simulator", ["icarus", pytest.param("verilator", marks=pytest.mark.slow)]
+)
+def test_the_bench_runs(accel, tmp_path, simulator):
     assert accel("verilog", "--preset", "toy", "-o", tmp_path)[0] == 0
     environment = {**os.environ, "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
     result = subprocess.run(
-        [sys.executable, tmp_path / "bench.py", "icarus"],
+        [sys.executable, tmp_path / "bench.py", simulator],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
