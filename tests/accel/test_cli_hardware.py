@@ -100,9 +100,7 @@ def test_verilog_writes_a_cluster_its_side_car_and_a_bench(accel, tmp_path):
     assert "module cluster(" in (folder / "cluster.v").read_text()
 
 
-@pytest.mark.parametrize(
-    "simulator", ["icarus", pytest.param("verilator", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("simulator", ["icarus", pytest.param("verilator", marks=pytest.mark.slow)])
 def test_the_bench_runs(accel, tmp_path, simulator):
     assert accel("verilog", "--preset", "toy", "-o", tmp_path)[0] == 0
     environment = {**os.environ, "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
