@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass
 from enum import StrEnum
-from importlib import resources
-from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from golden.errors import ConfigError
+from golden.toml_config import TomlConfig
 
 __all__ = [
     "AcceleratorConfig",
@@ -72,7 +70,7 @@ class Latency:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AcceleratorConfig:
+class AcceleratorConfig(TomlConfig):
     """A machine: ``clusters`` x ``units`` compute units around a broadcast bus.
 
     Every field must be given, in TOML too; presets are in ``golden/presets``.
@@ -127,6 +125,8 @@ class AcceleratorConfig:
         A value is out of range, or two contradict one another.
     """
 
+    ENUMS: ClassVar[dict[str, type[StrEnum]]] = {"Balance": Balance, "Dealing": Dealing}
+
     name: str
     clusters: int
     units: int
@@ -148,45 +148,27 @@ class AcceleratorConfig:
     input_buffer_chunks: int
     input_buffer_bytes: int
 
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            kind = {"str": str, "int": int, "bool": bool}.get(str(field.type))
-            if kind is None:
-                enum = {"Balance": Balance, "Dealing": Dealing}[str(field.type)]
-                try:
-                    object.__setattr__(self, field.name, enum(value))
-                except ValueError:
-                    accepted = ", ".join(member.value for member in enum)
-                    raise ConfigError(
-                        f"Configuration key {field.name} must be one of {accepted}, not {value!r}"
-                    ) from None
-            elif type(value) is not kind:
-                raise ConfigError(
-                    f"Configuration key {field.name} must be of type {field.type}, not {value!r}"
-                )
-        self._require_range("clusters", 1, 1024)
-        self._require_range("units", 1, 256)
-        self._require_range("lanes", 1, 2)
-        self._require_range("fifo_depth", 1, 16)
-        self._require_range("filters_per_unit", 1, 2)
-        self._require_range("segment_chunks", 0, 1 << 20)
-        self._require_range("tile_positions", 1, 1 << 20)
+    def check(self) -> None:
+        self.require_range("clusters", 1, 1024)
+        self.require_range("units", 1, 256)
+        self.require_range("lanes", 1, 2)
+        self.require_range("fifo_depth", 1, 16)
+        self.require_range("filters_per_unit", 1, 2)
+        self.require_range("segment_chunks", 0, 1 << 20)
+        self.require_range("tile_positions", 1, 1 << 20)
         for name in (
             "filter_buffer_chunks",
             "filter_buffer_bytes",
             "input_buffer_chunks",
             "input_buffer_bytes",
         ):
-            self._require_range(name, 1, 1 << 40)
+            self.require_range(name, 1, 1 << 40)
         if self.chunk not in (16, 32, 64, 128, 256):
             raise ConfigError(
                 f"Configuration key chunk must be 16, 32, 64, 128 or 256, not {self.chunk!r}"
             )
         for name in ("broadcast_width", "filter_bus_bytes"):
-            value = getattr(self, name)
-            if value < 1 or value & (value - 1):
-                raise ConfigError(f"Configuration key {name} must be a power of two, not {value!r}")
+            self.require_power_of_two(name)
         if self.broadcast_width > self.chunk:
             raise ConfigError(
                 f"Configuration key broadcast_width must be at most chunk ({self.chunk}), "
@@ -202,13 +184,6 @@ class AcceleratorConfig:
             raise ConfigError(
                 "Configuration key balance must not be 'chunk' where filters_per_unit is 1: "
                 "chunk balancing pairs two filters on a unit"
-            )
-
-    def _require_range(self, name: str, low: int, high: int) -> None:
-        value = getattr(self, name)
-        if not low <= value <= high:
-            raise ConfigError(
-                f"Configuration key {name} must be between {low} and {high}, not {value!r}"
             )
 
     # -- derived: nobody derives these again ------------------------------------------------
@@ -243,61 +218,7 @@ class AcceleratorConfig:
         """Chunk slots in a unit: ``fifo_depth`` waiting and one in work."""
         return self.fifo_depth + 1
 
-    # -- disk -------------------------------------------------------------------------------
-
-    def replace(self, **changes: Any) -> AcceleratorConfig:
-        """Return a copy with some fields changed; an unknown name raises ConfigError."""
-        _check_keys(set(changes), required=set(), where="replace()")
-        return replace(self, **changes)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain values."""
-        return {
-            key: value.value if isinstance(value, StrEnum) else value
-            for key, value in asdict(self).items()
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any], where: str = "configuration") -> AcceleratorConfig:
-        """Build from plain values; unknown and missing keys raise ConfigError by name."""
-        names = {field.name for field in fields(cls)}
-        _check_keys(set(data), required=names, where=where)
-        return cls(**data)
-
-    @classmethod
-    def from_toml(cls, path: str | Path) -> AcceleratorConfig:
-        """Read a TOML file."""
-        path = Path(path)
-        try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"Configuration {path} can't be read: {error.strerror}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"Configuration {path} must be TOML: {error}") from None
-        return cls.from_dict(data, where=str(path))
-
-    @classmethod
-    def preset(cls, name: str) -> AcceleratorConfig:
-        """Return a shipped machine by its name."""
-        if name not in preset_names():
-            raise ConfigError(f"Preset must be one of {', '.join(preset_names())}, not {name!r}")
-        text = (resources.files("golden") / "presets" / f"{name}.toml").read_text("utf-8")
-        return cls.from_dict(tomllib.loads(text), where=f"preset {name}")
-
 
 def preset_names() -> list[str]:
     """Return the names of the shipped machines, sorted."""
-    folder = resources.files("golden") / "presets"
-    return sorted(
-        p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml")
-    )
-
-
-def _check_keys(found: set[str], required: set[str], where: str) -> None:
-    known = {field.name for field in fields(AcceleratorConfig)}
-    if unknown := sorted(found - known):
-        raise ConfigError(
-            f"Unknown key {', '.join(unknown)} in {where}; accepted: {', '.join(sorted(known))}"
-        )
-    if missing := sorted(required - found):
-        raise ConfigError(f"Missing key {', '.join(missing)} in {where}")
+    return AcceleratorConfig.preset_names()

@@ -1,0 +1,174 @@
+"""ExTensor: its configuration, and how a layer is mapped to processing elements.
+
+The specification is ``docs/extensor.md``; after Hegde et al., MICRO'19.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden.errors import CapacityError
+from golden.toml_config import TomlConfig
+
+__all__ = ["ExTensorConfig", "Item", "Latency", "Mapping", "fibre_bytes", "map_kernel"]
+
+
+class Latency:
+    """Constant latencies of the hardware's pipelines, in cycles; symbols of the specification."""
+
+    START = 3  # start to the first cycle in which level 1 may decide
+    LOAD = 3  # last byte of a column to level 1's first decision on it
+    LOAD_FREE = 2  # last token that uses a buffer to its reuse
+    MATCH = 2  # level 1's token to level 0's first decision on it
+    TAIL = 6  # last end token to done
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExTensorConfig(TomlConfig):
+    """A machine of ``pes`` processing elements, one multiplier each; ``docs/extensor.md``.
+
+    Parameters
+    ----------
+    name : str
+        What reports call the machine.
+    pes : int
+        Processing elements.
+    tile : int
+        Coordinates of the reduction axis in a tile; a power of two up to 256.
+    rows_max : int
+        Row fibres that a processing element holds; a power of two.
+    row_buffer_bytes : int
+        Bytes of row fibres that a processing element holds.
+    port_bytes : int
+        Bytes that a processing element takes in a cycle; a power of two.
+    queue : int
+        Matched tiles that may lie between level 1 and level 0.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of range.
+    """
+
+    PRESETS: ClassVar[str] = "presets/extensor"
+
+    name: str
+    pes: int
+    tile: int
+    rows_max: int
+    row_buffer_bytes: int
+    port_bytes: int
+    queue: int
+
+    def check(self) -> None:
+        self.require_range("pes", 1, 4096)
+        self.require_range("tile", 8, 256)
+        self.require_range("rows_max", 1, 1024)
+        self.require_range("row_buffer_bytes", 1, 1 << 40)
+        self.require_range("port_bytes", 1, 256)
+        self.require_range("queue", 1, 64)
+        for name in ("tile", "rows_max", "port_bytes"):
+            self.require_power_of_two(name)
+
+    @property
+    def multipliers(self) -> int:
+        """Multipliers of the whole machine."""
+        return self.pes
+
+
+def fibre_bytes(nonzero: NDArray[np.bool_], tile: int) -> NDArray[np.int64]:
+    """Return the bytes of fibres: 2 a tile that has a non-zero, and 2 a non-zero.
+
+    Parameters
+    ----------
+    nonzero : ndarray of bool, axes fibre, coordinate
+
+    Returns
+    -------
+    ndarray of int64, axis fibre
+    """
+    starts = np.arange(0, nonzero.shape[1], tile)
+    counts = np.add.reduceat(nonzero, starts, axis=1, dtype=np.int64)
+    return 2 * (counts > 0).sum(axis=1) + 2 * counts.sum(axis=1)
+
+
+@dataclass(frozen=True)
+class Item:
+    """What a processing element does in one go: a block of rows against a run of columns."""
+
+    group: int
+    rows: range
+    columns: range
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """Items in order; item i is processing element i mod pes's.
+
+    Parameters
+    ----------
+    rows, columns : int
+        m0 and n0 of the specification.
+    items : tuple of Item
+        Rows and columns are numbered within their group.
+    """
+
+    rows: int
+    columns: int
+    items: tuple[Item, ...]
+
+
+def map_kernel(
+    config: ExTensorConfig, groups: int, columns: int, row_bytes: NDArray[np.int64], name: str
+) -> Mapping:
+    """Map a kernel of some groups, each with as many rows and columns, to the machine.
+
+    Parameters
+    ----------
+    columns : int
+        Columns of each group.
+    row_bytes : ndarray of int64, axes group, row
+        Bytes of each row fibre.
+    name : str
+        What an error calls the layer.
+
+    Raises
+    ------
+    CapacityError
+        A single row does not fit ``row_buffer_bytes``.
+    """
+    largest = int(row_bytes.max())
+    if largest > config.row_buffer_bytes:
+        raise CapacityError(
+            f"Layer {name} needs {largest} bytes in row_buffer_bytes for one filter, which holds "
+            f"{config.row_buffer_bytes}: raise row_buffer_bytes"
+        )
+    best: tuple[int, int, int, int] | None = None
+    count = row_bytes.shape[1]
+    m0 = 1
+    while m0 <= config.rows_max:
+        sums = np.add.reduceat(row_bytes, np.arange(0, count, m0), axis=1)
+        if sums.max() <= config.row_buffer_bytes:
+            blocks = groups * sums.shape[1]
+            n0 = -(-columns // min(columns, max(1, config.pes // blocks)))
+            items = blocks * -(-columns // n0)
+            cost = -(-items // config.pes) * m0 * n0
+            best = min(best or (cost, -m0, m0, n0), (cost, -m0, m0, n0))
+        m0 *= 2
+    assert best is not None  # m0 = 1 fits
+    _, _, m0, n0 = best
+    items = tuple(
+        Item(
+            group,
+            range(row, min(row + m0, count)),
+            range(column, min(column + n0, columns)),
+        )
+        for group in range(groups)
+        for row in range(0, count, m0)
+        for column in range(0, columns, n0)
+    )
+    return Mapping(m0, n0, items)
