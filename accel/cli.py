@@ -165,6 +165,59 @@ def compress(
 
 
 @app.command()
+def compare(
+    network: NetworkArgument,
+    machines: Annotated[
+        str,
+        typer.Option(help="Which, separated by commas (`accel machines`).", metavar="NAMES"),
+    ] = "all",
+    multipliers: Annotated[
+        int, typer.Option(help="Multipliers of every machine.", min=1, metavar="N")
+    ] = 256,
+    images: ImagesOption = None,
+    limit: Annotated[int, typer.Option(help="Use at most so many images.", min=1)] = 1,
+    density: DensityOption = None,
+    node: Annotated[
+        str, typer.Option(help="Technology node of the energies: 45nm or 7nm.", metavar="NODE")
+    ] = "45nm",
+    plot: Annotated[
+        Path | None, typer.Option(help="Plots as one page.", metavar="FILE.html")
+    ] = None,
+    json: Annotated[
+        str | None, typer.Option(help="All results as JSON; - is standard output.", metavar="FILE")
+    ] = None,
+    csv: Annotated[
+        str | None,
+        typer.Option(help="A row a machine and layer as CSV; - is standard output.",
+                     metavar="FILE"),
+    ] = None,
+) -> None:  # fmt: skip
+    """Run a network on several machines of equal multipliers."""
+    from accel import cli_compare
+
+    cli_compare.compare(
+        network,
+        machines=machines,
+        multipliers=multipliers,
+        images=images,
+        limit=limit,
+        density=density,
+        node=node,
+        plot=plot,
+        json=json,
+        csv=csv,
+    )
+
+
+@app.command()
+def machines() -> None:
+    """List the machines that can be compared."""
+    from accel import cli_compare
+
+    cli_compare.list_machines()
+
+
+@app.command()
 def networks() -> None:
     """List the shipped networks."""
     from accel import cli_network

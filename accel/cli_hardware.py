@@ -131,7 +131,7 @@ def _program(
     from golden.workload import LayerWorkload
 
     workload = LayerWorkload.build(machine, shape, node.weights, source, node.requantisation)
-    known = window_density(machine, node, network.channel_density.get(node.input))
+    known = window_density(machine, node.layer, network.channel_density.get(node.input))
     return workload, make_schedule(machine, shape, workload.weights, known)
 
 

@@ -9,7 +9,17 @@ from golden.config import SkipMode
 from golden.counters import UNIT_COUNTERS
 from golden.layer import LayerShape
 
-__all__ = ["describe_shape", "heading", "modes_table", "speed_table", "time_table"]
+__all__ = [
+    "describe_shape",
+    "heading",
+    "modes_table",
+    "percent",
+    "ratio",
+    "short_counter",
+    "speed_table",
+    "time_table",
+    "titled_table",
+]
 
 _NAME_WIDTH = 18
 _COMPARED = (SkipMode.DENSE, SkipMode.STATIC, SkipMode.DYNAMIC)
@@ -45,7 +55,7 @@ def speed_table(result: NetworkResult) -> Table:
     """Return how fast each layer is; columns that need a mode that was not run are left out."""
     skip = _main_mode(result)
     compared = [mode for mode in _COMPARED if mode in result.skips and mode is not skip]
-    table = _table(f"Speed, mode {skip.value}")
+    table = titled_table(f"Speed, mode {skip.value}")
     table.add_column("input * filters", no_wrap=True)
     for title in ("weights\n%", "inputs\n%"):
         table.add_column(title, justify="right")
@@ -61,23 +71,23 @@ def speed_table(result: NetworkResult) -> Table:
         if part is result.total:
             table.add_section()
         cells = [part.name, describe_shape(part.shape)]
-        cells += [_percent(part.weight_density), _percent(part.activation_density)]
+        cells += [percent(part.weight_density), percent(part.activation_density)]
         if SkipMode.DENSE in compared:
             cells.append(str(part.modes[SkipMode.DENSE].cycles))
         cells.append(str(part.modes[skip].cycles))
-        cells += [_ratio(part.speed_up(skip, mode)) for mode in compared]
+        cells += [ratio(part.speed_up(skip, mode)) for mode in compared]
         if SkipMode.BOTH in result.skips:
-            cells.append(_percent(part.ideal_share(skip)))
-        table.add_row(*cells, _percent(part.utilisation(skip)))
+            cells.append(percent(part.ideal_share(skip)))
+        table.add_row(*cells, percent(part.utilisation(skip)))
     return table
 
 
 def time_table(result: NetworkResult) -> Table:
     """Return where unit-cycles went, in percent, and bytes moved."""
     skip = _main_mode(result)
-    table = _table(f"Where the time went, % of unit-cycles, and KiB moved, mode {skip.value}")
+    table = titled_table(f"Where the time went, % of unit-cycles, and KiB moved, mode {skip.value}")
     for name in UNIT_COUNTERS:
-        table.add_column(_short(name), justify="right")
+        table.add_column(short_counter(name), justify="right")
     for tensor in ("input", "filters", "broadcast", "output"):
         table.add_column(f"{tensor}\nKiB", justify="right")
     for part in (*result.layers, result.total):
@@ -87,7 +97,7 @@ def time_table(result: NetworkResult) -> Table:
         moved = (mode.input_bytes, mode.filter_bytes, mode.broadcast_bytes, mode.output_bytes)
         table.add_row(
             part.name,
-            *(_percent(share) for share in mode.breakdown.shares().values()),
+            *(percent(share) for share in mode.breakdown.shares().values()),
             *(f"{count / 1024:.1f}" for count in moved),
         )
     return table
@@ -103,17 +113,17 @@ def modes_table(result: NetworkResult) -> Table:
         table.add_column("% of\nideal", justify="right")
     table.add_column("utili-\nsation %", justify="right")
     for name in UNIT_COUNTERS:
-        table.add_column(f"{_short(name)}\n%", justify="right")
+        table.add_column(f"{short_counter(name)}\n%", justify="right")
     total = result.total
     for skip in result.skips:
         mode = total.modes[skip]
         cells = [skip.value, str(mode.cycles)]
         if SkipMode.DENSE in result.skips:
-            cells.append(_ratio(total.speed_up(skip, SkipMode.DENSE)))
+            cells.append(ratio(total.speed_up(skip, SkipMode.DENSE)))
         if SkipMode.BOTH in result.skips:
-            cells.append(_percent(total.ideal_share(skip)))
-        cells.append(_percent(total.utilisation(skip)))
-        table.add_row(*cells, *(_percent(share) for share in mode.breakdown.shares().values()))
+            cells.append(percent(total.ideal_share(skip)))
+        cells.append(percent(total.utilisation(skip)))
+        table.add_row(*cells, *(percent(share) for share in mode.breakdown.shares().values()))
     return table
 
 
@@ -121,20 +131,20 @@ def _main_mode(result: NetworkResult) -> SkipMode:
     return SkipMode.BOTH if SkipMode.BOTH in result.skips else result.skips[-1]
 
 
-def _table(title: str) -> Table:
+def titled_table(title: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("layer", no_wrap=True, max_width=_NAME_WIDTH, overflow="ellipsis")
     return table
 
 
-def _short(counter: str) -> str:
+def short_counter(counter: str) -> str:
     """Return a heading: ``wait_memory_cycles`` is ``memory``."""
     return counter.removesuffix("_cycles").removeprefix("wait_")
 
 
-def _percent(share: float | None) -> str:
+def percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.1f}"
 
 
-def _ratio(value: float | None) -> str:
+def ratio(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"

@@ -19,6 +19,7 @@ from accel.results import LayerResult, ModeResult, NetworkResult
 from golden.config import AcceleratorConfig, SkipMode
 from golden.counters import LayerCounters
 from golden.errors import UserError
+from golden.layer import LayerShape
 from golden.network import Convolution, Network
 from golden.schedule import Schedule, make_schedule
 from golden.tensor import BitmaskTensor
@@ -134,7 +135,7 @@ def simulate(
 
 
 def window_density(
-    config: AcceleratorConfig, node: Convolution, density: NDArray[np.float64] | None
+    config: AcceleratorConfig, layer: LayerShape, density: NDArray[np.float64] | None
 ) -> NDArray[np.float64] | None:
     """Turn the densities of a tensor's channels into those of a window row's positions.
 
@@ -149,7 +150,6 @@ def window_density(
     """
     if density is None:
         return None
-    layer = node.layer
     row = np.asarray(density).reshape(layer.groups, layer.group_channels).mean(axis=0)
     return np.tile(row, layer.taps) if layer.layout(config).im2row else row
 
@@ -165,7 +165,7 @@ class _Plan:
         self.node = node
         self.weights: BitmaskTensor = pack_filters(config, layer, node.weights)
         self.schedule = make_schedule(
-            config, layer, self.weights, window_density(config, node, density)
+            config, layer, self.weights, window_density(config, layer, density)
         )
         check_filters(config, layer, self.weights, self.schedule)
 

@@ -87,7 +87,7 @@ def shares(
     total = np.zeros(3, dtype=np.int64)
     for index, (node, _, _) in enumerate(images[0]):
         weights = pack_filters(config, node.layer, node.weights)
-        density = window_density(config, node, network.channel_density.get(node.input))
+        density = window_density(config, node.layer, network.channel_density.get(node.input))
         schedule = make_schedule(config, node.layer, weights, density)
         for image in images:
             _, inputs, output = image[index]

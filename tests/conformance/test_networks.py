@@ -43,7 +43,7 @@ def test_layers_run_as_in_the_oracle(network, preset, layer):
     workload = LayerWorkload.build(
         config, node.layer, node.weights, tensors[node.input], node.requantisation
     )
-    density = window_density(config, node, network.channel_density.get(node.input))
+    density = window_density(config, node.layer, network.channel_density.get(node.input))
     schedule = make_schedule(config, node.layer, workload.weights, density)
     codes, expected = run_layer(config, workload, schedule, SkipMode.BOTH)
     assert np.array_equal(codes, tensors[node.output.name])

@@ -51,7 +51,7 @@ def run_hardware(
         workload = LayerWorkload.build(
             config, node.layer, node.weights, inputs[node.input], node.requantisation
         )
-        density = window_density(config, node, network.channel_density.get(node.input))
+        density = window_density(config, node.layer, network.channel_density.get(node.input))
         runs.append((workload, make_schedule(config, node.layer, workload.weights, density), skip))
     results = run_layers(config, runs, "verilator")
     assert len(results) == len(nodes) > 0

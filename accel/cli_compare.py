@@ -1,0 +1,85 @@
+"""Several machines from the command line: compared on one network, and listed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from accel import cli_network
+from accel.cli_output import (
+    STANDARD_OUTPUT,
+    check_writable,
+    progress_bar,
+    show,
+    status,
+    write_whole,
+)
+from golden.errors import UserError
+
+__all__ = ["compare", "list_machines"]
+
+
+def compare(
+    name: str,
+    *,
+    machines: str,
+    multipliers: int,
+    images: Path | None,
+    limit: int,
+    density: float | None,
+    node: str,
+    plot: Path | None,
+    json: str | None,
+    csv: str | None,
+) -> None:
+    """Run a network on several machines and print tables, or write JSON, CSV and a page.
+
+    Parameters
+    ----------
+    machines : str
+        Names separated by commas, or ``all``.
+    """
+    outputs = [str(path) for path in (plot, json, csv) if path is not None]
+    if len(set(outputs)) < len(outputs):
+        raise UserError(f"Outputs of --plot, --json and --csv must differ, not {outputs}")
+    for path in outputs:
+        check_writable(path)
+    from accel.arch import registry, report
+    from accel.arch.compare import compare as run
+    from accel.arch.energy import EnergyTable
+
+    names = list(registry.MACHINES) if machines == "all" else machines.split(",")
+    chosen = [registry.load(each).with_multipliers(multipliers) for each in names]
+    table = EnergyTable.load(node)
+    with status(f"Loading {name}"):
+        network, codes = cli_network.load(name, images, density)
+    with progress_bar(f"Comparing on {network.name}") as progress:
+        comparison = run(chosen, network, codes[:limit], table, progress)
+    if json is not None:
+        write_whole(json, comparison.to_json() + "\n")
+    if csv is not None:
+        write_whole(csv, comparison.to_csv())
+    if plot is not None:
+        write_whole(plot, report.html_page(comparison))
+    if STANDARD_OUTPUT in (json, csv):
+        return
+    show(
+        *report.heading(comparison),
+        report.machines_table(comparison),
+        report.time_table(comparison),
+        report.layers_table(comparison),
+        f"Energy: {table.node}, multiplications, additions, buffers and DRAM; no control logic, "
+        "clock or leakage.",
+    )
+
+
+def list_machines() -> None:
+    """Print the table of machines."""
+    from rich.table import Table
+
+    from accel.arch import registry
+
+    table = Table("machine", "what it is", "source")
+    for name in registry.MACHINES:
+        machine = registry.load(name)
+        table.add_row(name, machine.summary, machine.source)
+    show(table)
