@@ -72,7 +72,7 @@ def _published_layer(row: dict[str, str]) -> PublishedLayer:
     )
 
 
-def synthetic_network(name: str, network: str, pool: int, seed: int = 1) -> Network:
+def synthetic_network(name: str, network: str, pool: int, seed: int = 1, block: int = 1) -> Network:
     """Draw a network of published layers and densities.
 
     Parameters
@@ -83,6 +83,9 @@ def synthetic_network(name: str, network: str, pool: int, seed: int = 1) -> Netw
         ``alexnet`` or ``vgg16``.
     pool : int
         Size of the max pools, of stride 2, that lie wherever the shape shrinks.
+    block : int
+        Consecutive filters of a group that share their zeros: pruning in blocks
+        (1, ``block``, 1, 1) of Zhou et al., MICRO'18.
 
     Returns
     -------
@@ -98,13 +101,14 @@ def synthetic_network(name: str, network: str, pool: int, seed: int = 1) -> Netw
             nodes.append(_max_pool(source, f"{nodes[-1].output.name}.pool", pool))
             source = nodes[-1].output
         inputs[source.name] = _codes(generator, source.shape, layer.input_density)
-        nodes.append(_convolution(generator, layer, source))
+        nodes.append(_convolution(generator, layer, source, block))
         source = nodes[-1].output
     return Network(
         name=name,
         source=(
             "synthetic masks at published densities: layers and densities of Han et al., NeurIPS "
             "2015, Tables 4 and 5; zeros and values of weights and activations are random"
+            + (f"; {block} filters share their zeros" if block > 1 else "")
         ),
         input=image,
         nodes=tuple(nodes),
@@ -152,14 +156,23 @@ def _codes(
     return codes
 
 
-def _weights(generator: np.random.Generator, layer: PublishedLayer) -> NDArray[np.int8]:
-    """Draw codes of magnitude 1..127 and either sign, each kept with probability density."""
+def _weights(generator: np.random.Generator, layer: PublishedLayer, block: int) -> NDArray[np.int8]:
+    """Draw codes of magnitude 1..127 and either sign, each kept with probability density.
+
+    Of each group, ``block`` consecutive filters share their zeros.
+    """
     weights = np.zeros(layer.shape.weights_shape, dtype=np.int8)
-    for chosen in weights:  # one filter at a time: the draws take more memory than int8
-        draws = _draws(generator, chosen.shape)
+    draws = np.empty(0, dtype=np.float32)
+    for k, chosen in enumerate(weights):  # one at a time: the draws take more memory than int8
+        begins = k % layer.shape.group_filters % block == 0
+        if begins:
+            draws = _draws(generator, chosen.shape)
         kept = draws < layer.weight_density
         values = generator.integers(1, 128, np.count_nonzero(kept), dtype=np.int8)
-        chosen[kept] = np.where(draws[kept] < layer.weight_density / 2, -values, values)
+        # Where a filter has its zeros from another one it needs signs of its own.
+        half = draws[kept] < layer.weight_density / 2
+        negative = half if begins else generator.random(len(values)) < 0.5
+        chosen[kept] = np.where(negative, -values, values)
     return weights
 
 
@@ -168,7 +181,7 @@ def _draws(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np
 
 
 def _convolution(
-    generator: np.random.Generator, layer: PublishedLayer, source: TensorInfo
+    generator: np.random.Generator, layer: PublishedLayer, source: TensorInfo, block: int
 ) -> Convolution:
     """Make a layer whose ReLU leaves about the published share of its outputs."""
     shape = layer.shape
@@ -187,7 +200,7 @@ def _convolution(
         input=source.name,
         output=_tensor(shape.name, shape.out_height, shape.out_channels),
         layer=shape,
-        weights=_weights(generator, layer),
+        weights=_weights(generator, layer, block),
         weight_scales=np.ones(shape.out_channels),
         requantisation=Requantisation(
             bias=filters * bias,

@@ -23,6 +23,9 @@ __all__ = ["images", "labels", "load", "names"]
 Codes = NDArray[np.int8 | np.uint8]
 
 _NETWORKS = resources.files("sw") / "networks"
+#: Filters that share their zeros where a network is pruned in blocks: (1, 16, 1, 1) of Zhou et
+#: al., MICRO'18.
+BLOCK_FILTERS = 16
 
 
 @dataclass(frozen=True)
@@ -148,13 +151,13 @@ def _vgg16_cached() -> tuple[Path, Path]:
 # -- published densities ------------------------------------------------------------------------
 
 
-def _published(network: str, pool: int) -> _Entry:
-    name = f"{network}-published"
+def _published(network: str, pool: int, block: int = 1) -> _Entry:
+    name = f"{network}-published" + ("-blocks" if block > 1 else "")
 
     def load() -> Network:
         from sw.published import synthetic_network
 
-        return synthetic_network(name, network, pool)
+        return synthetic_network(name, network, pool, block=block)
 
     def images() -> Codes:
         from sw.published import synthetic_image
@@ -166,8 +169,10 @@ def _published(network: str, pool: int) -> _Entry:
 
 _ENTRIES = {
     "alexnet-published": _published("alexnet", pool=3),
+    "alexnet-published-blocks": _published("alexnet", pool=3, block=BLOCK_FILTERS),
     "lenet5": _shipped("lenet5"),
     "resnet8": _shipped("resnet8"),
     "vgg16": _Entry(_vgg16, _vgg16_images),
     "vgg16-published": _published("vgg16", pool=2),
+    "vgg16-published-blocks": _published("vgg16", pool=2, block=BLOCK_FILTERS),
 }

@@ -43,9 +43,10 @@ WEIGHTS = {"lenet5": 430_500, "resnet8": 77_072}
 #: Dense multiply-accumulates of the published layers: AlexNet's five convolutions and three fully
 #: connected layers (0.72 G), VGG-16's thirteen convolutions (15.35 G).
 MACS = {"alexnet-published": 724_406_816, "vgg16-published": 15_346_630_656}
+MACS |= {f"{name}-blocks": macs for name, macs in MACS.items()}
 
 shipped = pytest.mark.parametrize("name", ["lenet5", "resnet8"])
-published = pytest.mark.parametrize("name", ["alexnet-published", "vgg16-published"])
+published = pytest.mark.parametrize("name", MACS)
 
 
 @cache
@@ -54,7 +55,7 @@ def load_published(name: str) -> Network:
 
 
 def test_names_are_those_documented() -> None:
-    assert zoo.names() == ["alexnet-published", "lenet5", "resnet8", "vgg16", "vgg16-published"]
+    assert zoo.names() == sorted(["lenet5", "resnet8", "vgg16", *MACS])
 
 
 def test_an_unknown_network_is_refused_with_the_names() -> None:
@@ -137,21 +138,33 @@ def test_published_network_has_the_published_layers_and_densities(name: str) -> 
     network = load_published(name).validate()
     assert "synthetic masks at published densities" in network.source
     assert sum(node.layer.dense_macs for node in network.convolutions) == MACS[name]
-    layers = published_layers(name.removesuffix("-published"))
+    layers = published_layers(name.partition("-")[0])
     for node, layer in zip(network.convolutions, layers, strict=True):
         assert node.layer == layer.shape
         codes = network.synthetic_inputs[node.input]
-        for array, density in (
-            (node.weights, layer.weight_density),
-            (codes, layer.input_density),
+        shared = zoo.BLOCK_FILTERS if name.endswith("-blocks") else 1
+        for array, density, draws in (
+            (node.weights, layer.weight_density, node.weights.size / shared),
+            (codes, layer.input_density, codes.size),
         ):
-            deviation = np.sqrt(density * (1 - density) / array.size)
+            deviation = np.sqrt(density * (1 - density) / draws)
             assert np.count_nonzero(array) / array.size == pytest.approx(
                 density, abs=5 * deviation + 1e-9
             )
 
 
-@published
+def test_filters_of_a_block_share_their_zeros_and_nothing_else() -> None:
+    network = load_published("vgg16-published-blocks")
+    for node in network.convolutions[1:4]:
+        blocks = node.weights.reshape(-1, zoo.BLOCK_FILTERS, *node.weights.shape[1:])
+        zeros = blocks == 0
+        assert (zeros == zeros[:, :1]).all()
+        assert not (zeros[0] == zeros[1]).all()
+        assert not (blocks[0, 0] == blocks[0, 1]).all()
+        assert 0.45 < np.mean(blocks[blocks != 0] > 0) < 0.55
+
+
+@pytest.mark.parametrize("name", ["alexnet-published", "vgg16-published-blocks"])
 def test_published_network_is_the_same_each_time(name: str) -> None:
     first, second = load_published(name), zoo.load(name)
     for left, right in zip(first.convolutions, second.convolutions, strict=True):
