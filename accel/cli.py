@@ -210,6 +210,16 @@ def compare(
 
 
 @app.command()
+def reproduce(
+    paper: Annotated[str, typer.Argument(help="sparten, cambricon-s, extensor or scnn.")],
+) -> None:
+    """Show a paper's headline figures beside ours."""
+    from accel import cli_compare
+
+    cli_compare.reproduce(paper)
+
+
+@app.command()
 def machines() -> None:
     """List the machines that can be compared."""
     from accel import cli_compare

@@ -15,7 +15,7 @@ from accel.cli_output import (
 )
 from golden.errors import UserError
 
-__all__ = ["compare", "list_machines"]
+__all__ = ["compare", "list_machines", "reproduce"]
 
 
 def compare(
@@ -83,3 +83,27 @@ def list_machines() -> None:
         machine = registry.load(name)
         table.add_row(name, machine.summary, machine.source)
     show(table)
+
+
+def reproduce(paper: str) -> None:
+    """Print a paper's figures beside those found here."""
+    from rich.table import Table
+
+    from accel.arch.reproduce import Workbench
+    from accel.arch.reproduce import reproduce as measure
+
+    def load(name: str):
+        return cli_network.load(name, None, None)
+
+    with progress_bar(f"Reproducing {paper}") as progress:
+        findings = measure(paper, Workbench(load, progress))
+    table = Table("", "what", title=f"Reproducing {paper}", title_justify="left")
+    for title in ("paper", "ours", "ours /\npaper"):
+        table.add_column(title, justify="right")
+    notes = []
+    for number, finding in enumerate(findings, 1):
+        claim = finding.claim
+        figures = (f"{claim.figure:.2f}", f"{finding.ours:.2f}", f"{finding.ratio:.2f}")
+        table.add_row(str(number), claim.what, *figures)
+        notes.append(f"{number}. {claim.source}. {claim.differs}".rstrip() + ".")
+    show(table, *notes)

@@ -1,0 +1,115 @@
+"""`accel compare`, `accel machines` and `accel reproduce`."""
+
+import csv
+import io
+import json
+import sys
+
+import pytest
+
+from accel.arch import registry
+from accel.arch.reproduce import CLAIMS, Workbench, papers, reproduce
+from accel.cli_output import WIDTH
+from sw import zoo
+
+COMPARE = ["compare", "lenet5", "--machines", "dense,innerjoin", "--multipliers", "16"]
+
+
+def test_machines_lists_every_one_with_its_source(accel):
+    status, out, _ = accel("machines")
+    assert status == 0
+    assert {line.split()[0] for line in out.splitlines()} >= set(registry.MACHINES)
+    assert "MICRO'19" in out
+
+
+def test_compare_prints_what_ran_and_where_it_comes_from(accel):
+    status, out, _ = accel(*COMPARE)
+    assert status == 0
+    assert out.startswith("lenet5 on 2 machines of 16 multipliers; 1 image\nSource: trained on ")
+    assert max(map(len, out.splitlines()[2:])) <= WIDTH
+    for title in ("All layers", "Where the time went", "Times dense, by layer", "Energy: 45nm"):
+        assert title in out
+
+
+def test_compare_as_json_and_csv_agree(accel, tmp_path):
+    path = tmp_path / "out.csv"
+    status, out, _ = accel(*COMPARE, "--json", "-", "--csv", path, "--node", "7nm")
+    assert status == 0
+    document = json.loads(out)
+    assert document["schema"] == "innerjoin.comparison"
+    assert (document["technology_node"], document["baseline"]) == ("7nm", "dense")
+    assert all("Jouppi" in source for source in document["energy_sources"])
+    rows = list(csv.DictReader(io.StringIO(path.read_text())))
+    assert [(row["machine"], row["layer"]) for row in rows] == [
+        (machine, layer)
+        for machine in ("dense", "innerjoin")
+        for layer in ("conv1", "conv2", "fc1", "fc2", "total")
+    ]
+    for mine, theirs in zip(rows, document["rows"], strict=True):
+        assert int(mine["cycles"]) == theirs["cycles"]
+        assert float(mine["speed_up"]) == pytest.approx(theirs["speed_up"])
+    # The totals are sums of the layers.
+    cycles = [int(row["cycles"]) for row in rows[:5]]
+    assert cycles[4] == sum(cycles[:4])
+
+
+def test_compare_plots_one_page_that_needs_no_network(accel, tmp_path):
+    pytest.importorskip("plotly")
+    path = tmp_path / "out.html"
+    assert accel(*COMPARE, "--plot", path)[0] == 0
+    page = path.read_text()
+    assert "lenet5 on 2 machines" in page
+    assert 'src="http' not in page
+    assert accel(*COMPARE, "--plot", tmp_path / "again.html")[0] == 0
+    assert (tmp_path / "again.html").read_text() == page
+
+
+def test_compare_without_plotly_says_how_to_get_it(refuses, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    refuses([*COMPARE, "--plot", tmp_path / "out.html"], "plotly", "pip install")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["compare", "lenet5", "--machines", "dense,eyeriss"], ["eyeriss", "innerjoin"]),
+        (["compare", "lenet5", "--machines", "dense,dense"], ["each once", "dense, dense"]),
+        (["compare", "lenet5", "--multipliers", "24"], ["24", "power of two"]),
+        (["compare", "lenet5", "--multipliers", "0"], ["0"]),
+        (["compare", "lenet5", "--node", "5nm"], ["45nm", "'5nm'"]),
+        (["compare", "nonesuch"], ["nonesuch"]),
+        ([*COMPARE, "--json", "-", "--csv", "-"], ["must differ"]),
+        ([*COMPARE, "--plot", "/nowhere/out.html"], ["/nowhere"]),
+        (["reproduce", "eyeriss"], ["eyeriss", *papers()]),
+    ],
+)
+def test_refuses(refuses, arguments, words):
+    refuses(arguments, *words)
+
+
+def test_claims_are_complete():
+    for claim in CLAIMS:
+        assert claim.figure > 0
+        assert "'" in claim.source  # venue and year
+        assert claim.differs
+
+
+def test_reproduce_measures_every_claim_of_a_paper_and_runs_nothing_twice(monkeypatch):
+    """On a small network in place of the large ones."""
+    loaded = []
+
+    def load(name):
+        loaded.append(name)
+        return zoo.load("lenet5"), zoo.images("lenet5")
+
+    bench = Workbench(load)
+    findings = reproduce("sparten", bench)
+    assert [finding.claim for finding in findings] == [
+        claim for claim in CLAIMS if claim.paper == "sparten"
+    ]
+    # dense, one-sided-weights, scnn and sparten on two networks, each once.
+    assert sorted(loaded) == sorted(["alexnet-published", "vgg16-published"] * 4)
+    for finding in findings:
+        assert finding.ratio == pytest.approx(finding.ours / finding.claim.figure)
+        assert 0.01 < finding.ours < 100
