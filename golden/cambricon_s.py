@@ -158,9 +158,9 @@ class CambriconSCounters:
 
     def difference(self, other: CambriconSCounters) -> str:
         """Describe the first counter that differs, or return an empty string."""
-        return first_difference(
-            "core", CORE_COUNTERS, self.cores, other.cores
-        ) or first_difference("core, pe", UNIT_COUNTERS, self.units, other.units)
+        return first_difference("core", CORE_COUNTERS, self.cores, other.cores) or first_difference(
+            "core, pe", UNIT_COUNTERS, self.units, other.units
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
