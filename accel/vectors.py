@@ -21,6 +21,7 @@ from numba.extending import models, overload, register_model
 __all__ = [
     "LANE_BLOCK",
     "Vector",
+    "count_ones",
     "element",
     "largest",
     "load",
@@ -143,6 +144,18 @@ def popcount(typingctx, vector, like):
         return ones if counts.bits == vector.bits else builder.zext(ones, counts.llvm)
 
     return counts(vector, like), generate
+
+
+@intrinsic
+def count_ones(typingctx, word):
+    """Count the ones of a uint64, as an int64."""
+    del typingctx
+
+    def generate(context, builder, signature, arguments):
+        del context, signature
+        return builder.ctpop(arguments[0])
+
+    return types.int64(types.uint64), generate
 
 
 @intrinsic

@@ -1,12 +1,13 @@
 """Magnitude pruning: the smallest weights become zero (Han et al., NeurIPS 2015, section 3).
 
-One shot, without retraining. Biases are kept. Quantisation is symmetric, so that a zero
-stays the code 0.
+Or whole blocks of them (Zhou et al., MICRO'18). One shot, without retraining. Biases are kept.
+Quantisation is symmetric, so that a zero stays the code 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,9 @@ from golden.errors import UserError
 from sw.onnx_file import is_quantised
 from sw.prepare import layer_weights
 
-__all__ = ["magnitude_masks", "prune"]
+__all__ = ["magnitude_masks", "prune", "prune_blocks"]
+
+Weight = TypeVar("Weight", bound=np.int8 | np.floating)
 
 
 def magnitude_masks(
@@ -54,8 +57,8 @@ def magnitude_masks(
     if unknown := sorted(set(densities) - set(weights)):
         raise UserError(f"Layer to prune must be one of {', '.join(weights)}, not {unknown[0]!r}")
     for where, value in [("of the network", density), *densities.items()]:
-        if value is not None and not 0 < value <= 1:
-            raise UserError(f"Density {where} must be above 0 and at most 1, not {value!r}")
+        if value is not None:
+            _check_density(where, value)
     for name, values in weights.items():
         if not np.all(np.isfinite(values)):
             raise UserError(f"Weights of layer {name} must be finite")
@@ -74,6 +77,11 @@ def magnitude_masks(
         for name, part in zip(rest, np.split(kept, ends), strict=True):
             masks[name] = part.reshape(weights[name].shape)
     return {name: masks[name] for name in weights}
+
+
+def _check_density(where: str, value: float) -> None:
+    if not 0 < value <= 1:
+        raise UserError(f"Density {where} must be above 0 and at most 1, not {value!r}")
 
 
 def _largest(magnitudes: NDArray[np.floating], share: float) -> NDArray[np.bool_]:
@@ -118,3 +126,81 @@ def prune(
         values = np.where(mask, weights[layer], np.zeros((), dtype=weights[layer].dtype))
         tensors[layers[layer]].CopyFrom(numpy_helper.from_array(values, layers[layer]))
     return pruned
+
+
+def prune_blocks(
+    weights: NDArray[Weight],
+    density: float,
+    block: tuple[int, int, int, int] = (1, 16, 1, 1),
+    by: str = "average",
+    groups: int = 1,
+) -> NDArray[Weight]:
+    """Set whole blocks of a layer's weights to zero, those with the smallest magnitudes.
+
+    Coarse-grained pruning of Zhou et al., MICRO'18, with a share in place of their threshold. By
+    default the same place of 16 consecutive filters is a block, as its authors have it for
+    convolutions; they found the average to cost less accuracy than the maximum.
+
+    Parameters
+    ----------
+    weights : ndarray of int8 or floats, axes k, r, s, c
+    density : float
+        Share of blocks that stay.
+    block : tuple of int
+        Input channels, filters, kernel columns (x), kernel rows (y): the authors' order.
+        The last block along an axis may be short.
+    by : str
+        ``average`` or ``max`` of the magnitudes in a block, of those that it has.
+    groups : int
+        Convolution groups; a block lies within one.
+
+    Returns
+    -------
+    ndarray shaped and typed as the weights
+        A copy. Exactly ``round(density * blocks)`` blocks are kept; of equal ones the earlier.
+
+    Raises
+    ------
+    UserError
+        An argument is not what it should be, or a weight is not finite.
+    """
+    _check_density("of the blocks", density)
+    if by not in ("average", "max"):
+        raise UserError(f"Magnitude of a block must be its average or max, not {by!r}")
+    if len(block) != 4 or min(block) < 1:
+        raise UserError(f"Block must be four positive sizes, not {block!r}")
+    if weights.ndim != 4 or groups < 1 or weights.shape[0] % groups:
+        raise UserError(
+            f"Weights to prune must have axes k, r, s, c, and filters that {groups} groups divide, "
+            f"not shape {weights.shape}"
+        )
+    if not np.all(np.isfinite(weights)):
+        raise UserError("Weights to prune must be finite")
+    starts = _block_starts(weights.shape, block, groups)
+    score = np.abs(weights.astype(np.float64))
+    sizes = []
+    for axis, first in enumerate(starts):
+        size = np.diff([*first, weights.shape[axis]])
+        sizes.append(size)
+        if by == "average":
+            score = np.add.reduceat(score, first, axis=axis)
+            score = score / size.reshape([-1 if axis == i else 1 for i in range(4)])
+        else:
+            score = np.maximum.reduceat(score, first, axis=axis)
+    kept = _largest(score.reshape(-1), density).reshape(score.shape)
+    for axis, size in enumerate(sizes):
+        kept = np.repeat(kept, size, axis=axis)
+    return np.where(kept, weights, np.zeros((), dtype=weights.dtype))
+
+
+def _block_starts(
+    shape: tuple[int, ...], block: tuple[int, int, int, int], groups: int
+) -> list[list[int]]:
+    """Return where blocks begin along each axis k, r, s, c."""
+    channels, filters, columns, rows = block
+    by_group = shape[0] // groups
+    of_filters = [
+        group * by_group + first for group in range(groups) for first in range(0, by_group, filters)
+    ]
+    steps = zip(shape[1:], (rows, columns, channels), strict=True)
+    return [of_filters, *(list(range(0, size, step)) for size, step in steps)]

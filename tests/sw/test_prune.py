@@ -1,4 +1,4 @@
-"""Magnitude pruning: which weights stay, and that they stay zero to the end."""
+"""Pruning of weights and of blocks: which stay, and that they stay zero to the end."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from onnx import numpy_helper
 from golden.errors import UserError
 from sw.onnx_import import import_onnx
 from sw.prepare import layer_weights, prepare
-from sw.prune import magnitude_masks, prune
+from sw.prune import magnitude_masks, prune, prune_blocks
 from sw.quantise import quantise
 from tests.sw.graphs import images, residual
 
@@ -97,3 +97,90 @@ def test_quantised_model_is_refused():
     model = residual(0)
     with pytest.raises(UserError, match="Model to prune must be float"):
         prune(quantise(prepare(model), images(model)), 0.5)
+
+
+# -- blocks -----------------------------------------------------------------------------------
+
+
+def column(*weights):
+    """Return one weight of each of several filters, axes k, r, s, c."""
+    return np.array(weights, dtype=np.int8).reshape(-1, 1, 1, 1)
+
+
+def test_average_and_max_choose_different_blocks():
+    # Blocks of 4 filters: averages 3, 2.5 and (short, of two) 2.75; maxima 3, 10 and 3.
+    weights = np.array([3, -3, 3, 3, -10, 0, 0, 0, 2.5, 3], dtype=np.float32)
+    weights = weights.reshape(-1, 1, 1, 1)
+
+    def filters_left(density, by):
+        left = prune_blocks(weights, density, block=(1, 4, 1, 1), by=by)
+        assert left.dtype == np.float32
+        np.testing.assert_array_equal(left[left != 0], weights[left != 0])
+        return np.flatnonzero(left).tolist()
+
+    assert filters_left(1 / 3, "average") == [0, 1, 2, 3]
+    assert filters_left(2 / 3, "average") == [0, 1, 2, 3, 8, 9]
+    assert filters_left(1 / 3, "max") == [4]
+    # Of equal ones the earlier.
+    assert filters_left(2 / 3, "max") == [0, 1, 2, 3, 4]
+
+
+def test_most_negative_code_is_the_largest():
+    left = prune_blocks(column(127, -128), 0.5, block=(1, 1, 1, 1))
+    assert left.dtype == np.int8
+    assert left.ravel().tolist() == [0, -128]
+
+
+def test_block_sizes_are_channels_filters_columns_rows():
+    weights = np.ones((4, 6, 10, 14), dtype=np.int8)
+    weights[2:, 3:, 5:, 7:] = 2
+    left = prune_blocks(weights, 1 / 16, block=(7, 2, 5, 3))
+    np.testing.assert_array_equal(left, np.where(weights == 2, weights, 0))
+
+
+def test_blocks_begin_anew_in_each_group():
+    # Groups of 3 filters, blocks of 2: (0, 1), (2), (3, 4), (5).
+    weights = column(1, 1, 9, 2, 2, 8)
+    assert prune_blocks(weights, 0.5, (1, 2, 1, 1), groups=2).ravel().tolist() == [0, 0, 9, 0, 0, 8]
+    # In one group (0, 1), (2, 3), (4, 5).
+    assert prune_blocks(weights, 1 / 3, (1, 2, 1, 1)).ravel().tolist() == [0, 0, 9, 2, 0, 0]
+
+
+@given(
+    st.integers(1, 40), st.integers(1, 3), st.integers(1, 9), st.floats(0.01, 1),
+    st.integers(0, 2**32 - 1),
+)  # fmt: skip
+def test_sixteen_filters_share_a_mask_and_the_largest_averages_stay(
+    filters, kernel, channels, density, seed
+):
+    rng = np.random.default_rng(seed)
+    weights = rng.integers(1, 100, (filters, kernel, kernel, channels)).astype(np.int8)
+    left = prune_blocks(weights, density)
+    np.testing.assert_array_equal(left[left != 0], weights[left != 0])
+    kept, averages = [], []
+    for first in range(0, filters, 16):
+        for place in np.ndindex(kernel, kernel, channels):
+            part = (slice(first, first + 16), *place)
+            assert (left[part] != 0).all() or not left[part].any()
+            kept.append(bool(left[part].any()))
+            averages.append(np.mean(weights[part], dtype=np.float64))
+    kept, averages = np.array(kept), np.array(averages)
+    assert kept.sum() == round(density * kept.size)
+    if kept.any() and not kept.all():
+        assert averages[kept].min() >= averages[~kept].max() - 1e-9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"density": 0}, "Density of the blocks must be above 0 and at most 1, not 0"),
+     ({"density": float("nan")}, "at most 1, not nan"),
+     ({"by": "median"}, "Magnitude of a block must be its average or max, not 'median'"),
+     ({"block": (1, 0, 1, 1)}, "Block must be four positive sizes, not"),
+     ({"block": (16,)}, "Block must be four positive sizes, not"),
+     ({"groups": 3}, "filters that 3 groups divide, not shape"),
+     ({"weights": np.ones(8)}, "must have axes k, r, s, c"),
+     ({"weights": np.full((1, 1, 1, 1), np.nan)}, "Weights to prune must be finite")],
+)  # fmt: skip
+def test_bad_blocks_are_refused(arguments, message):
+    with pytest.raises(UserError, match=message):
+        prune_blocks(**{"weights": column(1, 2, 3, 4), "density": 0.5, **arguments})
