@@ -90,7 +90,7 @@ class CambriconS:
         self.config = config
 
     @classmethod
-    def with_multipliers(cls, multipliers: int) -> CambriconS:
+    def with_multipliers(cls, multipliers: int, machine: str = name) -> CambriconS:
         """Return whole cores of the paper's, or one core that is smaller by a power of two.
 
         A smaller core keeps the paper's proportions: as many PEs as lanes, or twice as many,
@@ -108,8 +108,8 @@ class CambriconS:
             return cls(paper.replace(name=name, cores=multipliers // core))
         if not 0 < multipliers < core or multipliers & (multipliers - 1):
             raise ConfigError(
-                f"Multipliers of cambricon-s must be a power of two below {core}, or 1 to 1024 "
-                f"times {core}, not {multipliers!r}"
+                f"Multipliers of machine {machine} must be a power of two below {core}, "
+                f"or 1 to 1024 times {core}, not {multipliers!r}"
             )
         lanes = 1 << (multipliers.bit_length() - 1) // 2
         pes = multipliers // lanes
@@ -243,7 +243,7 @@ def _accesses(
     return (
         Access(
             buffer="neurons",
-            capacity_bytes=config.neuron_buffer_bytes,
+            capacity_bytes=_neuron_bytes(config, layer),
             bits=steps * config.window * 8,
         ),
         Access(
@@ -267,6 +267,11 @@ def _accesses(
             bits=2 * spilled * SUM_BITS,
         ),
     )
+
+
+def _neuron_bytes(config: CambriconSConfig, layer: LayerShape) -> int:
+    """Bytes of input that a core holds: its share of the layer's, at least a kilobyte."""
+    return max(1024, layer.in_channels * layer.in_height * layer.in_width // config.cores)
 
 
 def _dram_traffic(config: CambriconSConfig, layer: LayerShape, program: Program) -> DramTraffic:

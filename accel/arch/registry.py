@@ -18,6 +18,7 @@ MACHINES: dict[str, str] = {
     "sparten-gb-s": "accel.arch.cluster:SparTenSoftware",
     "innerjoin": "accel.arch.cluster:InnerJoinMachine",
     "cambricon-s": "accel.arch.cambricon_s:CambriconS",
+    "cambricon-x": "accel.arch.cambricon_x:CambriconX",
 }
 
 
