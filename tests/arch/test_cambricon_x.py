@@ -86,7 +86,8 @@ def test_by_hand():
     assert counts.unit("busy_cycles").tolist() == [2, 1, 0, 0]
     assert counts.unit("wait_siblings_cycles").tolist() == [0, 1, 0, 0]
     assert counts.unit("wait_memory_cycles").tolist() == [2, 2, 0, 0]
-    assert counts.unit("idle_cycles").tolist() == [0, 0, 20, 20]
+    assert counts.unit("wait_broadcast_cycles").tolist() == [16, 16, 16, 16]
+    assert counts.unit("idle_cycles").tolist() == [0, 0, 4, 4]
     assert counts.pairs == 6
 
 
