@@ -1,0 +1,446 @@
+"""ExTensor's simulator: by hand, and against the page evaluated to the letter."""
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from accel.arch import registry
+from accel.arch.extensor import ExTensor
+from accel.arch.extensor_kernels import intersect_masks
+from accel.arch.machine import LayerTask
+from golden.counters import UNIT_COUNTERS
+from golden.errors import CapacityError, ConfigError
+from golden.extensor import PE_COUNTERS, ExTensorConfig, ExTensorCounters, Latency, map_kernel
+from golden.layer import LayerShape
+
+MACHINE = ExTensorConfig(
+    name="hand", pes=1, tile=8, rows_max=4, row_buffer_bytes=4096, port_bytes=4, queue=2
+)
+
+
+@pytest.fixture
+def latencies(monkeypatch):
+    """Fix the latencies that the figures below were worked out with."""
+    for name, cycles in {"START": 3, "LOAD": 3, "LOAD_FREE": 2, "MATCH": 2, "TAIL": 6}.items():
+        monkeypatch.setattr(Latency, name, cycles)
+
+
+def shape(channels, width, filters, **changes):
+    """Return a 1x1 convolution of a row of pixels, or what ``changes`` make of it."""
+    fields = {"in_height": 1, "kernel_height": 1, "kernel_width": 1, **changes}
+    return LayerShape(
+        name="layer", in_channels=channels, in_width=width, out_channels=filters, **fields
+    )
+
+
+def indicator(length, *sets):
+    """Return rows of zeros with ones at the places of each set."""
+    rows = np.zeros((len(sets), length), dtype=np.int8)
+    for row, ones in zip(rows, sets, strict=True):
+        row[list(ones)] = 1
+    return rows
+
+
+def count(config, layer, filters, pixels):
+    """Count a 1x1 convolution: filters and pixels are sets of non-zero channels."""
+    weights = indicator(layer.group_channels, *filters)[:, None, None]
+    inputs = indicator(layer.in_channels, *pixels)[None].astype(np.uint8)
+    return ExTensor(config).count_layer(layer, weights, inputs)
+
+
+# -- by hand ------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("latencies")
+def test_one_dot_by_hand():
+    # Row: 2 tiles and 3 non-zeros are 10 bytes, 3 beats, LD = 3. Column: 4 + 10 bytes, 4 beats,
+    # LD = 7, G = 10. Level 1: two matches and the end token, one cycle each.
+    # Tile 0: {0, 3} and {0, 1, 2, 3}: match, skip, match: 3. Tile 1: {1} and {4}: one skip.
+    # T0 = 10 + 1, S0 = 13, F0 = 16; T1 = 12, S1 = 16, F1 = 17; T2 = max(12, S0) + 1 = 14,
+    # S2 = 17, F2 = 18; cycles 24. Waits: [0, 10) memory, [10, 13) coordinates.
+    counters = count(MACHINE, shape(16, 1, 1), [{0, 3, 9}], [{0, 1, 2, 3, 12}])
+    assert dict(zip(PE_COUNTERS, counters.pes[0].tolist(), strict=True)) == {
+        "cycles": 24,
+        "pairs": 2,
+        "tile_tokens": 2,
+        "dots": 1,
+        "level1_decisions": 3,
+        "load_beats": 7,
+        "outputs": 1,
+    }
+    assert dict(zip(UNIT_COUNTERS, counters.units[0].tolist(), strict=True)) == {
+        "busy_cycles": 2,
+        "bubble_cycles": 3,
+        "wait_memory_cycles": 10,
+        "wait_siblings_cycles": 0,
+        "wait_broadcast_cycles": 3,
+        "wait_collector_cycles": 0,
+        "idle_cycles": 6,
+    }
+
+
+@pytest.mark.usefixtures("latencies")
+def test_double_buffer_and_queue_of_one_by_hand():
+    # All fibres are 4 bytes, 4 beats. LD: row 4, columns 8, 12, then max(12, F[column 0] + 2) + 4.
+    # Column 0: G = 11, T = 12, S = 14, F = 15; end T = S + 1 = 15, S = 17, F = 18.
+    # Column 1: G = 15, T = max(15, 17) + 1 = 18, S = 20, F = 21; end T = 21, S = 23, F = 24.
+    # Column 2: LD = 18 + 2 + 4 = 24, G = 27, T = 28, S = 30, F = 31; end T = 31, S = 33, F = 34.
+    # Memory: [0, 11) and [24, 27). Coordinates: 3 + 2, 2 + 2, 3 + 2.
+    machine = MACHINE.replace(port_bytes=1, queue=1)
+    counters = count(machine, shape(8, 3, 1), [{0}], [{0}, {0}, {0}])
+    assert counters.cycles == 40
+    assert counters.units[0].tolist() == [3, 3, 14, 0, 14, 0, 6]
+    assert counters.pe("load_beats").tolist() == [16]
+    assert counters.pe("level1_decisions").tolist() == [6]
+
+
+@pytest.mark.usefixtures("latencies")
+def test_rows_of_the_next_item_wait_for_the_last_by_hand():
+    # One beat a fibre. Item 0: LD 1 and 2, G = 5, T = 6, S = 8, F = 9; end T = 7, S = 9, F = 10.
+    # Item 1: rows LD = 10 + 2 + 1 = 13, column LD = 14, G = 17, T = 18, S = 20, F = 21; end F = 22.
+    counters = count(MACHINE, shape(2, 1, 2, groups=2), [{0}, {0}], [{0, 1}])
+    assert counters.cycles == 28
+    assert counters.units[0].tolist() == [2, 2, 5 + 7, 0, 3 + 3, 0, 6]
+
+
+@pytest.mark.usefixtures("latencies")
+def test_without_a_nonzero_a_dot_is_an_end_token_by_hand():
+    # Empty fibres take a beat: G = 2 + 3, T = 6, S = 8, F = 9. The second PE has no item.
+    counters = count(MACHINE.replace(pes=2), shape(8, 1, 1), [set()], [set()])
+    assert counters.pes.tolist() == [[15, 0, 0, 1, 1, 2, 1], [0] * 7]
+    assert counters.units.tolist() == [[0, 1, 5, 0, 3, 0, 6], [0, 0, 0, 0, 0, 0, 15]]
+
+
+@pytest.mark.usefixtures("latencies")
+def test_level_one_skips_tiles_by_hand():
+    # Tiles {0, 1, 2, 4} and {3, 4, 5}: skip to 4, skip to 4, match: r = 3; row used up: end r = 1.
+    # Row 4 * 4 bytes, 4 beats; column 3 * 4 bytes, 3 beats; G = 10, T = 13, S = 15, F = 16;
+    # end T = 14, S = 16, F = 17.
+    row, column = {0, 8, 16, 32}, {24, 32, 40}
+    counters = count(MACHINE, shape(48, 1, 1), [row], [column])
+    assert counters.cycles == 23
+    assert counters.pe("level1_decisions").tolist() == [4]
+    assert counters.pe("tile_tokens").tolist() == [1]
+
+
+# -- the intersection without a loop ------------------------------------------------------------
+
+
+def two_pointers(first, second):
+    """Return decisions and matches of two sorted lists, as the page says it."""
+    a, b, decisions, matches = 0, 0, 0, 0
+    while a < len(first) and b < len(second):
+        decisions += 1
+        if first[a] == second[b]:
+            matches, a, b = matches + 1, a + 1, b + 1
+        elif first[a] < second[b]:
+            target = second[b]
+            while a < len(first) and first[a] < target:
+                a += 1
+        else:
+            target = first[a]
+            while b < len(second) and second[b] < target:
+                b += 1
+    return decisions, matches
+
+
+@st.composite
+def pairs_of_masks(draw):
+    words = draw(st.sampled_from([1, 2, 4]))
+    bits = 64 * words
+
+    def mask():
+        rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+        runs = draw(st.booleans())
+        density = draw(st.sampled_from([0.01, 0.05, 0.3, 0.5, 0.9, 1.0]))
+        ones = rng.random(bits // 16 if runs else bits) < density
+        return np.repeat(ones, 16) if runs else ones
+
+    first, second = mask(), mask()
+    if draw(st.booleans()):
+        second = second & ~first
+    first[draw(st.integers(0, bits - 1))] = True
+    second[draw(st.integers(0, bits - 1))] = True
+    return words, first, second
+
+
+@settings(max_examples=400, deadline=None)
+@given(pairs_of_masks())
+@example((2, np.arange(128) == 63, np.arange(128) == 64))
+@example((2, np.arange(128) % 2 == 0, np.arange(128) % 2 == 1))
+@example((4, np.arange(256) % 255 == 0, np.arange(256) == 128))
+def test_decisions_of_masks_are_those_of_two_pointers(case):
+    words, first, second = case
+    masks = [np.packbits(mask, bitorder="little").view("<u8") for mask in (first, second)]
+    found = intersect_masks(*masks, (0,) * words)
+    assert found == two_pointers(np.flatnonzero(first), np.flatnonzero(second))
+
+
+# -- the page to the letter ---------------------------------------------------------------------
+
+
+def window(layer, inputs, group, position):
+    """Return the column of a position, value by value."""
+    p, q = divmod(position, layer.out_width)
+    values = []
+    for r in range(layer.kernel_height):
+        for s in range(layer.kernel_width):
+            y = p * layer.stride_height + r - layer.pad_top
+            x = q * layer.stride_width + s - layer.pad_left
+            for c in range(layer.group_channels):
+                inside = 0 <= y < layer.in_height and 0 <= x < layer.in_width
+                channel = group * layer.group_channels + c
+                values.append(int(inputs[y, x, channel]) if inside else 0)
+    return values
+
+
+def fibre(values, tile):
+    """Return a fibre: tile coordinate to its sorted coordinates."""
+    tiles = {}
+    for e, value in enumerate(values):
+        if value:
+            tiles.setdefault(e // tile, []).append(e % tile)
+    return tiles
+
+
+def fibre_size(tiles):
+    return sum(2 + 2 * len(coordinates) for coordinates in tiles.values())
+
+
+def tokens_of_dot(row, column):
+    """Yield r, c and matches of each token of a dot; of the end token c = 1."""
+    a, b = sorted(row), sorted(column)
+    i = j = decisions = 0
+    while i < len(a) and j < len(b):
+        decisions += 1
+        if a[i] == b[j]:
+            yield decisions, *two_pointers(row[a[i]], column[b[j]])
+            i, j, decisions = i + 1, j + 1, 0
+        elif a[i] < b[j]:
+            i += sum(t < b[j] for t in a[i:])
+        else:
+            j += sum(t < a[i] for t in b[j:])
+    yield decisions + 1, 1, 0
+
+
+def evaluate_element(config, items, rows, columns):
+    """Return all counters of one PE but its idle cycles; equations in the page's order."""
+    loads, column_ends, item_ends = [], [], []
+    times, starts, finishes = [], [], []
+    pe = dict.fromkeys(PE_COUNTERS, 0)
+    unit = dict.fromkeys(UNIT_COUNTERS, 0)
+
+    def load(size, free):
+        beats = max(1, -(-size // config.port_bytes))
+        pe["load_beats"] += beats
+        loads.append(max(loads[-1] if loads else 0, free) + beats)
+
+    for item in items:
+        block = [rows[item.group][m] for m in item.rows]
+        free = finishes[item_ends[-1]] + Latency.LOAD_FREE if item_ends else 0
+        load(sum(fibre_size(row) for row in block), free)
+        for n in item.columns:
+            column = columns[item.group][n]
+            before = len(column_ends) - 2
+            free = finishes[column_ends[before]] + Latency.LOAD_FREE if before >= 0 else 0
+            load(fibre_size(column), free)
+            ready = loads[-1] + Latency.LOAD
+            for row in block:
+                pe["dots"] += 1
+                pe["outputs"] += 1
+                tokens = list(tokens_of_dot(row, column))
+                pe["tile_tokens"] += len(tokens) - 1
+                for r, c, matches in tokens:
+                    i = len(times)
+                    last_time = times[-1] if times else Latency.START
+                    queued = starts[i - config.queue] if i >= config.queue else 0
+                    times.append(max(last_time, ready, queued) + r)
+                    last = finishes[-1] if finishes else 0
+                    starts.append(max(times[-1] + Latency.MATCH, last))
+                    finishes.append(starts[-1] + c)
+                    for cycle in range(last, starts[-1]):
+                        name = "wait_memory" if cycle < ready else "wait_broadcast"
+                        unit[f"{name}_cycles"] += 1
+                    unit["busy_cycles"] += matches
+                    unit["bubble_cycles"] += c - matches
+                    pe["pairs"] += matches
+                    pe["level1_decisions"] += r
+                    ready = 0
+            column_ends.append(len(finishes) - 1)
+        item_ends.append(len(finishes) - 1)
+    if items:
+        pe["cycles"] = finishes[-1] + Latency.TAIL
+    return pe, unit
+
+
+def evaluate(config, layer, weights, inputs):
+    """Return the counters of a layer by the page."""
+    flat = weights.reshape(layer.groups, layer.group_filters, -1).tolist()
+    rows = [[fibre(row, config.tile) for row in group] for group in flat]
+    columns = [
+        [fibre(window(layer, inputs, group, n), config.tile) for n in range(layer.positions)]
+        for group in range(layer.groups)
+    ]
+    sizes = np.array([[fibre_size(row) for row in group] for group in rows])
+    mapping = map_kernel(config, layer.groups, layer.positions, sizes, layer.name)
+    results = [
+        evaluate_element(config, mapping.items[pe :: config.pes], rows, columns)
+        for pe in range(config.pes)
+    ]
+    cycles = max(pe["cycles"] for pe, _ in results)
+    for _, unit in results:
+        unit["idle_cycles"] = cycles - sum(unit.values())
+    return ExTensorCounters(
+        np.array([list(pe.values()) for pe, _ in results]),
+        np.array([list(unit.values()) for _, unit in results]),
+    )
+
+
+@st.composite
+def layers(draw):
+    """Draw a machine and a layer with its tensors."""
+    config = ExTensorConfig(
+        name="drawn",
+        pes=draw(st.sampled_from([1, 2, 3, 5, 40])),
+        tile=draw(st.sampled_from([8, 16, 32, 64, 128, 256])),
+        rows_max=draw(st.sampled_from([1, 2, 4, 8])),
+        row_buffer_bytes=draw(st.sampled_from([1600, 2000, 1 << 16])),
+        port_bytes=draw(st.sampled_from([1, 2, 8, 32])),
+        queue=draw(st.sampled_from([1, 2, 3])),
+    )
+    groups = draw(st.sampled_from([1, 1, 2, 3]))
+    kernel = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    size = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    largest = max(1, 400 // (groups * kernel[0] * kernel[1]))
+    layer = LayerShape(
+        name="drawn",
+        in_channels=groups * draw(st.integers(1, min(140, largest))),
+        in_height=size[0],
+        in_width=size[1],
+        out_channels=groups * draw(st.integers(1, 6)),
+        kernel_height=kernel[0],
+        kernel_width=kernel[1],
+        stride_height=draw(st.integers(1, 2)),
+        stride_width=draw(st.integers(1, 2)),
+        pad_top=draw(st.integers(0, 1)),
+        pad_left=draw(st.integers(0, 2)),
+        pad_bottom=max(0, kernel[0] - size[0]),
+        pad_right=max(0, kernel[1] - size[1]) + draw(st.integers(0, 1)),
+        groups=groups,
+    )
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    density = st.sampled_from([0.0, 0.02, 0.1, 0.4, 0.8, 1.0])
+    weights = rng.integers(-128, 128, layer.weights_shape)
+    weights = np.where(weights == 0, 1, weights) * (rng.random(weights.shape) < draw(density))
+    inputs = rng.integers(1, 256, (*size, layer.in_channels))
+    inputs *= rng.random(inputs.shape) < draw(density)
+    inputs[rng.random(size) < draw(st.sampled_from([0.0, 0.5]))] = 0
+    return config, layer, weights.astype(np.int8), inputs.astype(np.uint8)
+
+
+def effectual_pairs(layer, weights, inputs):
+    """Count the multiplications without a zero, tap by tap on padded tensors."""
+    kept = (inputs != 0).astype(np.int64)
+    pads = (layer.pad_top, layer.pad_bottom), (layer.pad_left, layer.pad_right), (0, 0)
+    padded = np.pad(kept, pads)
+    per_channel = (weights != 0).reshape(layer.groups, layer.group_filters, *weights.shape[1:])
+    per_channel = per_channel.sum(axis=1).transpose(1, 2, 0, 3)  # axes r, s, g, c
+    total = 0
+    for r, s in np.ndindex(layer.kernel_height, layer.kernel_width):
+        seen = padded[
+            r : r + layer.stride_height * layer.out_height : layer.stride_height,
+            s : s + layer.stride_width * layer.out_width : layer.stride_width,
+        ][: layer.out_height, : layer.out_width]
+        total += int((seen.sum(axis=(0, 1)) * per_channel[r, s].ravel()).sum())
+    return total
+
+
+@settings(max_examples=150, deadline=None)
+@given(layers())
+def test_counters_are_those_of_the_page(case):
+    config, layer, weights, inputs = case
+    found = ExTensor(config).count_layer(layer, weights, inputs)
+    assert found.difference(evaluate(config, layer, weights, inputs)) == ""
+    assert (found.units.sum(axis=1) == found.cycles).all()
+    assert found.pe("pairs").sum() == effectual_pairs(layer, weights, inputs)
+    assert found.pe("outputs").sum() == layer.positions * layer.out_channels
+    assert found.cycles * config.multipliers >= found.pe("pairs").sum()
+
+
+@settings(max_examples=30, deadline=None)
+@given(layers())
+def test_a_wider_port_and_a_longer_queue_are_never_slower(case):
+    config, *layer = case
+    cycles = ExTensor(config).count_layer(*layer).pe("cycles")
+    for faster in ({"port_bytes": 2 * config.port_bytes}, {"queue": config.queue + 1}):
+        assert (ExTensor(config.replace(**faster)).count_layer(*layer).pe("cycles") <= cycles).all()
+
+
+# -- behind the protocol ------------------------------------------------------------------------
+
+
+def test_registry_has_the_paper_machine_of_any_size():
+    machine = registry.load("extensor").with_multipliers(24)
+    assert (machine.multipliers, machine.units) == (24, 24)
+    assert machine.parameters() == {
+        **ExTensorConfig.preset("paper").to_dict(),
+        "pes": 24,
+    }
+    for wrong in (0, 4097):
+        with pytest.raises(ConfigError, match=f"between 1 and 4096, not {wrong}"):
+            ExTensor.with_multipliers(wrong)
+
+
+def test_layer_counts_by_hand():
+    # Filters {0, 3, 9} and {1}; pixels {0, 1, 2, 3, 12} and {}; no dot but the first two of
+    # column 0 has a match: 2 and 1. Bytes: filters 4 + 6 and 2 + 2; inputs 4 + 10 and 0; outputs
+    # 2 + 4 and 2 + 2.
+    layer = shape(16, 2, 2)
+    weights = indicator(16, {0, 3, 9}, {1})[:, None, None]
+    inputs = indicator(16, {0, 1, 2, 3, 12}, set())[None].astype(np.uint8)
+    outputs = indicator(2, {0, 1}, {1})[None].astype(np.uint8)
+    counts = ExTensor(MACHINE).prepare(LayerTask(layer=layer, weights=weights))(inputs, outputs)
+    assert (counts.pairs, counts.additions, counts.stray_pairs) == (3, 3, 0)
+    assert (counts.dram.weight_bytes, counts.dram.input_bytes, counts.dram.output_bytes) == (
+        14,
+        14,
+        10,
+    )
+    assert (counts.units.sum(axis=1) == counts.cycles).all()
+    # Level 1: 2 matches; 1 match, after which row 1 is used up; and 4 end tokens.
+    assert counts.details == {
+        "tile_tokens": 3,
+        "dots": 4,
+        "level1_decisions": 7,
+        # Rows 14 bytes, columns 14 and 0 bytes, 4 a beat.
+        "load_beats": 4 + 4 + 1,
+    }
+    bits = {access.buffer: access.bits for access in counts.accesses}
+    # Tile coordinates: 3 matches move both sides. Coordinates: {0, 3} with {0, 1, 2, 3} move 5;
+    # {1} with {4} 1; {1} with {0, 1, 2, 3} 3: in all 9. Two bytes a tile, one a coordinate.
+    assert bits == {
+        "last-level buffer": 8 * (14 + 14 + 10),
+        "row buffer": 8 * (14 + 3),
+        "column buffer": 8 * (14 + 3),
+        "coordinates": 8 * (2 * 6 + 9),
+        "accumulator": 64 * 3,
+    }
+
+
+def test_a_filter_that_does_not_fit_is_refused():
+    layer = shape(16, 1, 1)
+    weights = np.ones(layer.weights_shape, dtype=np.int8)
+    machine = ExTensor(MACHINE.replace(row_buffer_bytes=35))
+    with pytest.raises(CapacityError, match="36 bytes in row_buffer_bytes"):
+        machine.prepare(LayerTask(layer=layer, weights=weights))
+
+
+def test_difference_names_the_first_counter():
+    counters = count(MACHINE, shape(8, 1, 1), [{0}], [{0}])
+    pes, units = counters.pes.copy(), counters.units.copy()
+    assert counters.difference(ExTensorCounters(pes, units)) == ""
+    units[0, 2] += 1
+    assert "wait_memory_cycles of unit of pe 0" in counters.difference(ExTensorCounters(pes, units))
+    pes[0, 1] += 1
+    assert "pairs of pe 0: 1 and 2" in counters.difference(ExTensorCounters(pes, units))
