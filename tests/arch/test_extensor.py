@@ -11,19 +11,13 @@ from accel.arch.extensor_kernels import intersect_masks
 from accel.arch.machine import LayerTask
 from golden.counters import UNIT_COUNTERS
 from golden.errors import CapacityError, ConfigError
-from golden.extensor import PE_COUNTERS, ExTensorConfig, ExTensorCounters, Latency, map_kernel
+from golden.extensor import PE_COUNTERS, ExTensorConfig, ExTensorCounters
 from golden.layer import LayerShape
+from tests.arch.extensor_equations import evaluate, two_pointers
 
 MACHINE = ExTensorConfig(
     name="hand", pes=1, tile=8, rows_max=4, row_buffer_bytes=4096, port_bytes=4, queue=2
 )
-
-
-@pytest.fixture
-def latencies(monkeypatch):
-    """Fix the latencies that the figures below were worked out with."""
-    for name, cycles in {"START": 3, "LOAD": 3, "LOAD_FREE": 2, "MATCH": 2, "TAIL": 6}.items():
-        monkeypatch.setattr(Latency, name, cycles)
 
 
 def shape(channels, width, filters, **changes):
@@ -52,7 +46,7 @@ def count(config, layer, filters, pixels):
 # -- by hand ------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("latencies")
+@pytest.mark.usefixtures("extensor_latencies")
 def test_one_dot_by_hand():
     # Row: 2 tiles and 3 non-zeros are 10 bytes, 3 beats, LD = 3. Column: 4 + 10 bytes, 4 beats,
     # LD = 7, G = 10. Level 1: two matches and the end token, one cycle each.
@@ -80,7 +74,7 @@ def test_one_dot_by_hand():
     }
 
 
-@pytest.mark.usefixtures("latencies")
+@pytest.mark.usefixtures("extensor_latencies")
 def test_double_buffer_and_queue_of_one_by_hand():
     # All fibres are 4 bytes, 4 beats. LD: row 4, columns 8, 12, then max(12, F[column 0] + 2) + 4.
     # Column 0: G = 11, T = 12, S = 14, F = 15; end T = S + 1 = 15, S = 17, F = 18.
@@ -95,7 +89,7 @@ def test_double_buffer_and_queue_of_one_by_hand():
     assert counters.pe("level1_decisions").tolist() == [6]
 
 
-@pytest.mark.usefixtures("latencies")
+@pytest.mark.usefixtures("extensor_latencies")
 def test_rows_of_the_next_item_wait_for_the_last_by_hand():
     # One beat a fibre. Item 0: LD 1 and 2, G = 5, T = 6, S = 8, F = 9; end T = 7, S = 9, F = 10.
     # Item 1: rows LD = 10 + 2 + 1 = 13, column LD = 14, G = 17, T = 18, S = 20, F = 21; end F = 22.
@@ -104,7 +98,7 @@ def test_rows_of_the_next_item_wait_for_the_last_by_hand():
     assert counters.units[0].tolist() == [2, 2, 5 + 7, 0, 3 + 3, 0, 6]
 
 
-@pytest.mark.usefixtures("latencies")
+@pytest.mark.usefixtures("extensor_latencies")
 def test_without_a_nonzero_a_dot_is_an_end_token_by_hand():
     # Empty fibres take a beat: G = 2 + 3, T = 6, S = 8, F = 9. The second PE has no item.
     counters = count(MACHINE.replace(pes=2), shape(8, 1, 1), [set()], [set()])
@@ -112,7 +106,7 @@ def test_without_a_nonzero_a_dot_is_an_end_token_by_hand():
     assert counters.units.tolist() == [[0, 1, 5, 0, 3, 0, 6], [0, 0, 0, 0, 0, 0, 15]]
 
 
-@pytest.mark.usefixtures("latencies")
+@pytest.mark.usefixtures("extensor_latencies")
 def test_level_one_skips_tiles_by_hand():
     # Tiles {0, 1, 2, 4} and {3, 4, 5}: skip to 4, skip to 4, match: r = 3; row used up: end r = 1.
     # Row 4 * 4 bytes, 4 beats; column 3 * 4 bytes, 3 beats; G = 10, T = 13, S = 15, F = 16;
@@ -125,24 +119,6 @@ def test_level_one_skips_tiles_by_hand():
 
 
 # -- the intersection without a loop ------------------------------------------------------------
-
-
-def two_pointers(first, second):
-    """Return decisions and matches of two sorted lists, as the page says it."""
-    a, b, decisions, matches = 0, 0, 0, 0
-    while a < len(first) and b < len(second):
-        decisions += 1
-        if first[a] == second[b]:
-            matches, a, b = matches + 1, a + 1, b + 1
-        elif first[a] < second[b]:
-            target = second[b]
-            while a < len(first) and first[a] < target:
-                a += 1
-        else:
-            target = first[a]
-            while b < len(second) and second[b] < target:
-                b += 1
-    return decisions, matches
 
 
 @st.composite
@@ -178,123 +154,6 @@ def test_decisions_of_masks_are_those_of_two_pointers(case):
 
 
 # -- the page to the letter ---------------------------------------------------------------------
-
-
-def window(layer, inputs, group, position):
-    """Return the column of a position, value by value."""
-    p, q = divmod(position, layer.out_width)
-    values = []
-    for r in range(layer.kernel_height):
-        for s in range(layer.kernel_width):
-            y = p * layer.stride_height + r - layer.pad_top
-            x = q * layer.stride_width + s - layer.pad_left
-            for c in range(layer.group_channels):
-                inside = 0 <= y < layer.in_height and 0 <= x < layer.in_width
-                channel = group * layer.group_channels + c
-                values.append(int(inputs[y, x, channel]) if inside else 0)
-    return values
-
-
-def fibre(values, tile):
-    """Return a fibre: tile coordinate to its sorted coordinates."""
-    tiles = {}
-    for e, value in enumerate(values):
-        if value:
-            tiles.setdefault(e // tile, []).append(e % tile)
-    return tiles
-
-
-def fibre_size(tiles):
-    return sum(2 + 2 * len(coordinates) for coordinates in tiles.values())
-
-
-def tokens_of_dot(row, column):
-    """Yield r, c and matches of each token of a dot; of the end token c = 1."""
-    a, b = sorted(row), sorted(column)
-    i = j = decisions = 0
-    while i < len(a) and j < len(b):
-        decisions += 1
-        if a[i] == b[j]:
-            yield decisions, *two_pointers(row[a[i]], column[b[j]])
-            i, j, decisions = i + 1, j + 1, 0
-        elif a[i] < b[j]:
-            i += sum(t < b[j] for t in a[i:])
-        else:
-            j += sum(t < a[i] for t in b[j:])
-    yield decisions + 1, 1, 0
-
-
-def evaluate_element(config, items, rows, columns):
-    """Return all counters of one PE but its idle cycles; equations in the page's order."""
-    loads, column_ends, item_ends = [], [], []
-    times, starts, finishes = [], [], []
-    pe = dict.fromkeys(PE_COUNTERS, 0)
-    unit = dict.fromkeys(UNIT_COUNTERS, 0)
-
-    def load(size, free):
-        beats = max(1, -(-size // config.port_bytes))
-        pe["load_beats"] += beats
-        loads.append(max(loads[-1] if loads else 0, free) + beats)
-
-    for item in items:
-        block = [rows[item.group][m] for m in item.rows]
-        free = finishes[item_ends[-1]] + Latency.LOAD_FREE if item_ends else 0
-        load(sum(fibre_size(row) for row in block), free)
-        for n in item.columns:
-            column = columns[item.group][n]
-            before = len(column_ends) - 2
-            free = finishes[column_ends[before]] + Latency.LOAD_FREE if before >= 0 else 0
-            load(fibre_size(column), free)
-            ready = loads[-1] + Latency.LOAD
-            for row in block:
-                pe["dots"] += 1
-                pe["outputs"] += 1
-                tokens = list(tokens_of_dot(row, column))
-                pe["tile_tokens"] += len(tokens) - 1
-                for r, c, matches in tokens:
-                    i = len(times)
-                    last_time = times[-1] if times else Latency.START
-                    queued = starts[i - config.queue] if i >= config.queue else 0
-                    times.append(max(last_time, ready, queued) + r)
-                    last = finishes[-1] if finishes else 0
-                    starts.append(max(times[-1] + Latency.MATCH, last))
-                    finishes.append(starts[-1] + c)
-                    for cycle in range(last, starts[-1]):
-                        name = "wait_memory" if cycle < ready else "wait_broadcast"
-                        unit[f"{name}_cycles"] += 1
-                    unit["busy_cycles"] += matches
-                    unit["bubble_cycles"] += c - matches
-                    pe["pairs"] += matches
-                    pe["level1_decisions"] += r
-                    ready = 0
-            column_ends.append(len(finishes) - 1)
-        item_ends.append(len(finishes) - 1)
-    if items:
-        pe["cycles"] = finishes[-1] + Latency.TAIL
-    return pe, unit
-
-
-def evaluate(config, layer, weights, inputs):
-    """Return the counters of a layer by the page."""
-    flat = weights.reshape(layer.groups, layer.group_filters, -1).tolist()
-    rows = [[fibre(row, config.tile) for row in group] for group in flat]
-    columns = [
-        [fibre(window(layer, inputs, group, n), config.tile) for n in range(layer.positions)]
-        for group in range(layer.groups)
-    ]
-    sizes = np.array([[fibre_size(row) for row in group] for group in rows])
-    mapping = map_kernel(config, layer.groups, layer.positions, sizes, layer.name)
-    results = [
-        evaluate_element(config, mapping.items[pe :: config.pes], rows, columns)
-        for pe in range(config.pes)
-    ]
-    cycles = max(pe["cycles"] for pe, _ in results)
-    for _, unit in results:
-        unit["idle_cycles"] = cycles - sum(unit.values())
-    return ExTensorCounters(
-        np.array([list(pe.values()) for pe, _ in results]),
-        np.array([list(unit.values()) for _, unit in results]),
-    )
 
 
 @st.composite
