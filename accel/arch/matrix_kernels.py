@@ -1,4 +1,4 @@
-"""Numba kernels for sparse matrices: fibres from compressed rows, and products by intersection."""
+"""Numba kernels for sparse matrices: fibres from compressed rows, and their products."""
 
 from __future__ import annotations
 
@@ -23,14 +23,11 @@ def compress_rows(indptr, indices, tile, words):
     -------
     start, tile, masks : ndarray
         Of ``accel.arch.extensor_kernels.Fibres``.
-    first : ndarray of int64, axis tile
-        First value of each tile, and their number.
     """
     rows = len(indptr) - 1
     start = np.zeros(rows + 1, dtype=np.int64)
     tiles = np.empty(len(indices), dtype=np.int32)
     masks = np.zeros((len(indices), words), dtype=np.uint64)
-    first = np.empty(len(indices) + 1, dtype=np.int64)
     count = 0
     for row in range(rows):
         last = -1
@@ -38,47 +35,26 @@ def compress_rows(indptr, indices, tile, words):
             if indices[at] // tile != last:
                 last = indices[at] // tile
                 tiles[count] = last
-                first[count] = at
                 count += 1
             place = indices[at] % tile
             masks[count - 1, place // 64] |= np.uint64(1) << np.uint64(place % 64)
         start[row + 1] = count
-    first[count] = len(indices)
-    return start, tiles[:count].copy(), masks[:count].copy(), first[: count + 1].copy()
-
-
-@njit(error_model="numpy")
-def _multiply_tiles(rows, a, a_first, a_values, columns, b, b_first, b_values, total):
-    """Add the products of two tiles to a sum, in the order of coordinates; count them."""
-    at_a, at_b = a_first[a], b_first[b]
-    matches = 0
-    for word in range(rows.masks.shape[1]):
-        ones_a, ones_b = rows.masks[a, word], columns.masks[b, word]
-        union = ones_a | ones_b
-        while union:
-            lowest = union & (~union + np.uint64(1))
-            union ^= lowest
-            in_a, in_b = (ones_a & lowest) != 0, (ones_b & lowest) != 0
-            if in_a and in_b:
-                total += a_values[at_a] * b_values[at_b]
-                matches += 1
-            at_a += in_a
-            at_b += in_b
-    return total, matches
+    return start, tiles[:count].copy(), masks[:count].copy()
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def multiply(
-    first, last, rows, a_first, a_values, columns, b_first, b_values, meetings, keep_all, counts
-):
+def multiply(first, last, a, b, length, meetings, keep_all, counts):
     """Multiply columns ``first`` to ``last - 1`` with the rows that they meet.
+
+    The products of a sum are added in the order of coordinates, as the machine does. A column is
+    laid out by coordinate, so that a row's values find theirs without a merge.
 
     Parameters
     ----------
-    rows, columns : Fibres
-    a_first, b_first : ndarray of int64, axis tile
-        First value of each tile.
-    a_values, b_values : ndarray of float64
+    a, b : tuple of ndarray
+        ``indptr, indices, values`` of the rows and of the columns; indices rise in each.
+    length : int
+        Coordinates.
     meetings : Meetings
     keep_all : bool
         Keep sums without a product too.
@@ -94,25 +70,21 @@ def multiply(
     row_of = np.empty(1024, dtype=np.int64)
     totals = np.empty(1024, dtype=np.float64)
     kept = 0
+    column_of = np.full(length, -1, dtype=np.int64)
+    value_of = np.empty(length, dtype=np.float64)
     for column in range(first, last):
+        for at in range(b[0][column], b[0][column + 1]):
+            column_of[b[1][at]] = column
+            value_of[b[1][at]] = b[2][at]
         before = kept
         for at in range(meetings.start[column], meetings.stop[column]):
             row = meetings.rows[at]
-            a, a_end = rows.start[row], rows.start[row + 1]
-            b, b_end = columns.start[column], columns.start[column + 1]
             total, pairs = 0.0, 0
-            while a < a_end and b < b_end:
-                if rows.tile[a] < columns.tile[b]:
-                    a += 1
-                elif columns.tile[b] < rows.tile[a]:
-                    b += 1
-                else:
-                    total, matches = _multiply_tiles(
-                        rows, a, a_first, a_values, columns, b, b_first, b_values, total
-                    )
-                    pairs += matches
-                    a += 1
-                    b += 1
+            for place in range(a[0][row], a[0][row + 1]):
+                coordinate = a[1][place]
+                if column_of[coordinate] == column:
+                    total += a[2][place] * value_of[coordinate]
+                    pairs += 1
             if not (pairs or keep_all):
                 continue
             if kept == len(totals):

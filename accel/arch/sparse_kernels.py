@@ -186,12 +186,12 @@ def load_matrix(path: str | Path) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class _Operand:
-    """Fibres with their values; ``first`` is the first value of each tile."""
+    """Rows of a matrix as fibres, and as ``indptr, indices, values``."""
 
     fibres: Fibres
-    first: NDArray[np.int64]
-    values: NDArray[np.float64]
+    compressed: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
     bytes: NDArray[np.int64]
+    length: int
 
     @classmethod
     def build(cls, config: ExTensorConfig, rows: Any) -> _Operand:
@@ -205,9 +205,9 @@ class _Operand:
             indptr, indices = rows.indptr.astype(np.int64), rows.indices.astype(np.int64)
             values = rows.data
         words = max(1, config.tile // 64)
-        start, tile, masks, first = compress_rows(indptr, indices, config.tile, words)
-        size = TILE_BYTES * np.diff(start) + NONZERO_BYTES * np.diff(indptr)
-        return cls(Fibres(start, tile, masks), first, values, size)
+        fibres = Fibres(*compress_rows(indptr, indices, config.tile, words))
+        size = TILE_BYTES * np.diff(fibres.start) + NONZERO_BYTES * np.diff(indptr)
+        return cls(fibres, (indptr, indices, values), size, rows.shape[1])
 
 
 def scipy_sparse() -> Any:
@@ -309,9 +309,8 @@ def _run(
 
     def product(first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         return multiply(
-            first, last, rows.fibres, rows.first, rows.values, columns.fibres, columns.first,
-            columns.values, meetings, keep_all, kept,
-        )  # fmt: skip
+            first, last, rows.compressed, columns.compressed, rows.length, meetings, keep_all, kept
+        )
 
     edges = np.linspace(0, count, 4 * threads + 1).astype(int)
     with ThreadPoolExecutor(threads) as pool:
