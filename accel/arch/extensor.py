@@ -19,6 +19,7 @@ from accel.arch.extensor_kernels import (
     Timing,
     compress,
     gather_windows,
+    index_tiles,
     run_elements,
 )
 from accel.arch.machine import Access, Codes, DramTraffic, LayerCounts, LayerTask, PreparedLayer
@@ -190,7 +191,7 @@ def _pack(nonzero: NDArray[np.bool_], word_bits: int) -> NDArray[np.uint64]:
 def _compress(masks: NDArray[np.uint64]) -> tuple[Fibres, NDArray[np.int64]]:
     """Return fibres and their bytes; masks have axes fibre, tile, word."""
     start, tile, kept, nonzeros = compress(masks)
-    return Fibres(start, tile, kept), 2 * np.diff(start) + 2 * nonzeros
+    return Fibres(*index_tiles(start, tile), kept), 2 * np.diff(start) + 2 * nonzeros
 
 
 def _layer_kernel(

@@ -1,8 +1,7 @@
 """Numba kernels of ExTensor: fibres as bit masks, intersections, the max-plus recurrence.
 
-Symbols are those of ``docs/extensor.md``. A tile of a fibre is ``words`` 64-bit words (fewer bits
-where a tile is smaller); tiles without a non-zero are left out. Kernels know nothing of layers:
-rows and columns are numbered through all groups, and a list names the rows that meet a column.
+Symbols are those of ``docs/extensor.md``. Kernels know nothing of layers: rows and columns are
+numbered through all groups, and a list names the rows that meet a column.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ __all__ = [
     "Timing",
     "compress",
     "gather_windows",
+    "index_tiles",
     "intersect_masks",
     "run_elements",
 ]
@@ -64,20 +64,26 @@ def _ones(typingctx, word):
 
 
 class Fibres(NamedTuple):
-    """Fibres one after another, each its tiles that have a non-zero, in order.
+    """Fibres one after another, as masks on both levels; what has no non-zero is left out.
 
     Parameters
     ----------
     start : ndarray of int64, axis fibre (one more than there are)
-        First tile of each fibre.
-    tile : ndarray of int32, axis tile
-        Coordinate.
-    masks : ndarray of uint64, axes tile, word
+        First word of each fibre: a word is 64 tile coordinates.
+    word : ndarray of int64, axis word
+        Tile coordinate // 64.
+    tiles : ndarray of uint64, axis word
+        Bit i is tile ``64 word + i``.
+    first : ndarray of int64, axis word
+        First of its tiles in ``masks``.
+    masks : ndarray of uint64, axes tile, word of a tile
         Bit i of word w is coordinate ``64 w + i`` within the tile.
     """
 
     start: NDArray[np.int64]
-    tile: NDArray[np.int32]
+    word: NDArray[np.int64]
+    tiles: NDArray[np.uint64]
+    first: NDArray[np.int64]
     masks: NDArray[np.uint64]
 
 
@@ -149,14 +155,17 @@ def compress(masks):
 
     Returns
     -------
-    start, tile, masks : ndarray
-        Of `Fibres`.
+    start : ndarray of int64, axis fibre (one more than there are)
+        First tile of each fibre.
+    tile : ndarray of int64, axis tile
+        Coordinate.
+    masks : ndarray of uint64, axes tile, word
     nonzeros : ndarray of int64, axis fibre
     """
     fibres, tiles, words = masks.shape
     start = np.zeros(fibres + 1, dtype=np.int64)
     nonzeros = np.zeros(fibres, dtype=np.int64)
-    tile = np.empty(fibres * tiles, dtype=np.int32)
+    tile = np.empty(fibres * tiles, dtype=np.int64)
     kept = np.empty((fibres * tiles, words), dtype=np.uint64)
     count = 0
     for fibre in range(fibres):
@@ -173,40 +182,130 @@ def compress(masks):
     return start, tile[:count].copy(), kept[:count].copy(), nonzeros
 
 
+@njit(nogil=True, cache=True, error_model="numpy")
+def index_tiles(start, tile):
+    """Make masks of tile coordinates: ``start, word, tiles, first`` of `Fibres`.
+
+    Parameters
+    ----------
+    start, tile : ndarray of int64
+        As ``compress`` returns them.
+    """
+    starts = np.zeros(len(start), dtype=np.int64)
+    word = np.empty(len(tile), dtype=np.int64)
+    tiles = np.zeros(len(tile), dtype=np.uint64)
+    first = np.empty(len(tile), dtype=np.int64)
+    count = 0
+    for fibre in range(len(start) - 1):
+        last = -1
+        for at in range(start[fibre], start[fibre + 1]):
+            if tile[at] // 64 != last:
+                last = tile[at] // 64
+                word[count] = last
+                first[count] = at
+                count += 1
+            tiles[count - 1] |= _ONE << np.uint64(tile[at] % 64)
+        starts[fibre + 1] = count
+    return starts, word[:count].copy(), tiles[:count].copy(), first[:count].copy()
+
+
 @njit(error_model="numpy")
-def _intersect(first, at_first, second, at_second, words_tag):
-    """Return decisions and matches of two tiles that both have a non-zero; ``intersect_masks``.
+def _decide(a, b, carry_a, carry_b):
+    """Find the decisions on 64 coordinates of two lists, but for the end of the lists.
 
     A match is a decision, and so is each maximal run of coordinates of one side with none of the
-    other's between, but for the run after one side's last. A run is its elements less those that
-    follow one of their own kind; what follows is found by an addition, whose carries run across
-    the gaps.
+    other's between: the run's first. The others follow one of their own kind in the union; what
+    follows is found by an addition, whose carries run across the gaps.
+
+    Parameters
+    ----------
+    a, b : uint64
+        Masks of coordinates.
+    carry_a, carry_b : uint64
+        1 where the last coordinate before was of that side only.
+
+    Returns
+    -------
+    decisions : uint64
+        Mask of coordinates.
+    carry_a, carry_b : uint64
     """
+    only_a, only_b, union = a & ~b, b & ~a, a | b
+    gaps = ~union
+    after_a = ((only_a << _ONE) | carry_a) + gaps
+    after_b = ((only_b << _ONE) | carry_b) + gaps
+    # A carry of the sum and a bit shifted out never come together: one element, one successor.
+    carry_a = (only_a >> np.uint64(63)) | np.uint64(after_a < gaps)
+    carry_b = (only_b >> np.uint64(63)) | np.uint64(after_b < gaps)
+    return union & ~((after_a & only_a) | (after_b & only_b)), carry_a, carry_b
+
+
+@njit(error_model="numpy")
+def _intersect(first, at_first, second, at_second, words_tag):
+    """Return decisions and matches of two tiles that both have a non-zero; ``intersect_masks``."""
     decisions, matches = np.int64(0), np.int64(0)
-    carry_first, carry_second = np.uint64(0), np.uint64(0)
-    open_end = False
+    carry_a, carry_b = np.uint64(0), np.uint64(0)
     for word in range(len(words_tag)):
         a = element(first, at_first * len(words_tag) + word)
         b = element(second, at_second * len(words_tag) + word)
-        both, apart, union = a & b, a ^ b, a | b
-        only_a, only_b, gaps = a & ~b, b & ~a, ~union
-        after_a = ((only_a << _ONE) | carry_first) + gaps
-        after_b = ((only_b << _ONE) | carry_second) + gaps
-        # A carry of the sum and a bit shifted out never come together: one element, one successor.
-        carry_first = (only_a >> np.uint64(63)) | np.uint64(after_a < gaps)
-        carry_second = (only_b >> np.uint64(63)) | np.uint64(after_b < gaps)
-        repeated = (after_a & only_a) | (after_b & only_b)
-        decisions += _ones(union) - _ones(repeated)
-        matches += _ones(both)
-        # The larger of two disjoint masks has the highest bit.
-        open_end = apart > both if union else open_end
-    return decisions - np.int64(open_end), matches
+        found, carry_a, carry_b = _decide(a, b, carry_a, carry_b)
+        decisions += _ones(found)
+        matches += _ones(a & b)
+    # After the last coordinate of one side there is nothing to decide: one run too many.
+    return decisions - np.int64(carry_a | carry_b), matches
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def intersect_masks(first, second, words_tag):
     """Return decisions and matches of two non-empty masks, arrays of ``len(words_tag)`` uint64."""
     return _intersect(first, 0, second, 0, words_tag)
+
+
+@njit(error_model="numpy")
+def _token(taken, cost, times, queue, match):
+    """Take a token through both levels; times are T, F, waits, and the place in the queue."""
+    decided, finished, waits, slot = times
+    decided = max(decided, queue[slot]) + taken
+    begun = max(decided + match, finished)
+    queue[slot] = begun
+    waits += begun - finished
+    return decided, begun + cost, waits, (slot + 1 if slot + 1 < len(queue) else 0)
+
+
+@njit(error_model="numpy")
+def _dot(rows, row, columns, column, words_tag, times, queue, match):
+    """Return the times after a dot; its tile tokens, pairs, level 0 and level 1 decisions."""
+    a, a_end = rows.start[row], rows.start[row + 1]
+    b, b_end = columns.start[column], columns.start[column + 1]
+    carry_a, carry_b = np.uint64(0), np.uint64(0)
+    decided, before, tokens, pairs, costs = 0, 0, 0, 0, 0
+    while a < a_end and b < b_end:
+        word_a, word_b = rows.word[a], columns.word[b]
+        tiles_a = rows.tiles[a] if word_a <= word_b else np.uint64(0)
+        tiles_b = columns.tiles[b] if word_b <= word_a else np.uint64(0)
+        found, carry_a, carry_b = _decide(tiles_a, tiles_b, carry_a, carry_b)
+        both = tiles_a & tiles_b
+        while both:
+            below = (both - _ONE) & ~both
+            both &= both - _ONE
+            at_a = rows.first[a] + _ones(tiles_a & below)
+            at_b = columns.first[b] + _ones(tiles_b & below)
+            cost, matches = _intersect(rows.masks, at_a, columns.masks, at_b, words_tag)
+            # The match itself is a decision.
+            upto = decided + _ones(found & below) + 1
+            times = _token(upto - before, cost, times, queue, match)
+            before = upto
+            tokens += 1
+            pairs += matches
+            costs += cost
+        decided += _ones(found)
+        a += word_a <= word_b
+        b += word_b <= word_a
+    # A run after the last coordinate of the other side is not decided on.
+    if (carry_a and b == b_end) or (carry_b and a == a_end):
+        decided -= 1
+    times = _token(decided - before + 1, 1, times, queue, match)
+    return times, tokens, pairs, costs, decided + 1
 
 
 @njit(error_model="numpy")
@@ -243,11 +342,10 @@ def run_elements(
     queue = np.zeros(timing.queue, dtype=np.int64)
     for pe in range(first, last):
         queue[:] = 0
-        slot = 0
-        loaded, finished, column_before, two_before = 0, 0, -timing.load_free, -timing.load_free
-        decided = timing.start
-        item_before = -timing.load_free
-        pairs, tokens, dots, decisions, costs, memory, waits = 0, 0, 0, 0, 0, 0, 0
+        times = (timing.start, 0, 0, 0)
+        loaded, memory = 0, 0
+        # F of last tokens; what there is none of frees its buffer at 0.
+        item_before = column_before = two_before = -timing.load_free
         for index in range(pe, items.shape[0], pes):
             low, high = items[index, 0], items[index, 1]
             rows_loaded = False
@@ -267,58 +365,24 @@ def run_elements(
                 loaded = _load(size, timing.port_bytes, free, loaded, sums[pe])
                 sums[pe, _COLUMN_BYTES] += size
                 ready = loaded + timing.load
-                # The first token begins at S > G, so that its wait for memory is all up to G.
-                memory += max(0, ready - finished)
-                waits -= max(0, ready - finished)
-                decided = max(decided, ready)
+                # The first token begins at S > G: all up to G is its wait for memory.
+                memory += max(0, ready - times[1])
+                times = (max(times[0], ready), times[1], times[2], times[3])
                 while at < stop and meetings.rows[at] < high:
-                    row = meetings.rows[at]
+                    times, tokens, pairs, costs, decisions = _dot(
+                        rows, meetings.rows[at], columns, column, words_tag, times, queue,
+                        timing.match,
+                    )  # fmt: skip
+                    sums[pe, _TOKENS] += tokens
+                    sums[pe, _PAIRS] += pairs
+                    sums[pe, _BUBBLE] += costs - pairs + 1
+                    sums[pe, _LEVEL1] += decisions
+                    sums[pe, _DOTS] += 1
                     at += 1
-                    dots += 1
-                    a, a_end = rows.start[row], rows.start[row + 1]
-                    b, b_end = columns.start[column], columns.start[column + 1]
-                    taken = 0
-                    while a < a_end and b < b_end:
-                        taken += 1
-                        tile_a, tile_b = rows.tile[a], columns.tile[b]
-                        if tile_a < tile_b:
-                            while a < a_end and rows.tile[a] < tile_b:
-                                a += 1
-                            continue
-                        if tile_b < tile_a:
-                            while b < b_end and columns.tile[b] < tile_a:
-                                b += 1
-                            continue
-                        cost, matches = _intersect(rows.masks, a, columns.masks, b, words_tag)
-                        a += 1
-                        b += 1
-                        tokens += 1
-                        pairs += matches
-                        costs += cost
-                        decisions += taken
-                        decided = max(decided, queue[slot]) + taken
-                        begun = max(decided + timing.match, finished)
-                        waits += begun - finished
-                        finished = begun + cost
-                        queue[slot] = begun
-                        slot = slot + 1 if slot + 1 < timing.queue else 0
-                        taken = 0
-                    decisions += taken + 1
-                    decided = max(decided, queue[slot]) + taken + 1
-                    begun = max(decided + timing.match, finished)
-                    waits += begun - finished
-                    finished = begun + 1
-                    queue[slot] = begun
-                    slot = slot + 1 if slot + 1 < timing.queue else 0
-                two_before, column_before = column_before, finished
+                two_before, column_before = column_before, times[1]
             if rows_loaded:
-                item_before = finished
-        if dots:
-            sums[pe, _CYCLES] = finished + timing.tail
-        sums[pe, _PAIRS] = pairs
-        sums[pe, _TOKENS] = tokens
-        sums[pe, _DOTS] = dots
-        sums[pe, _LEVEL1] = decisions
-        sums[pe, _BUBBLE] = costs - pairs + dots
+                item_before = times[1]
+        if sums[pe, _DOTS]:
+            sums[pe, _CYCLES] = times[1] + timing.tail
         sums[pe, _MEMORY] = memory
-        sums[pe, _BROADCAST] = waits
+        sums[pe, _BROADCAST] = times[2] - memory

@@ -22,11 +22,11 @@ def compress_rows(indptr, indices, tile, words):
     Returns
     -------
     start, tile, masks : ndarray
-        Of ``accel.arch.extensor_kernels.Fibres``.
+        As ``accel.arch.extensor_kernels.compress``.
     """
     rows = len(indptr) - 1
     start = np.zeros(rows + 1, dtype=np.int64)
-    tiles = np.empty(len(indices), dtype=np.int32)
+    tiles = np.empty(len(indices), dtype=np.int64)
     masks = np.zeros((len(indices), words), dtype=np.uint64)
     count = 0
     for row in range(rows):

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accel.arch.extensor import Kernel, counters_of, run_kernel
-from accel.arch.extensor_kernels import SUMS, Fibres, Meetings
+from accel.arch.extensor_kernels import SUMS, Fibres, Meetings, index_tiles
 from accel.arch.matrix_kernels import compress_rows, multiply
 from golden.errors import CapacityError, ConfigError, FormatError, UserError
 from golden.extensor import ExTensorConfig, ExTensorCounters, map_kernel
@@ -205,8 +205,9 @@ class _Operand:
             indptr, indices = rows.indptr.astype(np.int64), rows.indices.astype(np.int64)
             values = rows.data
         words = max(1, config.tile // 64)
-        fibres = Fibres(*compress_rows(indptr, indices, config.tile, words))
-        size = TILE_BYTES * np.diff(fibres.start) + NONZERO_BYTES * np.diff(indptr)
+        start, tile, masks = compress_rows(indptr, indices, config.tile, words)
+        fibres = Fibres(*index_tiles(start, tile), masks)
+        size = TILE_BYTES * np.diff(start) + NONZERO_BYTES * np.diff(indptr)
         return cls(fibres, (indptr, indices, values), size, rows.shape[1])
 
 
