@@ -209,7 +209,7 @@ def index_tiles(start, tile):
     return starts, word[:count].copy(), tiles[:count].copy(), first[:count].copy()
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", forceinline=True)
 def _decide(a, b, carry_a, carry_b):
     """Find the decisions on 64 coordinates of two lists, but for the end of the lists.
 
@@ -240,7 +240,7 @@ def _decide(a, b, carry_a, carry_b):
     return union & ~((after_a & only_a) | (after_b & only_b)), carry_a, carry_b
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", forceinline=True)
 def _intersect(first, at_first, second, at_second, words_tag):
     """Return decisions and matches of two tiles that both have a non-zero; ``intersect_masks``."""
     decisions, matches = np.int64(0), np.int64(0)
@@ -261,7 +261,7 @@ def intersect_masks(first, second, words_tag):
     return _intersect(first, 0, second, 0, words_tag)
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", forceinline=True)
 def _token(taken, cost, times, queue, match):
     """Take a token through both levels; times are T, F, waits, and the place in the queue."""
     decided, finished, waits, slot = times
@@ -272,7 +272,7 @@ def _token(taken, cost, times, queue, match):
     return decided, begun + cost, waits, (slot + 1 if slot + 1 < len(queue) else 0)
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", forceinline=True)
 def _dot(rows, row, columns, column, words_tag, times, queue, match):
     """Return the times after a dot; its tile tokens, pairs, level 0 and level 1 decisions."""
     a, a_end = rows.start[row], rows.start[row + 1]

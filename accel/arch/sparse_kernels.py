@@ -316,7 +316,8 @@ def _run(
     edges = np.linspace(0, count, 4 * threads + 1).astype(int)
     with ThreadPoolExecutor(threads) as pool:
         parts = list(pool.map(product, edges[:-1], edges[1:]))
-    return sums, (kept, *(np.concatenate(part) for part in zip(*parts, strict=True)))
+    at_row, values = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return sums, (kept, at_row, values)
 
 
 def _result(
