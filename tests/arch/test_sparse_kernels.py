@@ -87,8 +87,11 @@ def machines(draw):
     )
 
 
-sizes = st.tuples(st.integers(1, 14), st.integers(1, 150), st.integers(1, 14))
-densities = st.sampled_from([0.0, 0.03, 0.2, 0.6, 1.0])
+sizes = st.one_of(
+    st.tuples(st.integers(1, 14), st.integers(1, 150), st.integers(1, 14)),
+    st.tuples(st.integers(1, 4), st.integers(500, 2000), st.integers(1, 4)),
+)
+densities = st.sampled_from([0.0, 0.003, 0.03, 0.2, 0.6, 1.0])
 seeds = st.integers(0, 2**32 - 1)
 
 
