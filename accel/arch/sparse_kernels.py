@@ -26,6 +26,9 @@ __all__ = ["MatrixRun", "load_matrix", "scipy_sparse", "sddmm", "spmspm"]
 #: A tile: 32-bit coordinate and count; a non-zero: 32-bit coordinate and 64-bit value.
 TILE_BYTES, NONZERO_BYTES = 8, 12
 
+#: Rows and columns that are taken: a list of them must fit memory whatever a file claims.
+SIZE_MAX = 1 << 26
+
 #: A SciPy sparse matrix or array of any format, or a dense array.
 Matrix = Any
 
@@ -246,6 +249,10 @@ def _dense(matrix: Matrix, name: str) -> NDArray[np.float64]:
 def _check_numeric(matrix: Matrix, name: str) -> None:
     if getattr(matrix, "ndim", 2) != 2:
         raise FormatError(f"Matrix {name} must have two axes, not {matrix.ndim}")
+    if max(matrix.shape) > SIZE_MAX:
+        raise FormatError(
+            f"Matrix {name} must have at most {SIZE_MAX} rows and columns, not {_of(matrix)}"
+        )
     if matrix.dtype.kind not in "biuf":
         raise FormatError(f"Matrix {name} must hold real numbers, not {matrix.dtype}")
 

@@ -260,6 +260,7 @@ def test_matrices_are_read(tmp_path):
         (f"{BANNER} coordinate real general\n2 2 1\n1 1 one\n", "must be a Matrix Market file"),
         (f"{BANNER} coordinate complex general\n2 2 1\n1 1 1.0 0.0\n", "must hold real numbers"),
         (f"{BANNER} coordinate real general\n2 2 1\n1 1 nan\n", "must hold finite numbers"),
+        (f"{BANNER} coordinate real general\n2 99999999999 1\n1 1 1\n", "must have at most"),
     ],
 )
 def test_bad_files_are_refused(tmp_path, text, words):
