@@ -24,6 +24,8 @@ app = typer.Typer(
     rich_markup_mode=None,  # rich's help costs a third of the 0.3 s that help may take
     help="A sparse-CNN accelerator: its cycles, its bits and its Verilog.",
 )
+matrix = typer.Typer(rich_markup_mode=None, help="Multiply sparse matrices on ExTensor.")
+app.add_typer(matrix, name="matrix")
 
 _NETWORK = typer.Argument(
     help="A shipped network (`accel networks`), a .safetensors container or a .onnx model."
@@ -49,6 +51,20 @@ SetOption = Annotated[
 ]
 BalanceOption = Annotated[
     Balance | None, typer.Option(help="How filters are dealt to units; short for --set balance=.")
+]
+
+MatrixArgument = Annotated[
+    Path, typer.Argument(help="A Matrix Market file.", metavar="FILE.mtx", show_default=False)
+]
+PesOption = Annotated[
+    int | None, typer.Option(help="Processing elements, 1 to 4096.", metavar="NUMBER")
+]
+BandwidthOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Bytes from and to DRAM in a cycle; without it DRAM is never waited for.",
+        metavar="NUMBER",
+    ),
 ]
 
 
@@ -162,6 +178,44 @@ def compress(
     from accel import cli_network
 
     cli_network.compress(model, output, images, density)
+
+
+@matrix.command()
+def spmspm(
+    a: MatrixArgument,
+    b: Annotated[
+        Path | None,
+        typer.Argument(help="Another one; without it A is squared.", metavar="FILE.mtx"),
+    ] = None,
+    pes: PesOption = None,
+    dram_bytes_per_cycle: BandwidthOption = None,
+) -> None:
+    """Multiply two sparse matrices.
+
+    The result must be SciPy's; exit status 1 where it differs.
+    """
+    from accel import cli_matrix
+
+    if not cli_matrix.spmspm(a, b, pes, dram_bytes_per_cycle):
+        raise typer.Exit(DIFFERENT)
+
+
+@matrix.command()
+def sddmm(
+    s: MatrixArgument,
+    a: MatrixArgument,
+    b: MatrixArgument,
+    pes: PesOption = None,
+    dram_bytes_per_cycle: BandwidthOption = None,
+) -> None:
+    """Multiply dense A and B where sparse S is not zero.
+
+    The result must be SciPy's; exit status 1 where it differs.
+    """
+    from accel import cli_matrix
+
+    if not cli_matrix.sddmm(s, a, b, pes, dram_bytes_per_cycle):
+        raise typer.Exit(DIFFERENT)
 
 
 @app.command()

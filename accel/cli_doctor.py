@@ -47,6 +47,7 @@ TOOLS = (
     Tool("onnx", "ONNX models", _HERE),
     Tool("onnxruntime", "quantising ONNX models", _HERE),
     Tool("safetensors", "containers", _HERE),
+    Tool("scipy", "accel matrix", "pip install -e '.[matrices]'"),
     Tool("amaranth", "hardware; --simulator amaranth", "pip install -e '.[hardware]'"),
     Tool("pyosys", "accel verilog; synthesis", "pip install -e '.[hardware]'"),
     Tool("cocotb", "--simulator icarus, verilator", "pip install -e '.[hardware]'"),

@@ -11,10 +11,31 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from golden.counters import UNIT_COUNTERS
 from golden.errors import CapacityError
 from golden.toml_config import TomlConfig
 
-__all__ = ["ExTensorConfig", "Item", "Latency", "Mapping", "fibre_bytes", "map_kernel"]
+__all__ = [
+    "PE_COUNTERS",
+    "ExTensorConfig",
+    "ExTensorCounters",
+    "Item",
+    "Latency",
+    "Mapping",
+    "fibre_bytes",
+    "map_kernel",
+]
+
+#: Counters of each processing element; what each one means is in ``docs/extensor.md``.
+PE_COUNTERS = (
+    "cycles",
+    "pairs",
+    "tile_tokens",
+    "dots",
+    "level1_decisions",
+    "load_beats",
+    "outputs",
+)
 
 
 class Latency:
@@ -78,6 +99,47 @@ class ExTensorConfig(TomlConfig):
     def multipliers(self) -> int:
         """Multipliers of the whole machine."""
         return self.pes
+
+
+@dataclass(frozen=True, eq=False)
+class ExTensorCounters:
+    """What the machine counted while it ran one kernel.
+
+    Parameters
+    ----------
+    pes : ndarray of int64, axes pe, counter (``PE_COUNTERS``)
+    units : ndarray of int64, axes pe, counter (``UNIT_COUNTERS``)
+        Every row adds up to the machine's ``cycles``.
+    """
+
+    pes: NDArray[np.int64]
+    units: NDArray[np.int64]
+
+    @property
+    def cycles(self) -> int:
+        """Cycles of the kernel: those of the slowest processing element."""
+        return int(self.pes[:, 0].max())
+
+    def pe(self, name: str) -> NDArray[np.int64]:
+        """Return one counter of every processing element, by name."""
+        return self.pes[:, PE_COUNTERS.index(name)]
+
+    def unit(self, name: str) -> NDArray[np.int64]:
+        """Return one counter of every processing element's multiplier, by name."""
+        return self.units[:, UNIT_COUNTERS.index(name)]
+
+    def difference(self, other: ExTensorCounters) -> str:
+        """Describe the first counter that differs, or return an empty string."""
+        for what, names, mine, theirs in (
+            ("pe", PE_COUNTERS, self.pes, other.pes),
+            ("unit of pe", UNIT_COUNTERS, self.units, other.units),
+        ):
+            if mine.shape != theirs.shape:
+                return f"shapes {mine.shape} and {theirs.shape}"
+            if len(bad := np.argwhere(mine != theirs)):
+                at = tuple(int(i) for i in bad[0])
+                return f"{names[at[1]]} of {what} {at[0]}: {mine[at]} and {theirs[at]}"
+        return ""
 
 
 def fibre_bytes(nonzero: NDArray[np.bool_], tile: int) -> NDArray[np.int64]:

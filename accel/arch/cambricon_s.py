@@ -11,7 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accel.arch.cambricon_s_kernel import Geometry, Program, Timing, pack_neurons, run_cores
-from accel.arch.machine import Access, Codes, DramTraffic, LayerCounts, LayerTask, PreparedLayer
+from accel.arch.machine import (
+    Access,
+    Codes,
+    DramTraffic,
+    LayerCounts,
+    LayerTask,
+    PreparedLayer,
+    layer_buffer,
+)
 from golden.cambricon_s import (
     CORE_COUNTERS,
     CambriconSConfig,
@@ -211,14 +219,19 @@ def _layer_counts(
         :, None
     ]
     pairs = int(counters.core("pairs").sum())
+    dram = _dram_traffic(config, layer, program)
+    loaded = int(counters.core("load_beats").sum()) * config.bus_bytes
     # A product is added to others of its cycle in the tree, or to the partial sum.
     return LayerCounts(
         cycles=counters.cycles,
         pairs=pairs,
         units=units.reshape(-1, len(UNIT_COUNTERS)),
         additions=pairs,
-        accesses=_accesses(config, layer, program, counters),
-        dram=_dram_traffic(config, layer, program),
+        accesses=(
+            layer_buffer(dram, loaded + dram.output_bytes),
+            *_accesses(config, layer, program, counters),
+        ),
+        dram=dram,
         details={
             name: int(counters.core(name).sum()) for name in ("steps", "selected", "load_beats")
         },

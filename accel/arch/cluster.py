@@ -6,7 +6,15 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from accel.arch.machine import Access, Codes, DramTraffic, LayerCounts, LayerTask, PreparedLayer
+from accel.arch.machine import (
+    Access,
+    Codes,
+    DramTraffic,
+    LayerCounts,
+    LayerTask,
+    PreparedLayer,
+    layer_buffer,
+)
 from accel.capacity import check_filters, check_inputs
 from accel.packing import activation_masks, pack_filters
 from accel.program import LayerProgram, prepare_layer, run_layer
@@ -120,17 +128,22 @@ class ClusterMachine:
         idle = UNIT_COUNTERS.index("idle_cycles")
         ended = np.repeat(counters.cluster("cycles"), self.config.units)
         units[:, idle] += counters.cycles - ended
+        dram = DramTraffic(
+            input_bytes=_mask_bytes(activations.size) + int(np.count_nonzero(activations)),
+            weight_bytes=weight_bytes,
+            output_bytes=sums["output_nonzeros"] + _mask_bytes(sums["outputs"]),
+        )
+        streamed = sums["filter_beats"] * self.config.filter_bus_bytes
         return LayerCounts(
             cycles=counters.cycles,
             pairs=sums["pairs"],
             units=units,
             additions=sums["pairs"],
-            accesses=self._accesses(sums, program),
-            dram=DramTraffic(
-                input_bytes=_mask_bytes(activations.size) + int(np.count_nonzero(activations)),
-                weight_bytes=weight_bytes,
-                output_bytes=sums["output_nonzeros"] + _mask_bytes(sums["outputs"]),
+            accesses=(
+                layer_buffer(dram, streamed + dram.output_bytes),
+                *self._accesses(sums, program),
             ),
+            dram=dram,
             details=sums,
         )
 

@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from golden.counters import UNIT_COUNTERS
 from golden.layer import LayerShape
 
-__all__ = ["Access", "DramTraffic", "LayerCounts", "LayerTask", "Machine", "PreparedLayer"]
+__all__ = [
+    "Access",
+    "DramTraffic",
+    "LayerCounts",
+    "LayerTask",
+    "Machine",
+    "PreparedLayer",
+    "layer_buffer",
+]
 
 Codes = NDArray[np.int8 | np.uint8]
 
@@ -64,6 +72,20 @@ class DramTraffic:
     @property
     def total_bytes(self) -> int:
         return self.input_bytes + self.weight_bytes + self.output_bytes
+
+
+def layer_buffer(dram: DramTraffic, moved_bytes: int) -> Access:
+    """Return the traffic of the buffer that holds a layer's operands on the chip.
+
+    Parameters
+    ----------
+    dram : DramTraffic
+        The tensors that lie there; it is as large as the layer's input and weights.
+    moved_bytes : int
+        Bytes loaded from it into the machine's own buffers, each time anew, and outputs written.
+    """
+    size = max(1024, dram.input_bytes + dram.weight_bytes)
+    return Access(buffer="layer buffer", capacity_bytes=size, bits=8 * moved_bytes)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -19,6 +19,7 @@ MACHINES: dict[str, str] = {
     "innerjoin": "accel.arch.cluster:InnerJoinMachine",
     "cambricon-s": "accel.arch.cambricon_s:CambriconS",
     "cambricon-x": "accel.arch.cambricon_x:CambriconX",
+    "extensor": "accel.arch.extensor:ExTensor",
 }
 
 

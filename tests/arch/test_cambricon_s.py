@@ -140,6 +140,7 @@ def test_what_all_machines_answer():
     assert counts.unit("busy_cycles").tolist() == [6, 0, 6, 0, 0, 0]
     assert counts.details == {"steps": 4, "selected": 24, "load_beats": 16}
     assert {access.buffer: (access.bits, access.capacity_bytes) for access in counts.accesses} == {
+        "layer buffer": (8 * (16 * 2 + 2), 1024),  # 16 beats of 2 bytes, 2 codes out
         "neurons": (4 * 8 * 8, 1024),
         "indices": (4 * 8 + 4 * 8, 2),  # loaded and read: four windows each
         "synapses": ((2 * 12 + 2 * 12) * 8, 16),

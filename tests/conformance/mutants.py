@@ -41,6 +41,8 @@ _HARDWARE = "conformance/test_hardware.py::test_icarus[narrow]"
 #: They are one machine, so that the kernel is compiled once.
 _KERNEL_CASES = (f"{_KERNELS}[plain-3x3]", f"{_KERNELS}[density-0]", f"{_KERNELS}[depthwise]")
 
+_EXTENSOR = "arch/test_extensor.py"
+
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "kernel: the join is a position off",
@@ -174,5 +176,47 @@ MUTANTS: tuple[Mutant, ...] = (
         "((product >> (shift_sum - 1)[:6]) + 1) >> 1",
         "(product >> (shift_sum - 1)[:6]) >> 1",
         ("rtl/test_requantise.py::test_extremes_and_ties_by_hand",),
+    ),
+    Mutant(
+        "extensor: a run after the other side's last tile is decided on",
+        "accel/arch/extensor_kernels.py",
+        "(carry_a and b == b_end)",
+        "(carry_a and a == a_end)",
+        (f"{_EXTENSOR}::test_level_one_across_words_by_hand",),
+    ),
+    Mutant(
+        "extensor: level 1 runs ahead of itself on a loaded column",
+        "accel/arch/extensor_kernels.py",
+        "times = (max(times[0], ready),",
+        "times = (ready,",
+        (f"{_EXTENSOR}::test_level_one_is_not_ahead_of_itself_by_hand",),
+    ),
+    Mutant(
+        "extensor: columns have a single buffer",
+        "accel/arch/extensor_kernels.py",
+        "two_before, column_before = column_before, times[1]",
+        "two_before = column_before = times[1]",
+        (f"{_EXTENSOR}::test_double_buffer_and_queue_of_one_by_hand",),
+    ),
+    Mutant(
+        "extensor: a successor is not carried across a word",
+        "accel/arch/extensor_kernels.py",
+        "carry_a = (only_a >> np.uint64(63)) | np.uint64(after_a < gaps)",
+        "carry_a = only_a >> np.uint64(63)",
+        (f"{_EXTENSOR}::test_decisions_of_masks_are_those_of_two_pointers",),
+    ),
+    Mutant(
+        "extensor: a pixel's channels do not reach into the next word of a window",
+        "accel/arch/extensor_kernels.py",
+        "if shift and bits >> (width - shift):",
+        "if False:",
+        (f"{_EXTENSOR}::test_counters_are_those_of_the_page",),
+    ),
+    Mutant(
+        "sddmm: sums are not multiplied by their samples",
+        "accel/arch/sparse_kernels.py",
+        "values * met.data",
+        "values",
+        ("arch/test_sparse_kernels.py::test_sddmm_by_hand",),
     ),
 )

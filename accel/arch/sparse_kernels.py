@@ -1,0 +1,362 @@
+"""Sparse matrices on ExTensor: SpMSpM and SDDMM, cycle by cycle; ``docs/extensor.md``.
+
+SciPy, an extra of this project (``matrices``), is imported when it is needed.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accel.arch.extensor import Kernel, counters_of, run_kernel
+from accel.arch.extensor_kernels import SUMS, Fibres, Meetings, index_tiles
+from accel.arch.matrix_kernels import compress_rows, multiply
+from golden.errors import CapacityError, ConfigError, FormatError, UserError
+from golden.extensor import ExTensorConfig, ExTensorCounters, map_kernel
+
+__all__ = ["MatrixRun", "load_matrix", "scipy_sparse", "sddmm", "spmspm"]
+
+#: A tile: 32-bit coordinate and count; a non-zero: 32-bit coordinate and 64-bit value.
+TILE_BYTES, NONZERO_BYTES = 8, 12
+
+#: Rows and columns that are taken: a list of them must fit memory whatever a file claims.
+SIZE_MAX = 1 << 26
+
+#: A SciPy sparse matrix or array of any format, or a dense array.
+Matrix = Any
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MatrixRun:
+    """What a kernel made, and what the machine counted.
+
+    Parameters
+    ----------
+    result : scipy.sparse.csr_array of float64
+    counters : ExTensorCounters
+    cycles : int
+        Of the whole: those of the slowest PE, or of DRAM where that takes longer.
+    dram_bytes : int
+        Operands and result, each once.
+    """
+
+    result: Any
+    counters: ExTensorCounters
+    cycles: int
+    dram_bytes: int
+
+    @property
+    def matches(self) -> int:
+        """Products of two values."""
+        return int(self.counters.pe("pairs").sum())
+
+    @property
+    def decisions(self) -> int:
+        """Decisions on coordinates within tiles, matches included."""
+        units = self.counters.unit("busy_cycles") + self.counters.unit("bubble_cycles")
+        return int(units.sum() - self.counters.pe("dots").sum())
+
+    @property
+    def utilisation(self) -> float:
+        """Products over multipliers and cycles."""
+        return self.matches / max(1, self.cycles * len(self.counters.pes))
+
+
+def spmspm(
+    config: ExTensorConfig, a: Matrix, b: Matrix, dram_bytes_per_cycle: float | None = None
+) -> MatrixRun:
+    """Multiply two sparse matrices.
+
+    Parameters
+    ----------
+    a, b : SciPy sparse matrix or array
+    dram_bytes_per_cycle : float, optional
+        None: DRAM is as fast as needed.
+
+    Raises
+    ------
+    FormatError
+        A matrix is not real, or the shapes do not match.
+    CapacityError
+        A row of A does not fit a PE's row buffer.
+    ConfigError
+        The bandwidth is not positive.
+    UserError
+        SciPy is not installed.
+    """
+    _check_bandwidth(dram_bytes_per_cycle)
+    a, b = _sparse(a, "A"), _sparse(b, "B")
+    if a.shape[1] != b.shape[0]:
+        raise FormatError(f"B must have {a.shape[1]} rows, as many as A has columns, not {_of(b)}")
+    b_columns = b.T.tocsr()
+    row_of, column_of = _occupied(a), _occupied(b_columns)
+    rows = _Operand.build(config, a[row_of])
+    columns = _Operand.build(config, b_columns[column_of])
+    count = len(column_of)
+    meetings = Meetings(
+        np.zeros(count, dtype=np.int64),
+        np.full(count, len(row_of), dtype=np.int64),
+        np.arange(len(row_of)),
+    )
+    sums, (kept, at_row, values) = _run(config, rows, columns, meetings, row_of, keep_all=False)
+    result = _result((a.shape[0], b.shape[1]), values, row_of[at_row], column_of, kept)
+    moved = int(rows.bytes.sum() + columns.bytes.sum()) + _matrix_bytes(config, result)
+    return _finish(sums, result, moved, dram_bytes_per_cycle)
+
+
+def sddmm(
+    config: ExTensorConfig,
+    sampling: Matrix,
+    a: Matrix,
+    b: Matrix,
+    dram_bytes_per_cycle: float | None = None,
+) -> MatrixRun:
+    """Multiply two dense matrices where a sparse one has a non-zero, and by its value.
+
+    Parameters
+    ----------
+    sampling : SciPy sparse matrix or array
+    a, b : array, or SciPy sparse matrix or array whose zeros are multiplied too
+    dram_bytes_per_cycle : float, optional
+        None: DRAM is as fast as needed.
+
+    Raises
+    ------
+    FormatError, CapacityError, ConfigError, UserError
+        As `spmspm`.
+    """
+    _check_bandwidth(dram_bytes_per_cycle)
+    samples = _sparse(sampling, "S")
+    a, b = _dense(a, "A"), _dense(b, "B")
+    if a.shape[1] != b.shape[0]:
+        raise FormatError(f"B must have {a.shape[1]} rows, as many as A has columns, not {_of(b)}")
+    if samples.shape != (a.shape[0], b.shape[1]):
+        raise FormatError(f"S must be {a.shape[0]} x {b.shape[1]}, as A B is, not {_of(samples)}")
+    row_of = _occupied(samples)
+    met = samples[row_of].T.tocsr()
+    column_of = _occupied(met)
+    met = met[column_of]
+    rows = _Operand.build(config, a[row_of])
+    columns = _Operand.build(config, b.T[column_of])
+    meetings = Meetings(
+        met.indptr[:-1].astype(np.int64),
+        met.indptr[1:].astype(np.int64),
+        met.indices.astype(np.int64),
+    )
+    sums, (kept, at_row, values) = _run(config, rows, columns, meetings, row_of, keep_all=True)
+    result = _result(samples.shape, values * met.data, row_of[at_row], column_of, kept)
+    moved = int(rows.bytes.sum() + columns.bytes.sum())
+    moved += _matrix_bytes(config, samples) + _matrix_bytes(config, result)
+    return _finish(sums, result, moved, dram_bytes_per_cycle)
+
+
+def load_matrix(path: str | Path) -> Any:
+    """Read a Matrix Market file: a CSR array where it is sparse, an ndarray where it is dense.
+
+    Raises
+    ------
+    FormatError
+        It can't be read, is not Matrix Market, or has a value that is not a finite real number.
+    UserError
+        SciPy is not installed.
+    """
+    scipy_sparse()
+    from scipy.io import mmread
+
+    path = Path(path)
+    try:
+        # SciPy's reader would say of a missing file what it says of a bad one.
+        with path.open("rb"):
+            matrix = mmread(path)
+    except OSError as error:
+        raise FormatError(f"Matrix {path} can't be read: {error.strerror or error}") from None
+    except (ValueError, TypeError, OverflowError, MemoryError, IndexError) as error:
+        raise FormatError(f"Matrix {path} must be a Matrix Market file: {error}") from None
+    if isinstance(matrix, np.ndarray):
+        return _dense(matrix, str(path))
+    return _sparse(matrix, str(path))
+
+
+# -- operands -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Operand:
+    """Rows of a matrix as fibres, and as ``indptr, indices, values``."""
+
+    fibres: Fibres
+    compressed: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
+    bytes: NDArray[np.int64]
+    length: int
+
+    @classmethod
+    def build(cls, config: ExTensorConfig, rows: Any) -> _Operand:
+        """Cut rows of a CSR array, or of a dense one whose zeros count, into tiles."""
+        if isinstance(rows, np.ndarray):
+            count, length = rows.shape
+            indptr = length * np.arange(count + 1, dtype=np.int64)
+            indices = np.tile(np.arange(length, dtype=np.int64), count)
+            values = np.ascontiguousarray(rows).ravel()
+        else:
+            indptr, indices = rows.indptr.astype(np.int64), rows.indices.astype(np.int64)
+            values = rows.data
+        words = max(1, config.tile // 64)
+        start, tile, masks = compress_rows(indptr, indices, config.tile, words)
+        fibres = Fibres(*index_tiles(start, tile), masks)
+        size = TILE_BYTES * np.diff(start) + NONZERO_BYTES * np.diff(indptr)
+        return cls(fibres, (indptr, indices, values), size, rows.shape[1])
+
+
+def scipy_sparse() -> Any:
+    """Return the module ``scipy.sparse``; raise UserError where SciPy is not installed."""
+    try:
+        import scipy.sparse
+    except ImportError:
+        raise UserError(
+            "SciPy must be installed for matrices: pip install 'innerjoin[matrices]'"
+        ) from None
+    return scipy.sparse
+
+
+def _sparse(matrix: Matrix, name: str) -> Any:
+    """Return a CSR array of float64 with sorted indices and without stored zeros."""
+    sparse = scipy_sparse()
+    _check_numeric(matrix, name)
+    matrix = sparse.csr_array(matrix, dtype=np.float64, copy=True)
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
+    _check_finite(matrix.data, name)
+    return matrix
+
+
+def _dense(matrix: Matrix, name: str) -> NDArray[np.float64]:
+    if scipy_sparse().issparse(matrix):
+        matrix = matrix.toarray()
+    matrix = np.asarray(matrix)
+    _check_numeric(matrix, name)
+    matrix = matrix.astype(np.float64)
+    _check_finite(matrix, name)
+    return matrix
+
+
+def _check_numeric(matrix: Matrix, name: str) -> None:
+    if getattr(matrix, "ndim", 2) != 2:
+        raise FormatError(f"Matrix {name} must have two axes, not {matrix.ndim}")
+    if max(matrix.shape) > SIZE_MAX:
+        raise FormatError(
+            f"Matrix {name} must have at most {SIZE_MAX} rows and columns, not {_of(matrix)}"
+        )
+    if matrix.dtype.kind not in "biuf":
+        raise FormatError(f"Matrix {name} must hold real numbers, not {matrix.dtype}")
+
+
+def _check_finite(values: NDArray[np.float64], name: str) -> None:
+    if not np.isfinite(values).all():
+        bad = values[~np.isfinite(values)][0]
+        raise FormatError(f"Matrix {name} must hold finite numbers, not {bad}")
+
+
+def _check_bandwidth(dram_bytes_per_cycle: float | None) -> None:
+    if dram_bytes_per_cycle is not None and not 0 < dram_bytes_per_cycle < math.inf:
+        raise ConfigError(
+            f"DRAM bytes a cycle must be positive and finite, not {dram_bytes_per_cycle!r}"
+        )
+
+
+def _occupied(matrix: Any) -> NDArray[np.int64]:
+    """Return the rows that have a non-zero."""
+    return np.flatnonzero(np.diff(matrix.indptr)).astype(np.int64)
+
+
+def _of(matrix: Any) -> str:
+    return f"{matrix.shape[0]} x {matrix.shape[1]}"
+
+
+# -- running ------------------------------------------------------------------------------------
+
+
+def _run(
+    config: ExTensorConfig,
+    rows: _Operand,
+    columns: _Operand,
+    meetings: Meetings,
+    row_of: NDArray[np.int64],
+    keep_all: bool,
+) -> tuple[NDArray[np.int64], tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]]:
+    """Count cycles; and multiply: sums kept of each column, their rows, and they themselves."""
+    count = len(columns.bytes)
+    if not len(rows.bytes) or not count:
+        nothing = np.zeros(0, dtype=np.int64)
+        sums = np.zeros((config.pes, len(SUMS)), dtype=np.int64)
+        return sums, (np.zeros(count, dtype=np.int64), nothing, nothing.astype(np.float64))
+    largest = int(rows.bytes.argmax())
+    if rows.bytes[largest] > config.row_buffer_bytes:
+        raise CapacityError(
+            f"Row {row_of[largest]} of A needs {rows.bytes[largest]} bytes in row_buffer_bytes, "
+            f"which holds {config.row_buffer_bytes}: raise row_buffer_bytes"
+        )
+    mapping = map_kernel(config, 1, count, rows.bytes[None], "A B")
+    items = np.array(
+        [
+            (item.rows.start, item.rows.stop, item.columns.start, item.columns.stop)
+            for item in mapping.items
+        ],
+        dtype=np.int64,
+    )
+    kernel = Kernel(rows.fibres, columns.fibres, rows.bytes, columns.bytes, items, meetings)
+    threads = os.cpu_count() or 1
+    sums = run_kernel(config, kernel, threads)
+    kept = np.zeros(count, dtype=np.int64)
+
+    def product(first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        return multiply(
+            first, last, rows.compressed, columns.compressed, rows.length, meetings, keep_all, kept
+        )
+
+    edges = np.linspace(0, count, 4 * threads + 1).astype(int)
+    with ThreadPoolExecutor(threads) as pool:
+        parts = list(pool.map(product, edges[:-1], edges[1:]))
+    at_row, values = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return sums, (kept, at_row, values)
+
+
+def _result(
+    shape: tuple[int, int],
+    values: NDArray[np.float64],
+    row: NDArray[np.int64],
+    column_of: NDArray[np.int64],
+    kept: NDArray[np.int64],
+) -> Any:
+    """Return sums that lie column by column as a CSR array without stored zeros."""
+    coordinates = row, np.repeat(column_of, kept)
+    result = scipy_sparse().coo_array((values, coordinates), shape=shape).tocsr()
+    result.eliminate_zeros()
+    return result
+
+
+def _matrix_bytes(config: ExTensorConfig, matrix: Any) -> int:
+    """Return the bytes of a CSR array whose rows are fibres."""
+    row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    tiles = -(-matrix.shape[1] // config.tile)
+    used = len(np.unique(row * tiles + matrix.indices // config.tile))
+    return TILE_BYTES * used + NONZERO_BYTES * len(matrix.indices)
+
+
+def _finish(
+    sums: NDArray[np.int64], result: Any, dram_bytes: int, dram_bytes_per_cycle: float | None
+) -> MatrixRun:
+    counters = counters_of(sums)
+    dram_cycles = math.ceil(dram_bytes / dram_bytes_per_cycle) if dram_bytes_per_cycle else 0
+    return MatrixRun(
+        result=result,
+        counters=counters,
+        cycles=max(counters.cycles, dram_cycles),
+        dram_bytes=dram_bytes,
+    )
