@@ -17,6 +17,7 @@ MACHINES: dict[str, str] = {
     "sparten": "accel.arch.cluster:SparTen",
     "sparten-gb-s": "accel.arch.cluster:SparTenSoftware",
     "innerjoin": "accel.arch.cluster:InnerJoinMachine",
+    "scnn": "accel.arch.scnn:Scnn",
 }
 
 
