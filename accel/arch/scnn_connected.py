@@ -143,9 +143,7 @@ class ScnnConnected:
         return stored
 
 
-def _begin(
-    waits: NDArray[np.int64], cycles: NDArray[np.int64], start: int, barrier: int
-) -> int:
+def _begin(waits: NDArray[np.int64], cycles: NDArray[np.int64], start: int, barrier: int) -> int:
     """Run a pass: S and F of the specification; return the last F.
 
     Parameters

@@ -14,6 +14,10 @@ from golden.scnn import Latency, ScnnConfig
 __all__ = ["ScnnConvolution"]
 
 
+#: Taps of a kernel that are bits of a word.
+_TAPS_MAX = 64
+
+
 class ScnnConvolution:
     """A convolution arranged for a machine; called with an image's codes, it counts.
 
@@ -41,6 +45,9 @@ class ScnnConvolution:
             for axis in (plan.rows, plan.columns)
         ]
         self._active = np.flatnonzero(pixels[0][:, None] & pixels[1])
+        taps = np.arange(layer.taps if layer.taps <= _TAPS_MAX else 0)
+        r, s = np.divmod(taps, layer.kernel_width)
+        self._taps = np.ascontiguousarray(self._places(r, s, -1)[:, 1:4])
         self._limits = np.array(
             [
                 layer.out_height - 1,
@@ -62,7 +69,8 @@ class ScnnConvolution:
         row, row_phase = np.divmod(rows, layer.stride_height)
         column, column_phase = np.divmod(columns, layer.stride_width)
         residue = sign * (banks.row * row + banks.column * column) % banks.banks
-        return np.stack([residue, row, column, row_phase * layer.stride_width + column_phase], -1)
+        phase = row_phase * layer.stride_width + column_phase
+        return np.stack([residue, row, column, phase, rows * layer.kernel_width + columns], -1)
 
     def _pack_weights(
         self, weights: NDArray[np.int8], group: int
@@ -110,7 +118,7 @@ class ScnnConvolution:
     def _pack_inputs(
         self, nonzero: NDArray[np.bool_], group: int, index: int
     ) -> tuple[Vectors, NDArray[np.int64]]:
-        """Put the activations of a round in vectors: segments are PE with a pixel, channel, phase.
+        """Put the activations of a round in vectors: segments are channel, phase, PE with a pixel.
 
         Parameters
         ----------
@@ -135,7 +143,7 @@ class ScnnConvolution:
                 rows, columns = np.repeat(y, len(x)), np.tile(x, len(y))
                 places = self._places(rows + layer.pad_top, columns + layer.pad_left, 1)
                 runs.append((np.ascontiguousarray(tile.reshape(len(tile), len(rows))), places))
-                order.append((at * layer.group_channels + np.arange(len(tile))) * phases + phase)
+                order.append((np.arange(len(tile)) * phases + phase) * len(self._active) + at)
         return pack(runs, np.concatenate(order), self._config.input_lanes)
 
     def _stored_outputs(self, outputs: Codes) -> NDArray[np.int64]:
@@ -178,15 +186,15 @@ class ScnnConvolution:
         for group, index in np.ndindex(layer.groups, plan.rounds):
             blocks, begins = self._blocks[group]
             packed, counts = self._pack_inputs(nonzero, group, index)
-            counts = counts.reshape(active, -1)
+            counts = counts.reshape(-1, active)
             region = self._regions(index)
             drain = -(-held * int(region.max()) // config.drain_width)
             run_passes(
-                packed, self._limits, machine, self._weights[group][0], blocks, begins, drain,
-                sums, waits, state, finish_max,
+                packed, self._limits, self._taps, machine, self._weights[group][0], blocks,
+                begins, drain, sums, waits, state, finish_max,
             )  # fmt: skip
-            stored += counts.sum(axis=1)
-            input_reads += int(counts[:, blocks[:, 0]].sum())
+            stored += counts.sum(axis=0)
+            input_reads += int(counts[blocks[:, 0]].sum())
             vectors += int(blocks[:, 2].sum())
             drained += int(held.sum()) * int(region.sum())
         cycles = int(state[2]) + Latency.TAIL

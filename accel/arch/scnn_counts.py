@@ -37,12 +37,8 @@ def accesses(
     fifo_bits = fifo_vectors * config.weight_lanes * STORED_BITS
     sums_bits = (2 * pairs + drained) * ACCUMULATOR_BITS
     return (
-        Access(
-            buffer="IARAM", capacity_bytes=config.iaram_bytes, bits=input_reads * STORED_BITS
-        ),
-        Access(
-            buffer="OARAM", capacity_bytes=config.oaram_bytes, bits=output_writes * STORED_BITS
-        ),
+        Access(buffer="IARAM", capacity_bytes=config.iaram_bytes, bits=input_reads * STORED_BITS),
+        Access(buffer="OARAM", capacity_bytes=config.oaram_bytes, bits=output_writes * STORED_BITS),
         Access(buffer="weight FIFO", capacity_bytes=fifo_bytes, bits=fifo_bits),
         Access(buffer="accumulators", capacity_bytes=bank_bytes, bits=sums_bits),
     )

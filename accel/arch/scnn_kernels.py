@@ -38,18 +38,18 @@ class Vectors(NamedTuple):
     ----------
     first : ndarray of int64, axis segment, one more than segments
         Where the vectors of each segment begin.
-    place : ndarray of int64, axes vector, lane, (residue, row, column, phase)
-        Phase is -1 where there is no value.
+    place : ndarray of int32, axes vector, lane, (residue, row, column, phase, tap)
+        Phase is -1 where there is no value; tap is that of a weight, r * kernel_width + s.
     planes : ndarray of int64, axes plane, vector
         Bit r of planes 0, 1, 2: bits of the number of lanes with residue r.
-    values : ndarray of int64, axis vector
+    values : ndarray of int32, axis vector
         Lanes that hold a value, placeholders left out.
     """
 
     first: NDArray[np.int64]
-    place: NDArray[np.int64]
+    place: NDArray[np.int32]
     planes: NDArray[np.int64]
-    values: NDArray[np.int64]
+    values: NDArray[np.int32]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -82,7 +82,7 @@ def stored_values(nonzero, places, lanes, first, place, planes, values):
     Parameters
     ----------
     nonzero : ndarray of bool, axes run, position
-    places : ndarray of int64, axes position, (residue, row, column, phase)
+    places : ndarray of int64, axes position, part of ``place``
     lanes : int
     first : ndarray of int64, axis run
         First vector of each.
@@ -99,7 +99,7 @@ def stored_values(nonzero, places, lanes, first, place, planes, values):
             zeros = 0
             vector = first[run] + stored // lanes
             lane = stored % lanes
-            for part in range(4):
+            for part in range(place.shape[2]):
                 place[vector, lane, part] = places[position, part]
             carry = np.int64(1) << places[position, 0]
             for plane in range(3):
@@ -112,17 +112,30 @@ def stored_values(nonzero, places, lanes, first, place, planes, values):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def run_passes(
-    inputs, limits, machine, weights, blocks, pass_blocks, drain, sums, waits, state, finish_max
+    inputs,
+    limits,
+    taps,
+    machine,
+    weights,
+    blocks,
+    pass_blocks,
+    drain,
+    sums,
+    waits,
+    state,
+    finish_max,
 ):
     """Run the passes of a round: T, S, c, F, Q, B, E of the specification.
 
     Parameters
     ----------
     inputs : Vectors
-        Segments are PE with a pixel, channel and phase.
+        Segments are channel and phase, PE with a pixel.
     limits : ndarray of int64
         Largest quotients that fall on an output: row, column; largest quotients of a tap: row,
         column; whether all taps of a block have the same phase.
+    taps : ndarray of int64, axes tap, (row, column, phase)
+        None where there are more than 64.
     machine : tuple of int
         banks, bank_queue, fifo_vectors, BARRIER.
     weights : Vectors
@@ -143,7 +156,6 @@ def run_passes(
     """
     banks, bank_queue, fifo_vectors, latency = machine
     pes = sums.shape[0]
-    segments = (inputs.first.size - 1) // pes
     queues = np.zeros((pes, 5), dtype=np.int64)
     sent, start, drained, barrier, slowest, block, oldest, waiting = state
     for i in range(pass_blocks.size - 1):
@@ -163,10 +175,10 @@ def run_passes(
             slowest, empty = 0, start
             for m in range(pes):
                 waited = _wait(m, begin, barrier, start, free, waits)
-                at = m * segments + segment
+                at = segment * pes + m
                 cost = _multiply(
-                    m, inputs, inputs.first[at], inputs.first[at + 1], limits, banks, bank_queue,
-                    weights, low, low + v, held, waited, queues, sums,
+                    m, inputs, inputs.first[at], inputs.first[at + 1], limits, taps, banks,
+                    bank_queue, weights, low, low + v, held, waited, queues, sums,
                 )  # fmt: skip
                 waits[m, 3] += cost
                 slowest = max(slowest, waits[m, 3])
@@ -200,7 +212,8 @@ def _wait(m, begin, barrier, start, free, waits):
 
 @njit(error_model="numpy")
 def _multiply(
-    m, inputs, first, end, limits, banks, bank_queue, weights, low, high, held, waited, queues, sums
+    m, inputs, first, end, limits, taps, banks, bank_queue, weights, low, high, held, waited,
+    queues, sums,
 ):  # fmt: skip
     """Multiply a block by the activation vectors ``first`` to ``end - 1`` of a PE; return c."""
     queue = (queues[m, 0], queues[m, 1], queues[m, 2], queues[m, 3], queues[m, 4])
@@ -216,9 +229,15 @@ def _multiply(
                 inputs, a, banks, limit, weights.planes, low, high, queue
             )
         else:
-            spent, useful, made, kept, queue = _spend_at_edge(
-                inputs, a, limits, banks, limit, weights, low, high, queue
-            )
+            made = inputs.values[a] * held
+            if taps.shape[0] > 0:
+                spent, useful, kept, queue = _spend_at_edge(
+                    inputs, a, limits, taps, banks, limit, weights, low, high, queue
+                )
+            else:
+                spent, useful, kept, queue = _spend_anywhere(
+                    inputs, a, limits, banks, limit, weights, low, high, queue
+                )
         cycles += spent
         busy += useful
         pairs += kept
@@ -359,9 +378,79 @@ def _spend_inside(inputs, a, banks, limit, planes, low, high, queue):
 
 
 @njit(error_model="numpy")
-def _spend_at_edge(inputs, a, limits, banks, limit, weights, low, high, queue):
-    """Cycles, busy cycles, products, those on outputs and queues of any activation vector."""
-    cycles, busy, made, kept = 0, 0, 0, 0
+def _taps_of(inputs, a, lane, limits, taps):
+    """Return the taps, as bits, under which an activation belongs to an output."""
+    found = np.int64(0)
+    phase = inputs.place[a, lane, 3]
+    if phase < 0:
+        return found
+    for tap in range(taps.shape[0]):
+        row = inputs.place[a, lane, 1] - taps[tap, 0]
+        column = inputs.place[a, lane, 2] - taps[tap, 1]
+        if (
+            phase == taps[tap, 2]
+            and row >= 0
+            and row <= limits[0]
+            and column >= 0
+            and column <= limits[1]
+        ):
+            found |= np.int64(1) << tap
+    return found
+
+
+@njit(error_model="numpy")
+def _spend_at_edge(inputs, a, limits, taps, banks, limit, weights, low, high, queue):
+    """Cycles, busy cycles, products on outputs and queues of an activation vector at the edge."""
+    full = (np.int64(1) << banks) - 1
+    place = inputs.place
+    by0, by1, by2, by3 = place[a, 0, 0], place[a, 1, 0], place[a, 2, 0], place[a, 3, 0]
+    on0, on1 = _taps_of(inputs, a, 0, limits, taps), _taps_of(inputs, a, 1, limits, taps)
+    on2, on3 = _taps_of(inputs, a, 2, limits, taps), _taps_of(inputs, a, 3, limits, taps)
+    cycles, busy, kept = 0, 0, 0
+    for w in range(low, high):
+        if (weights.planes[1, w] | weights.planes[2, w]) != 0:
+            spent, useful, belong, queue = _spend_anywhere(
+                inputs, a, limits, banks, limit, weights, w, w + 1, queue
+            )
+            cycles += spent
+            busy += useful
+            kept += belong
+            continue
+        # No two weights share a residue: those that each activation meets, as bits.
+        m0, m1, m2, m3 = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+        belong = np.int64(0)
+        for f in range(LANES):
+            if weights.place[w, f, 3] < 0:
+                continue
+            residue, tap = weights.place[w, f, 0], weights.place[w, f, 4]
+            v0, v1, v2, v3 = (on0 >> tap) & 1, (on1 >> tap) & 1, (on2 >> tap) & 1, (on3 >> tap) & 1
+            belong += v0 + v1 + v2 + v3
+            m0 |= v0 << residue
+            m1 |= v1 << residue
+            m2 |= v2 << residue
+            m3 |= v3 << residue
+        a0, b0 = _rotate(m0, by0, banks, full), _rotate(m1, by1, banks, full)
+        d0, e0 = _rotate(m2, by2, banks, full), _rotate(m3, by3, banks, full)
+        x0, x1 = a0 ^ b0, a0 & b0
+        y0, y1 = d0 ^ e0, d0 & e0
+        c0 = x0 & y0
+        queue = _add(
+            queue, x0 ^ y0, x1 ^ y1 ^ c0, x1 & y1 | c0 & (x1 ^ y1), np.int64(0), np.int64(0)
+        )
+        kept += belong
+        busy += 1 if belong > 0 else 0
+        queue = _serve(queue)
+        cycles += 1
+        while _overflows(queue, limit):
+            queue = _serve(queue)
+            cycles += 1
+    return cycles, busy, kept, queue
+
+
+@njit(error_model="numpy")
+def _spend_anywhere(inputs, a, limits, banks, limit, weights, low, high, queue):
+    """Cycles, busy cycles, products on outputs and queues of any activation vector."""
+    cycles, busy, kept = 0, 0, 0
     for w in range(low, high):
         belong = 0
         q0, q1, q2, q3, q4 = queue
@@ -369,7 +458,6 @@ def _spend_at_edge(inputs, a, limits, banks, limit, weights, low, high, queue):
             phase = weights.place[w, f, 3]
             if phase < 0:
                 continue
-            made += inputs.values[a]
             for i in range(LANES):
                 if inputs.place[a, i, 3] != phase:
                     continue
@@ -396,4 +484,4 @@ def _spend_at_edge(inputs, a, limits, banks, limit, weights, low, high, queue):
         while _overflows(queue, limit):
             queue = _serve(queue)
             cycles += 1
-    return cycles, busy, made, kept, queue
+    return cycles, busy, kept, queue

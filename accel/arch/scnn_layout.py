@@ -173,10 +173,10 @@ def pack(
     first = np.zeros(len(order) + 1, dtype=np.int64)
     np.cumsum(-(-stored // lanes), out=first[1:])
     total = int(first[-1])
-    place = np.full((total, LANES, 4), -1, dtype=np.int64)
-    place[..., :3] = 0
+    place = np.zeros((total, LANES, 5), dtype=np.int32)
+    place[..., 3] = -1
     planes = np.zeros((3, total), dtype=np.int64)
-    values = np.zeros(total, dtype=np.int64)
+    values = np.zeros(total, dtype=np.int32)
     begun = 0
     for nonzero, places in runs:
         at = first[order[begun : begun + len(nonzero)]]

@@ -56,6 +56,8 @@ class ScnnModel:
     contention: int = 0
     weight_vectors: int = 0
     stored_weights: int = 0
+    weight_placeholders: int = 0
+    input_placeholders: int = 0
     stored_inputs: int = 0
     halo: int = 0
     drained: int = 0
@@ -237,6 +239,7 @@ def _run_plane(config, layer, weights, inputs, outputs, model) -> None:
                 ])  # fmt: skip
                 tiles[m, c, phase] = entries
                 model.pes[m].stored += len(entries)
+                model.input_placeholders += entries.count(None)
             regions = {m: len(rows.region(part[0])) * len(columns.region(part[1]))
                        for m, part in parts.items()}  # fmt: skip
             for held in runs_of(filters, k_group):
@@ -252,6 +255,7 @@ def _run_plane(config, layer, weights, inputs, outputs, model) -> None:
                     ])  # fmt: skip
                     if (a, b) == (0, 0):
                         model.stored_weights += len(block)
+                        model.weight_placeholders += block.count(None)
                     vectors = vectors_of(block, config.weight_lanes)
                     for at in range(0, len(vectors), config.fifo_vectors):
                         piece = vectors[at : at + config.fifo_vectors]
@@ -413,7 +417,9 @@ def _run_connected(config, layer, weights, inputs, outputs, model) -> None:
             int(inputs[r - layer.pad_top, s - layer.pad_left, g * channels + c])
             for r, s, c in window
         ]
-        entries = len(stored([(value,) for value in values]))
+        run_of_inputs = stored([(value,) for value in values])
+        entries = len(run_of_inputs)
+        model.input_placeholders += run_of_inputs.count(None)
         model.stored_inputs += entries
         dealt = runs_of(filters, run)
         for first in range(0, len(dealt), pes):
@@ -437,6 +443,7 @@ def _run_connected(config, layer, weights, inputs, outputs, model) -> None:
                     block = stored([(int(weights[g * filters + k, r, s, c]), k) for k in held])
                     vectors = vectors_of(block, config.weight_lanes)
                     model.stored_weights += len(block)
+                    model.weight_placeholders += block.count(None)
                     model.weight_vectors += len(vectors)
                     if value == 0:
                         continue

@@ -59,9 +59,7 @@ def draw(layer: LayerShape, weight_density: float, density: float, seed: int):
 
 def effectual(layer: LayerShape, weights, inputs) -> int:
     """Count the multiplications without a zero, from dense tensors."""
-    counted = accumulate(
-        (weights != 0).astype(np.int8), (inputs != 0).astype(np.uint8), layer
-    )
+    counted = accumulate((weights != 0).astype(np.int8), (inputs != 0).astype(np.uint8), layer)
     return int(counted.sum())
 
 
@@ -150,7 +148,7 @@ def test_fifo_holds_the_fast_pe_back() -> None:
     weights, inputs = ones(layer)
     inputs[:, 2:, 0] = 0
     counts = run(config, layer, weights, inputs)
-    # One pass, a block for each channel, of one vector. PE 0: 8 activations of each channel, 4 vectors.
+    # One pass, a block for each channel, of one vector. PE 0: 8 activations, 4 vectors.
     # PE 1: none of channel 0, 4 vectors of channel 1. S = 5, F = 9 and 6 (a bubble).
     # The FIFO has room for block 1 at 9: T = 10, S = 10, F = 14: PE 1 waits [6, 9) for PE 0.
     assert counts.unit("wait_siblings_cycles").tolist() == [0, 3]
@@ -210,9 +208,7 @@ def test_fully_connected_is_at_a_quarter_of_the_peak() -> None:
 def test_dense_tensors_are_slower_than_on_a_dense_machine() -> None:
     """The paper: 0.79 of its dense machine at densities of 1, on GoogLeNet."""
     machine = Scnn.with_multipliers(1024)
-    layer = shape(
-        64, (28, 28), 64, kernel=(3, 3), pad_top=1, pad_left=1, pad_bottom=1, pad_right=1
-    )
+    layer = shape(64, (28, 28), 64, kernel=(3, 3), pad_top=1, pad_left=1, pad_bottom=1, pad_right=1)
     weights, inputs = ones(layer)
     counts = machine.prepare(LayerTask(layer=layer, weights=weights))(
         inputs, np.zeros((28, 28, 64), dtype=np.uint8)
@@ -263,8 +259,8 @@ def configurations(draw_of: st.DrawFn) -> ScnnConfig:
         input_lanes=pick(st.integers(1, 4)),
         group_outputs=pick(st.sampled_from([1, 2, 4, 8])),
         banks=pick(st.sampled_from([1, 2, 4, 8, 16, 32])),
-        bank_entries=pick(st.sampled_from([1, 2, 4, 8, 32])),
-        bank_queue=pick(st.sampled_from([0, 0, 1, 3, 7, 15])),
+        bank_entries=pick(st.sampled_from([32, 8, 4, 2, 1])),
+        bank_queue=pick(st.sampled_from([0, 1, 3, 7, 15])),
         fifo_vectors=pick(st.sampled_from([1, 2, 3, 5, 50])),
         iaram_bytes=pick(st.sampled_from([1, 8, 10240])),
         oaram_bytes=pick(st.sampled_from([1, 8, 10240])),
@@ -297,7 +293,7 @@ def layers(draw_of: st.DrawFn) -> LayerShape:
     )
 
 
-densities = st.sampled_from([0.0, 0.03, 0.2, 0.5, 0.9, 1.0])
+densities = st.sampled_from([0.5, 0.9, 0.3, 1.0, 0.7, 0.1, 0.0])
 
 
 def compare(config: ScnnConfig, layer: LayerShape, tensors) -> None:
@@ -319,12 +315,10 @@ def compare(config: ScnnConfig, layer: LayerShape, tensors) -> None:
     assert counts.units.min() >= 0
     assert np.all(counts.units.sum(axis=1) == counts.cycles)
     assert counts.pairs + counts.stray_pairs <= counts.cycles * config.multipliers
-    compare_traffic(config, counts, model, tensors)
+    compare_traffic(config, counts, model)
 
 
-def compare_traffic(config: ScnnConfig, counts: LayerCounts, model: ScnnModel, tensors) -> None:
-    weights, inputs, _ = tensors
-
+def compare_traffic(config: ScnnConfig, counts: LayerCounts, model: ScnnModel) -> None:
     def over(stored: int, capacity: int) -> int:
         return max(0, -(-stored * 12 // 8) - capacity)
 
@@ -337,7 +331,8 @@ def compare_traffic(config: ScnnConfig, counts: LayerCounts, model: ScnnModel, t
         "contention_cycles": model.contention,
         "weight_vectors": model.weight_vectors,
         "halo_sums": model.halo,
-        "weight_placeholders": model.stored_weights - int(np.count_nonzero(weights)),
+        "weight_placeholders": model.weight_placeholders,
+        "input_placeholders": model.input_placeholders,
         "iaram_spill_bytes": sum(over(pe.stored, config.iaram_bytes) for pe in model.pes),
         "oaram_spill_bytes": sum(over(pe.written, config.oaram_bytes) for pe in model.pes),
     }
@@ -354,7 +349,6 @@ def compare_traffic(config: ScnnConfig, counts: LayerCounts, model: ScnnModel, t
         "weight FIFO": 12 * config.weight_lanes * fifo,
         "accumulators": 24 * (2 * model.pairs + model.drained),
     }
-    assert counts.details["input_placeholders"] >= 0
 
 
 @settings(max_examples=120, deadline=None)
