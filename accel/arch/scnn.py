@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from accel.arch.machine import LayerTask, PreparedLayer
-from accel.arch.scnn_convolution import ScnnConvolution
 from accel.arch.scnn_connected import ScnnConnected
+from accel.arch.scnn_convolution import ScnnConvolution
 from golden.errors import ConfigError
 from golden.scnn import ScnnConfig
 

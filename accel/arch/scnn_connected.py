@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from accel.arch.machine import Codes, DramTraffic, LayerCounts, LayerTask
 from accel.arch.scnn_counts import accesses, spilt_bytes, stored_bytes, unit_counters
 from accel.arch.scnn_kernels import count_stored
-from golden.layer import LayerShape
 from golden.scnn import RUN_BITS, Latency, ScnnConfig
 
 __all__ = ["ScnnConnected"]

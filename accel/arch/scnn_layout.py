@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from accel.arch.scnn_kernels import LANES, Vectors, count_stored, stored_values
+from accel.arch.scnn_banks import LANES
+from accel.arch.scnn_kernels import Vectors, count_stored, stored_values
 from golden.errors import CapacityError
 from golden.layer import LayerShape
 from golden.scnn import ScnnConfig
