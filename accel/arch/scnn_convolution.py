@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,31 @@ __all__ = ["ScnnConvolution"]
 
 #: Taps of a kernel that are bits of a word.
 _TAPS_MAX = 64
+
+
+@dataclass(eq=False)
+class _Run:
+    """What a layer's passes count; arrays are those of `accel.arch.scnn_kernels.run_passes`.
+
+    Parameters
+    ----------
+    stored : ndarray of int64, axis PE with a pixel
+        Stored activations.
+    input_reads : int
+        Stored activations read.
+    vectors : int
+        Weight vectors sent.
+    drained : int
+        Partial sums drained.
+    """
+
+    sums: NDArray[np.int64]
+    waits: NDArray[np.int64]
+    state: NDArray[np.int64]
+    stored: NDArray[np.int64]
+    input_reads: int = 0
+    vectors: int = 0
+    drained: int = 0
 
 
 class ScnnConvolution:
@@ -116,7 +143,7 @@ class ScnnConvolution:
     # -- an image -------------------------------------------------------------------------------
 
     def _pack_inputs(
-        self, nonzero: NDArray[np.bool_], group: int, index: int
+        self, nonzero: NDArray[np.bool_], index: int
     ) -> tuple[Vectors, NDArray[np.int64]]:
         """Put the activations of a round in vectors: segments are channel, phase, PE with a pixel.
 
@@ -126,7 +153,6 @@ class ScnnConvolution:
         """
         layer, plan = self._layer, self._plan
         down, across = divmod(index, len(plan.columns.bounds))
-        channels = slice(group * layer.group_channels, (group + 1) * layer.group_channels)
         phases = plan.phases[0] * plan.phases[1]
         runs, order = [], []
         for at, m in enumerate(self._active):
@@ -139,7 +165,7 @@ class ScnnConvolution:
                 x0_of = x0 + (left - x0 - layer.pad_left) % plan.phases[1]
                 y = np.arange(y0_of, y1, plan.phases[0])
                 x = np.arange(x0_of, x1, plan.phases[1])
-                tile = nonzero[channels, y0_of : y1 : plan.phases[0], x0_of : x1 : plan.phases[1]]
+                tile = nonzero[:, y0_of : y1 : plan.phases[0], x0_of : x1 : plan.phases[1]]
                 rows, columns = np.repeat(y, len(x)), np.tile(x, len(y))
                 places = self._places(rows + layer.pad_top, columns + layer.pad_left, 1)
                 runs.append((np.ascontiguousarray(tile.reshape(len(tile), len(rows))), places))
@@ -171,51 +197,65 @@ class ScnnConvolution:
         starts = np.arange(0, filters, most)
         return np.minimum(starts + most, filters) - starts
 
-    def __call__(self, inputs: Codes, outputs: Codes) -> LayerCounts:
-        config, layer, plan = self._config, self._layer, self._plan
-        nonzero = np.ascontiguousarray(inputs.transpose(2, 0, 1) != 0)
-        active = len(self._active)
-        sums, waits = np.zeros((active, 6), dtype=np.int64), np.zeros((active, 4), dtype=np.int64)
-        stored = np.zeros(active, dtype=np.int64)
-        state = np.array([Latency.START, 0, 0, 0, 0, 0, 0, 0], dtype=np.int64)
+    def _run(self, nonzero: NDArray[np.bool_]) -> _Run:
+        """Run all passes; ``nonzero`` are the activations, axes channel, y, x."""
+        config, layer, plan, active = self._config, self._layer, self._plan, len(self._active)
+        run = _Run(
+            sums=np.zeros((active, 6), dtype=np.int64),
+            waits=np.zeros((active, 4), dtype=np.int64),
+            state=np.array([Latency.START, 0, 0, 0, 0, 0, 0, 0], dtype=np.int64),
+            stored=np.zeros(active, dtype=np.int64),
+        )
         blocks_of_all = sum(len(blocks) for blocks, _ in self._blocks)
         finish_max = np.zeros((plan.rounds * blocks_of_all, 2), dtype=np.int64)
         machine = (config.banks, config.bank_queue, config.fifo_vectors, Latency.BARRIER)
         held = self._pass_filters()
-        input_reads, vectors, drained = 0, 0, 0
-        for group, index in np.ndindex(layer.groups, plan.rounds):
-            blocks, begins = self._blocks[group]
-            packed, counts = self._pack_inputs(nonzero, group, index)
-            counts = counts.reshape(-1, active)
-            region = self._regions(index)
-            drain = -(-held * int(region.max()) // config.drain_width)
-            run_passes(
-                packed, self._limits, self._taps, machine, self._weights[group][0], blocks,
-                begins, drain, sums, waits, state, finish_max,
-            )  # fmt: skip
-            stored += counts.sum(axis=0)
-            input_reads += int(counts[blocks[:, 0]].sum())
-            vectors += int(blocks[:, 2].sum())
-            drained += int(held.sum()) * int(region.sum())
-        cycles = int(state[2]) + Latency.TAIL
+        rounds = (self._pack_inputs(nonzero, index) for index in range(plan.rounds))
+        if layer.groups > 1:
+            rounds = list(rounds)  # every group goes through them
+        segments = len(nonzero) // layer.groups * plan.phases[0] * plan.phases[1]
+        for group, (blocks, begins) in enumerate(self._blocks):
+            of_group = slice(group * segments, (group + 1) * segments)
+            for index, (packed, counts) in enumerate(rounds):
+                counts = counts.reshape(-1, active)[of_group]
+                first = packed.first[of_group.start * active : of_group.stop * active + 1]
+                region = self._regions(index)
+                drain = -(-held * int(region.max()) // config.drain_width)
+                run_passes(
+                    packed._replace(first=first), self._limits, self._taps, machine,
+                    self._weights[group][0], blocks, begins, drain, run.sums, run.waits,
+                    run.state, finish_max,
+                )  # fmt: skip
+                run.stored += counts.sum(axis=0)
+                run.input_reads += int(counts[blocks[:, 0]].sum())
+                run.vectors += int(blocks[:, 2].sum())
+                run.drained += int(held.sum()) * int(region.sum())
+        return run
+
+    def __call__(self, inputs: Codes, outputs: Codes) -> LayerCounts:
+        config, layer, plan, active = self._config, self._layer, self._plan, self._active
+        nonzero = np.ascontiguousarray(inputs.transpose(2, 0, 1) != 0)
+        run = self._run(nonzero)
+        cycles, slowest = int(run.state[2]) + Latency.TAIL, int(run.state[4])
+        sums, stored = run.sums, run.stored
         pairs, stray, _, vector_pairs, spent, _ = sums.sum(axis=0).tolist()
-        halo = drained - layer.positions * layer.out_channels
+        halo = run.drained - layer.positions * layer.out_channels
         written = self._stored_outputs(outputs)
         return LayerCounts(
             cycles=cycles,
             pairs=pairs,
             stray_pairs=stray,
             units=unit_counters(
-                config.pes, cycles, self._active, sums[:, 2], sums[:, 5], waits, int(state[4])
+                config.pes, cycles, active, sums[:, 2], sums[:, 5], run.waits, slowest
             ),
             additions=pairs + halo,
             accesses=accesses(
                 config,
-                input_reads=input_reads,
+                input_reads=run.input_reads,
                 output_writes=int(written.sum()),
-                fifo_vectors=vectors * active + vector_pairs,
+                fifo_vectors=run.vectors * len(active) + vector_pairs,
                 pairs=pairs,
-                drained=drained,
+                drained=run.drained,
             ),
             dram=DramTraffic(
                 input_bytes=stored_bytes(int(stored.sum())),
@@ -223,12 +263,12 @@ class ScnnConvolution:
                 output_bytes=stored_bytes(int(written.sum())),
             ),
             details={
-                "passes": layer.groups * plan.rounds * len(held),
+                "passes": layer.groups * plan.rounds * len(self._pass_filters()),
                 "rounds": plan.rounds,
                 "group_outputs": plan.outputs,
                 "vector_pairs": vector_pairs,
                 "contention_cycles": spent - vector_pairs,
-                "weight_vectors": vectors,
+                "weight_vectors": run.vectors,
                 "input_placeholders": int(stored.sum()) - int(np.count_nonzero(nonzero)),
                 "weight_placeholders": self._stored_weights - self._nonzero_weights,
                 "halo_sums": halo,
