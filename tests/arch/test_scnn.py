@@ -258,13 +258,13 @@ def configurations(draw_of: st.DrawFn) -> ScnnConfig:
         weight_lanes=pick(st.integers(1, 4)),
         input_lanes=pick(st.integers(1, 4)),
         group_outputs=pick(st.sampled_from([1, 2, 4, 8])),
-        banks=pick(st.sampled_from([1, 2, 4, 8, 16, 32])),
-        bank_entries=pick(st.sampled_from([32, 8, 4, 2, 1])),
-        bank_queue=pick(st.sampled_from([0, 1, 3, 7, 15])),
+        banks=pick(st.sampled_from([4, 8, 2, 16, 1, 32])),
+        bank_entries=pick(st.sampled_from([32, 16, 64, 8, 2])),
+        bank_queue=pick(st.sampled_from([0, 1, 0, 3, 0, 7, 15])),
         fifo_vectors=pick(st.sampled_from([1, 2, 3, 5, 50])),
         iaram_bytes=pick(st.sampled_from([1, 8, 10240])),
         oaram_bytes=pick(st.sampled_from([1, 8, 10240])),
-        drain_width=pick(st.integers(1, 4)),
+        drain_width=pick(st.sampled_from([1, 1, 2, 3])),
         stride_phases=pick(st.booleans()),
     )
 
@@ -351,7 +351,7 @@ def compare_traffic(config: ScnnConfig, counts: LayerCounts, model: ScnnModel) -
     }
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(configurations(), layers(), densities, densities, st.integers(0, 1 << 16))
 def test_agrees_with_the_plain_model(config, layer, weight_density, density, seed) -> None:
     compare(config, layer, draw(layer, weight_density, density, seed))
