@@ -252,7 +252,7 @@ class ExTensor:
         """
         if not 1 <= multipliers <= 4096:
             raise ConfigError(
-                f"Multipliers of extensor must be between 1 and 4096, not {multipliers!r}"
+                f"Multipliers of machine extensor must be between 1 and 4096, not {multipliers!r}"
             )
         return cls(ExTensorConfig.preset("paper").replace(pes=multipliers))
 

@@ -20,6 +20,7 @@ MACHINES: dict[str, str] = {
     "cambricon-s": "accel.arch.cambricon_s:CambriconS",
     "cambricon-x": "accel.arch.cambricon_x:CambriconX",
     "extensor": "accel.arch.extensor:ExTensor",
+    "scnn": "accel.arch.scnn:Scnn",
 }
 
 

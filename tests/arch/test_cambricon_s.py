@@ -211,7 +211,9 @@ def test_the_protocol_agrees_with_the_counters(case):
     codes = sum(load.filters * sum(load.kept) for load in loads)
     read = sum(step.filters * step.kept for step in steps)
     spilled = sum(step.filters for step in steps if step.ends and not step.completes)
+    loaded_bytes = sum(load.beats(config) for load in loads) * config.bus_bytes
     assert {access.buffer: access.bits for access in counts.accesses} == {
+        "layer buffer": 8 * (loaded_bytes + layer.positions * layer.out_channels),
         "neurons": len(steps) * config.window * 8,
         "indices": (sum(len(load.kept) for load in loads) + len(steps)) * config.window,
         "synapses": (codes + read) * config.code_bits,

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accel.arch.dense import Dense
@@ -60,6 +60,7 @@ layers = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(layer=layers, bits=st.integers(0, 4))
 def test_equals_loops_and_is_the_best_mapping(layer, bits):
     machine = Dense(1 << bits)
