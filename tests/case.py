@@ -34,11 +34,7 @@ __all__ = [
 
 def hardware_ok(config: AcceleratorConfig) -> bool:
     """Say whether the hardware can do what this machine asks for."""
-    return (
-        config.dealing is not Dealing.QUEUE
-        and config.balance is not Balance.CHUNK
-        and config.lanes == 1
-    )
+    return config.dealing is not Dealing.QUEUE and config.lanes == 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +146,15 @@ _CHANGES: dict[str, dict[str, Any]] = {
         "clusters": 2, "units": 2, "filters_per_unit": 2, "chunk": 16, "broadcast_width": 2,
         "fifo_depth": 1,
     },
+    "chunk-balance": {
+        "units": 3, "filters_per_unit": 2, "balance": "chunk", "chunk": 16, "fifo_depth": 1,
+        "collector_width": 3,
+    },
+    "chunk-balance-segments": {
+        "units": 4, "filters_per_unit": 2, "balance": "chunk", "chunk": 16, "segment_chunks": 1,
+        "tile_positions": 3, "filter_double_buffer": True, "collector_width": 2,
+        "filter_bus_bytes": 1,
+    },
     # Simulator and oracle only.
     "two-lanes": {"lanes": 2, "broadcast_width": 16, "balance": "expected"},
     "widest-mask": {"chunk": 256, "lanes": 2, "broadcast_width": 128, "filter_bus_bytes": 2},
@@ -157,10 +162,6 @@ _CHANGES: dict[str, dict[str, Any]] = {
     "queue-segments": {
         "clusters": 2, "units": 2, "dealing": "queue", "chunk": 16, "segment_chunks": 2,
         "tile_positions": 3, "filter_double_buffer": True,
-    },
-    "chunk-balance": {
-        "units": 3, "filters_per_unit": 2, "balance": "chunk", "chunk": 16, "fifo_depth": 1,
-        "collector_width": 3,
     },
     "everything": {
         "clusters": 2, "units": 2, "lanes": 2, "filters_per_unit": 2, "balance": "chunk",
