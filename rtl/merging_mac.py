@@ -44,8 +44,9 @@ class MergingMac(wiring.Component):
     commit : In(1), committed : Out(1)
         A position is complete; ``LATENCY`` cycles later, when all that was issued before is in
         the memories that ``drain`` reads.
-    drain : In(Layouts.drain)
-        Which sums to show.
+    drain : In(Layouts.drain), valid : In(1)
+        Which sums to show; the unit has completed that position, else it has no part in it, and
+        its flags may be of another one.
     results : Out(ArrayLayout(signed(32), collector_width))
         Sums of the position's filters ``beat * collector_width + lane``, one cycle after an
         enabled ``drain``; 0 where the unit has none.
@@ -64,6 +65,7 @@ class MergingMac(wiring.Component):
                 "commit": In(1),
                 "committed": Out(1),
                 "drain": In(layouts.drain),
+                "valid": In(1),
                 "results": Out(data.ArrayLayout(signed(32), layouts.results)),
             }
         )
@@ -154,5 +156,5 @@ class MergingMac(wiring.Component):
                 memory.write_enable.eq(store & (psum[:lane_bits] == lane if lane_bits else 1)),
                 memory.read_address.eq(Cat(self.drain.beat, self.drain.position)),
                 memory.read_enable.eq(self.drain.enable),
-                self.results[lane].eq(Mux(self._shown[lane], memory.read_data, 0)),
+                self.results[lane].eq(Mux(self._shown[lane] & self.valid, memory.read_data, 0)),
             ]

@@ -139,7 +139,7 @@ class Unit(wiring.Component):
             psum = Cat(tag.home, psum)
             begins, from_zero = first, from_zero & tag.first & ~tag.filter_slot
             store = step.last
-            m.d.comb += mac.drain.eq(self.drain)
+            m.d.comb += [mac.drain.eq(self.drain), mac.valid.eq(self.result_valid)]
         elif self._layouts.config.filters_per_unit == 2:
             psum = Cat(tag.filter_slot, psum)
         m.d.comb += [

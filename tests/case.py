@@ -152,8 +152,7 @@ _CHANGES: dict[str, dict[str, Any]] = {
     },
     "chunk-balance-segments": {
         "units": 4, "filters_per_unit": 2, "balance": "chunk", "chunk": 16, "segment_chunks": 1,
-        "tile_positions": 3, "filter_double_buffer": True, "collector_width": 2,
-        "filter_bus_bytes": 1,
+        "tile_positions": 2, "filter_double_buffer": True, "filter_bus_bytes": 1,
     },
     # Simulator and oracle only.
     "two-lanes": {"lanes": 2, "broadcast_width": 16, "balance": "expected"},
@@ -377,6 +376,19 @@ _ENTRIES: dict[str, tuple[str, LayerShape, dict[str, Any]]] = {
     "chunk-balance": ("chunk-balance", _PLAIN, {}),
     "chunk-balance-odd": ("chunk-balance", _layer(40, 3, 9), {"zero_filters": (2,)}),
     "everything": ("everything", _layer(36, 4, 7, groups=1, kernel=2), {"zero_pixels": 0.3}),
+    "chunk-balance-segments": (
+        "chunk-balance-segments", _layer(40, 3, 13, kernel=2), {"zero_pixels": 0.2}
+    ),
+    # A unit that sits out the layer after it has had a share of every sum in the last one.
+    "chunk-balance-inactive": ("chunk-balance-segments", _layer(40, 3, 3), {"skip": "static"}),
+    "chunk-balance-groups": ("chunk-balance-segments", _layer(40, 3, 10, groups=2), {}),
+    # Positions of the next tile begin while the last one's sums are being drained.
+    "chunk-balance-collector": (
+        "chunk-balance-segments", _layer(30, (1, 9), 8), {"activation_density": 0.05}
+    ),
+    "chunk-balance-one-segment": (
+        "chunk-balance-segments", _layer(16, 4, 8), {"activation_density": 0.1}
+    ),
 }  # fmt: skip
 
 
