@@ -152,7 +152,7 @@ _CHANGES: dict[str, dict[str, Any]] = {
     },
     "chunk-balance-segments": {
         "units": 4, "filters_per_unit": 2, "balance": "chunk", "chunk": 16, "segment_chunks": 1,
-        "tile_positions": 2, "filter_double_buffer": True, "filter_bus_bytes": 1,
+        "tile_positions": 2, "filter_double_buffer": True, "filter_bus_bytes": 16,
     },
     # Simulator and oracle only.
     "two-lanes": {"lanes": 2, "broadcast_width": 16, "balance": "expected"},
@@ -384,7 +384,8 @@ _ENTRIES: dict[str, tuple[str, LayerShape, dict[str, Any]]] = {
     "chunk-balance-groups": ("chunk-balance-segments", _layer(40, 3, 10, groups=2), {}),
     # Positions of the next tile begin while the last one's sums are being drained.
     "chunk-balance-collector": (
-        "chunk-balance-segments", _layer(30, (1, 9), 8), {"activation_density": 0.05}
+        "chunk-balance-segments", _layer(48, (1, 9), 8),
+        {"activation_density": 1.0, "weight_density": 0.9, "zero_channels": slice(0, 16)},
     ),
     "chunk-balance-one-segment": (
         "chunk-balance-segments", _layer(16, 4, 8), {"activation_density": 0.1}
