@@ -168,7 +168,7 @@ endmodule
 def bench_verilog(config: AcceleratorConfig) -> str:
     """Return module ``bench`` for a machine's cluster."""
     return (
-        _BENCH.replace("@BEAT@", str(8 * config.filter_bus_bytes))
+        _BENCH.replace("@BEAT@", str(Layouts(config).beat_bits))
         .replace("@OUTPUT@", str(Layouts(config).output.size))
         .replace("@DRAIN@", str(DRAIN_CYCLES))
     )

@@ -8,11 +8,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.config import AcceleratorConfig, Balance, Dealing
+from golden.config import AcceleratorConfig, Dealing
 from golden.errors import CapacityError, ConfigError
 from golden.schedule import Schedule
 from golden.workload import LayerWorkload
 from rtl.layouts import MAX_PASSES, Layouts
+
+#: Sums that a unit may keep with chunk balancing: of all filters of a cluster, for a tile of
+#: positions and one more; places of no filter count where their number is no power of two.
+MAX_MERGED_SUMS = 1 << 14
 
 __all__ = ["check_capacity", "check_config", "chunks_kept", "cluster_positions", "rows_read"]
 
@@ -22,11 +26,15 @@ def check_config(config: AcceleratorConfig) -> None:
     refused = []
     if config.dealing is Dealing.QUEUE:
         refused.append("dealing = 'queue' (accepted: tiles, interleaved)")
-    if config.balance is Balance.CHUNK:
-        refused.append("balance = 'chunk' (accepted: none, filter, expected)")
     if config.lanes != 1:
         refused.append(f"lanes = {config.lanes} (accepted: 1)")
     layouts = Layouts(config)
+    if layouts.merges and layouts.psums > MAX_MERGED_SUMS:
+        most = MAX_MERGED_SUMS // (layouts.psums // layouts.position_slots) - 1
+        refused.append(
+            f"balance = 'chunk' with {config.group_filters} filters a cluster and "
+            f"tile_positions = {config.tile_positions} (at most {most})"
+        )
     if layouts.buffer_chunks < 1:
         refused.append(
             f"filter_buffer_chunks = {config.filter_buffer_chunks} (at least {layouts.buffers})"
@@ -112,11 +120,16 @@ def check_capacity(config: AcceleratorConfig, workload: LayerWorkload, schedule:
     filter_chunks = layer.layout(config).filter_chunks
     rows_of = -(-_values_of(workload) // config.filter_bus_bytes)
     most_chunks, most_rows = 0, 0
-    for held in schedule.assignment:
+    for index, held in enumerate(schedule.assignment):
+        per_chunk = np.broadcast_to(held, (filter_chunks, *held.shape))
+        if schedule.chunk_assignment is not None:
+            per_chunk = schedule.chunk_assignment[index]
+        # Rows of what is held, axes chunk, unit.
+        chunks = np.arange(filter_chunks)[:, None, None]
+        rows_held = np.where(per_chunk >= 0, rows_of[per_chunk, chunks], 0).sum(axis=2)
         for start in range(0, filter_chunks, schedule.segment_chunks):
             end = min(start + schedule.segment_chunks, filter_chunks)
-            per_filter = rows_of[:, start:end].sum(axis=1)
-            per_unit = np.where(held >= 0, per_filter[held], 0).sum(axis=1)
+            per_unit = rows_held[start:end].sum(axis=0)
             most_rows = max(most_rows, int(per_unit.max()))
             most_chunks = max(most_chunks, int((held >= 0).sum(axis=1).max()) * (end - start))
     halves = " in each half" if layouts.buffers == 2 else ""

@@ -56,7 +56,7 @@ def cluster_ports(layouts: Layouts) -> dict:
         "write_data": In(32),
         "read_data": Out(32),
         "words": In(stream.Signature(32)),
-        "filters": In(stream.Signature(8 * layouts.config.filter_bus_bytes)),
+        "filters": In(stream.Signature(layouts.beat_bits)),
         "outputs": Out(stream.Signature(layouts.output)),
         "done": Out(1),
     }
@@ -77,7 +77,7 @@ class Cluster(wiring.Component):
         The register port (``rtl.registers``).
     words : In(stream of 32 bits; always ready)
         The load stream: buffers and tables (``rtl.input_buffer``).
-    filters : In(stream of 8 * filter_bus_bytes bits)
+    filters : In(stream of Layouts.beat_bits)
         The filter stream (``rtl.loader``).
     outputs : Out(stream of Layouts.output)
         The output stream (``rtl.collector``).
@@ -169,8 +169,11 @@ class Cluster(wiring.Component):
                 loader.retire[number].eq(unit.retire & unit.retire_load),
                 loader.retire_buffer[number].eq(unit.retire_buffer),
             ]
-            for slot in range(slots):
-                m.d.comb += collector.results[number * slots + slot].eq(unit.results[slot])
+            results = self.layouts.results
+            for at in range(results):
+                m.d.comb += collector.results[number * results + at].eq(unit.results[at])
+            if self.layouts.merges:
+                m.d.comb += unit.drain.eq(collector.drain)
         return units
 
     def _count(

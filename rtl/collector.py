@@ -3,7 +3,9 @@
     E[p] = B[p] + ceil(filters in the pass / collector_width)
 
 It walks the held unit-slots in order, ``collector_width`` a cycle; each beat of the output has
-its own slice of the mask and its non-zero codes, packed.
+its own slice of the mask and its non-zero codes, packed. With chunk balancing all units hold a
+share of each sum (``rtl.merging_mac``): they are added up on the way, in the time that the
+others take from sums to result registers.
 """
 
 # A component gets its ports from its signature, and Amaranth is not annotated:
@@ -25,6 +27,14 @@ from rtl.requantise import Requantise
 __all__ = ["Collector"]
 
 
+def _sum(terms):
+    """Add 32-bit numbers up, as a balanced tree; a carry out of 32 bits can't come to matter."""
+    if len(terms) == 1:
+        return terms[0]
+    half = len(terms) // 2
+    return (_sum(terms[:half]) + _sum(terms[half:]))[:32].as_signed()
+
+
 class Collector(wiring.Component):
     """Drain the result registers of the units.
 
@@ -42,8 +52,10 @@ class Collector(wiring.Component):
         Read port of the pass table, data one cycle after its address.
     entry_address : Out, entry_enable : Out(1), entries : In
         Read port of the requantisation table; a row has an entry for each lane.
-    results : In(ArrayLayout(signed(32), held_bits)), valid : In(units)
+    results : In(ArrayLayout(signed(32), units * Layouts.results)), valid : In(units)
         Result registers of all units, and whether they hold a completed position.
+    drain : Out(Layouts.drain)
+        With chunk balancing only: the sums that ``results`` shall show in the next cycle.
     taken : Out(1), turn : Out
         Pulse: the position's last accumulator has been taken; positions taken, wrapping.
     outputs : Out(stream of Layouts.output)
@@ -77,7 +89,8 @@ class Collector(wiring.Component):
                 "entry_address": Out(self._row_bits),
                 "entry_enable": Out(1),
                 "entries": In(data.ArrayLayout(layouts.requantisation, lanes)),
-                "results": In(data.ArrayLayout(signed(32), layouts.held_bits)),
+                "results": In(data.ArrayLayout(signed(32), config.units * layouts.results)),
+                **({"drain": Out(layouts.drain)} if layouts.merges else {}),
                 "valid": In(config.units),
                 "taken": Out(1),
                 "turn": Out(layouts.turn_bits),
@@ -130,7 +143,11 @@ class Collector(wiring.Component):
             m.d.sync += self.turn.eq(0)
         m.d.comb += [self.entry_address.eq(row), self.entry_enable.eq(move)]
 
-        chosen, exists = self._choose(m, held, beat)
+        if self._layouts.merges:
+            soon = Mux(begun, beat + 2, all_valid)  # the beat taken two cycles later
+            chosen, exists = self._merge(m, soon, ~begun | move, filters, beat)
+        else:
+            chosen, exists = self._choose(m, held, beat)
         codes = []
         for lane in range(lanes):
             m.submodules[f"requantise{lane}"] = requantise = Requantise(self._layouts)
@@ -182,6 +199,35 @@ class Collector(wiring.Component):
             for lane in range(lanes):
                 with m.If(held[place] & (known == beat * lanes + lane)):
                     m.d.comb += [chosen[lane].eq(self.results[place]), exists[lane].eq(1)]
+        return chosen, exists
+
+    def _merge(self, m: Module, soon, enable, filters, beat):
+        """Add up the units' shares: half of the tree before a register, half after it."""
+        lanes, units = self._layouts.config.collector_width, self._layouts.config.units
+        position = Signal(self._layouts.tile_bits)
+        m.d.comb += [
+            self.drain.enable.eq(enable),
+            self.drain.beat.eq(soon),
+            self.drain.position.eq(position),
+        ]
+        with m.If(self.start):
+            m.d.sync += position.eq(0)
+        with m.Elif(self.taken):
+            last = position == self._layouts.position_slots - 1
+            m.d.sync += position.eq(Mux(last, 0, position + 1))
+        part = 1 << (bits_for_count(units) + 1) // 2  # units added up before the register
+        chosen, exists = [], Signal(lanes)
+        for lane in range(lanes):
+            shares = [self.results[unit * lanes + lane] for unit in range(units)]
+            parts = []
+            for at in range(0, units, part):
+                share = Signal(signed(32), name=f"share{lane}_{at}")
+                with m.If(enable):
+                    m.d.sync += share.eq(_sum(shares[at : at + part]))
+                parts.append(share)
+            chosen.append(Signal(signed(32), name=f"chosen{lane}"))
+            m.d.comb += chosen[lane].eq(_sum(parts))
+            m.d.comb += exists[lane].eq(beat * lanes + lane < filters)
         return chosen, exists
 
     def _pack(self, m: Module, move, marks, codes) -> None:

@@ -50,7 +50,7 @@ class ClusterProgram:
     loads : dict of str to ndarray of uint32, axis word
         Words of the load stream by target, from row 0 on.
     beats : ndarray of uint8, axes beat, byte
-        The filter stream.
+        The filter stream; with chunk balancing bytes of the home follow those of the bus.
     output_beats : int
         Beats that the output stream will have.
     cycle_limit : int
@@ -256,20 +256,40 @@ def _filter_beats(
     filter_chunks = workload.layer.layout(config).filter_chunks
     masks = _mask_bytes(weights.masks, config.chunk)
     values = weights.values.view(np.uint8)
+    homes = _home_bytes(config, schedule)
     blobs = []
     for at in range(len(masks)):
         mask = masks[at].tobytes().ljust(config.mask_beats * bus, b"\0")
         packed = values[weights.pointers[at] : weights.pointers[at + 1]].tobytes()
-        blobs.append(mask + packed.ljust(-(-len(packed) // bus) * bus, b"\0"))
+        blob = mask + packed.ljust(-(-len(packed) // bus) * bus, b"\0")
+        home = homes[at // filter_chunks]
+        blobs.append(b"".join(blob[row : row + bus] + home for row in range(0, len(blob), bus)))
     stream = []
-    for index in range(len(schedule.assignment)):
+    for index, held in enumerate(schedule.assignment):
+        per_chunk = np.broadcast_to(held, (filter_chunks, *held.shape))
+        if schedule.chunk_assignment is not None:
+            per_chunk = schedule.chunk_assignment[index]
         loads = []
         for start in range(0, filter_chunks, schedule.segment_chunks):
-            end = min(start + schedule.segment_chunks, filter_chunks)
-            for number in schedule.outputs(index):
-                loads += blobs[number * filter_chunks + start : number * filter_chunks + end]
+            chunks = range(start, min(start + schedule.segment_chunks, filter_chunks))
+            for unit, slot in np.argwhere(held >= 0):
+                loads += [blobs[per_chunk[i, unit, slot] * filter_chunks + i] for i in chunks]
         stream.append(b"".join(loads) * tiles)
-    return np.frombuffer(b"".join(stream), dtype=np.uint8).reshape(-1, bus)
+    row_bytes = bus + len(homes[0])
+    return np.frombuffer(b"".join(stream), dtype=np.uint8).reshape(-1, row_bytes)
+
+
+def _home_bytes(config: AcceleratorConfig, schedule: Schedule) -> dict[int, bytes]:
+    """Return by filter what goes beside the bytes of each of its beats: nothing without homes."""
+    layouts = Layouts(config)
+    size = -(-layouts.home_bits // 8)
+    result = {}
+    for index in range(len(schedule.assignment)):
+        for number, k in enumerate(schedule.outputs(index).tolist()):
+            beat, lane = divmod(number, config.collector_width)
+            home = (beat << layouts.lane_bits) | lane
+            result[k] = home.to_bytes(size, "little") if layouts.merges else b""
+    return result
 
 
 def decode_outputs(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from amaranth.hdl import signed, unsigned
 from amaranth.lib import data
 
-from golden.config import AcceleratorConfig
+from golden.config import AcceleratorConfig, Balance
 
 __all__ = ["MAX_OUTPUTS", "MAX_PASSES", "WORD_BITS", "Layouts", "bits_for_count"]
 
@@ -44,6 +44,16 @@ class Layouts:
         Filter chunks, and rows of ``filter_bus_bytes`` values, in one of them.
     held_bits : int
         Unit-slots of a cluster: bit ``unit * filters_per_unit + slot``.
+    merges : bool
+        Filters change units with every chunk (``Balance.CHUNK``): each unit keeps sums of all
+        filters of the pass, and the collector adds them up.
+    home_bits, lane_bits : int
+        With ``merges``: width of a filter's home, its number in the pass as collector lane
+        (``lane_bits``, the lower ones) and collector beat; else 0.
+    position_slots : int
+        With ``merges``: positions whose sums a unit keeps, a tile's and the one being drained.
+    results : int
+        Sums that a unit shows to the collector: its filters', or with ``merges`` a beat's.
     psums : int
         Partial sums in a unit's memory; 0 where a filter is always one segment.
     """
@@ -57,7 +67,16 @@ class Layouts:
         self.buffer_chunks = config.filter_buffer_chunks // self.buffers
         self.buffer_rows = config.filter_buffer_bytes // config.filter_bus_bytes // self.buffers
         self.held_bits = config.units * slots
+        self.merges = config.balance is Balance.CHUNK
+        self.home_bits, self.lane_bits, self.position_slots = 0, 0, 0
+        self.results = slots
         self.psums = config.tile_positions * slots if config.segment_chunks else 0
+        if self.merges:
+            self.results = config.collector_width
+            self.lane_bits = (self.results - 1).bit_length()
+            self.home_bits = self.lane_bits + bits_for_count(self.held_bits // self.results)
+            self.position_slots = 1 + (config.tile_positions if config.segment_chunks else 1)
+            self.psums = self.position_slots << self.home_bits
         self.requantisation_rows = MAX_OUTPUTS // config.collector_width
 
         self.position_bits = bits_for_count(config.chunk)
@@ -67,15 +86,17 @@ class Layouts:
         self.turn_bits = bits_for_count(config.slots + 1)
         self.filter_bits = bits_for_count(self.buffers * max(1, self.buffer_chunks))
         self.value_row_bits = bits_for_count(self.buffers * max(1, self.buffer_rows))
-        self.tile_bits = bits_for_count(config.tile_positions)
+        self.tile_bits = bits_for_count(self.position_slots or config.tile_positions)
         self.input_bits = bits_for_count(config.input_buffer_chunks)
         self.pointer_bits = config.input_buffer_bytes.bit_length()
         self.count_bits = config.chunk.bit_length()
+        self.beat_bits = 8 * config.filter_bus_bytes + self.home_bits
+        home = {"home": self.home_bits} if self.merges else {}  # of the filter
 
         #: What a step means to a unit, beside the chunk itself.
         self.step = data.StructLayout(
             {
-                "psum": self.tile_bits,  # position in the tile
+                "psum": self.tile_bits,  # position in the tile, or its slot with ``merges``
                 "from_zero": 1,  # first segment: partial sums start from zero
                 "last": 1,  # last step of its (position, segment)
                 "complete": 1,  # completes its position
@@ -120,6 +141,7 @@ class Layouts:
                 "prefixes": data.ArrayLayout(
                     self.position_bits, self.words
                 ),  # ones before each word
+                **home,
             }
         )
         #: A cycle of the filter load bus.
@@ -133,6 +155,14 @@ class Layouts:
                 "row_address": self.value_row_bits,
                 "row": 8 * config.filter_bus_bytes,
                 "row_unit": bits_for_count(config.units),
+            }
+        )
+        #: With ``merges``: the sums that the collector asks all units for.
+        self.drain = data.StructLayout(
+            {
+                "enable": 1,  # read; else the sums stay
+                "position": self.tile_bits,  # slot of the position
+                "beat": max(1, self.home_bits - self.lane_bits),  # which beat of it
             }
         )
         #: A row of the pass table.

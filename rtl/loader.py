@@ -3,7 +3,8 @@
     LD[j] = max(LD[j-1], free[j]) + L[j]
 
 The stream has, for each load in program order, each unit, filter slot and chunk of the segment:
-``mask_beats`` beats of mask, then the chunk's values, beginning with a new beat.
+``mask_beats`` beats of mask, then the chunk's values, beginning with a new beat. With chunk
+balancing a beat carries beside its bytes the home of the chunk's filter (``Layouts``).
 """
 
 # A component gets its ports from its signature, and Amaranth is not annotated:
@@ -37,7 +38,7 @@ class FilterLoader(wiring.Component):
         Pulse: begin with the first load.
     layer : In(layer_layout())
         Layer registers.
-    beats : In(stream of 8 * filter_bus_bytes bits)
+    beats : In(stream of Layouts.beat_bits)
         The filter stream; may be valid before start.
     pass_address : Out, pass_row : In(Layouts.pass_row)
         Read port of the pass table, data one cycle after its address.
@@ -65,7 +66,7 @@ class FilterLoader(wiring.Component):
             {
                 "start": In(1),
                 "layer": In(layer_layout()),
-                "beats": In(stream.Signature(self._beat_bits)),
+                "beats": In(stream.Signature(layouts.beat_bits)),
                 "pass_address": Out(bits_for_count(MAX_PASSES)),
                 "pass_row": In(layouts.pass_row),
                 "load": Out(layouts.load),
@@ -80,7 +81,7 @@ class FilterLoader(wiring.Component):
         m = Module()
         layouts, config, layer = self._layouts, self._layouts.config, self.layer
         go = Signal()
-        beat, beat_valid, beat_ones = self._count_ones(m, go)
+        beat, home, beat_valid, beat_ones = self._count_ones(m, go)
 
         # The program: which unit-slots of which load.
         begun, filled, enabled, running = Signal(), Signal(), Signal(), Signal()
@@ -156,13 +157,13 @@ class FilterLoader(wiring.Component):
         with m.If(self.start):
             m.d.sync += [buffer.eq(0), index.eq(0), row.eq(0), fresh.eq(1)]
         m.d.sync += self.done.eq(load_end)
-        self._write(m, go & values, beat, row, unit, go & mask_end & ~values, mask, index)
+        self._write(m, go & values, beat, row, unit, go & mask_end & ~values, mask, index, home)
         return m
 
     def _count_ones(self, m: Module, go):
-        """Two stages ahead of the decision: a beat, and its ones, were it a mask."""
+        """Two stages ahead of the decision: a beat, its home, its ones, were it a mask."""
         beat, valid = self.beats.payload, self.beats.valid
-        first, second = Signal(self._beat_bits), Signal(self._beat_bits)
+        first, second = Signal(self._layouts.beat_bits), Signal(self._layouts.beat_bits)
         first_valid, second_valid = Signal(), Signal()
         ones = Signal(self._mask_bits.bit_length())
         second_ready, first_ready = ~second_valid | go, Signal()
@@ -175,7 +176,7 @@ class FilterLoader(wiring.Component):
                 second_valid.eq(first_valid),
                 ones.eq(count_ones(first[: self._mask_bits])),
             ]
-        return second, second_valid, ones
+        return second[: self._beat_bits], second[self._beat_bits :], second_valid, ones
 
     def _walk_loads(self, m: Module, load_end, running):
         """Nested counters: pass, tile, segment; return whether the segment is the last one."""
@@ -216,7 +217,7 @@ class FilterLoader(wiring.Component):
                     m.d.sync += parts[at].eq(beat)
         return Cat(parts.as_value(), beat)
 
-    def _write(self, m: Module, row_go, beat, row, unit, entry_go, mask, index) -> None:
+    def _write(self, m: Module, row_go, beat, row, unit, entry_go, mask, index, home) -> None:
         """Value rows go out one cycle later; entries once their prefix counts are there."""
         layouts, load = self._layouts, self.load
         counts = data.ArrayLayout(WORD_BITS.bit_length(), layouts.words)
@@ -227,6 +228,7 @@ class FilterLoader(wiring.Component):
                 "address": layouts.filter_bits,
                 "mask": layouts.config.chunk,
                 "base": layouts.value_row_bits,
+                **({"home": layouts.home_bits} if layouts.merges else {}),
             }
         )
         first, second = Signal(stage), Signal(stage)
@@ -248,6 +250,8 @@ class FilterLoader(wiring.Component):
             load.entry.mask.eq(second.mask),
             load.entry.base.eq(second.base),
         ]
+        if layouts.merges:
+            m.d.sync += [first.home.eq(home), load.entry.home.eq(second.home)]
         for word in range(layouts.words):
             bits = first.mask.word_select(word, WORD_BITS)
             m.d.sync += [

@@ -128,7 +128,8 @@ class Sequencer(wiring.Component):
                 m.d.sync += valid.eq(state.number != layer.passes_last)
         m.d.sync += state.number.eq(next_number)
         m.d.comb += self.steps.valid.eq(valid)
-        self._describe(m, state, ends, position, chunk)
+        psum = self._walk_slots(m, take, ends) if self._layouts.merges else state.tile
+        self._describe(m, state, ends, position, chunk, psum)
         return m
 
     def _find_ends(self, m: Module, state, position, ends) -> None:
@@ -175,7 +176,22 @@ class Sequencer(wiring.Component):
                     result.offset.eq(chunk.offset + layer.line_address),
                 ]
 
-    def _describe(self, m: Module, state, ends, position, chunk) -> None:
+    def _walk_slots(self, m: Module, take, ends) -> Signal:
+        """The slot of a position's sums: one after the other, whatever the tile, in a ring."""
+        present, tile_start, following = (Signal(self._layouts.tile_bits) for _ in range(3))
+        last = present == self._layouts.position_slots - 1
+        m.d.comb += following.eq(Mux(last, 0, present + 1))
+        with m.If(self.start):
+            m.d.sync += [present.eq(0), tile_start.eq(0)]
+        with m.Elif(take & ends.of_segment):
+            m.d.sync += present.eq(following)
+            with m.If(ends.of_tile & ends.last_segment):
+                m.d.sync += tile_start.eq(following)
+            with m.Elif(ends.of_tile):
+                m.d.sync += present.eq(tile_start)
+        return present
+
+    def _describe(self, m: Module, state, ends, position, chunk, psum) -> None:
         """Describe the present step."""
         layer, layouts, payload = self.layer, self._layouts, self.steps.p
         y, x = Signal(signed(18)), Signal(signed(18))
@@ -192,7 +208,7 @@ class Sequencer(wiring.Component):
             payload.inside.eq((y >= 0) & (y < layer.height) & (x >= 0) & (x < layer.width)),
             payload.ragged.eq(chunk.row_chunk == layer.row_chunks_last),
             payload.address.eq(position.address + chunk.offset),
-            payload.step.psum.eq(state.tile),
+            payload.step.psum.eq(psum),
             payload.step.from_zero.eq(state.segment == 0),
             payload.step.last.eq(ends.of_segment),
             payload.step.complete.eq(ends.of_segment & ends.last_segment),

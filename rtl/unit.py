@@ -22,6 +22,7 @@ from amaranth.lib.wiring import In, Out
 from rtl.join import InnerJoin
 from rtl.layouts import Layouts
 from rtl.mac import Mac
+from rtl.merging_mac import MergingMac
 from rtl.ram import ByteRam, Ram
 
 __all__ = ["Unit", "unit_ports"]
@@ -31,6 +32,7 @@ def unit_ports(layouts: Layouts) -> dict:
     """Return the members of a unit's signature."""
     slots = layouts.config.filters_per_unit
     return {
+        **({"drain": In(layouts.drain)} if layouts.merges else {}),
         "broadcast": In(layouts.broadcast),
         "held": In(slots),
         "load": In(layouts.load),
@@ -38,7 +40,7 @@ def unit_ports(layouts: Layouts) -> dict:
         "load_row": In(1),
         "keep_zero_weights": In(1),
         "signed_activations": In(1),
-        "results": Out(data.ArrayLayout(signed(32), slots)),
+        "results": Out(data.ArrayLayout(signed(32), layouts.results)),
         "result_valid": Out(1),
         "result_taken": In(1),
         "turn": In(layouts.turn_bits),
@@ -71,8 +73,10 @@ class Unit(wiring.Component):
         The skip mode does not skip weights.
     signed_activations : In(1)
         Activations are int8, else uint8.
-    results : Out(ArrayLayout(signed(32), filters_per_unit)), result_valid : Out(1)
+    results : Out(ArrayLayout(signed(32), Layouts.results)), result_valid : Out(1)
         Accumulators of the last completed position, until ``result_taken``.
+    drain : In(Layouts.drain)
+        With chunk balancing only: which of them ``results`` shows (``rtl.merging_mac``).
     result_taken : In(1), turn : In
         Pulse: the results have been taken; how many positions the collector has taken so far,
         wrapping. A position completes when all before it have been taken.
@@ -105,6 +109,7 @@ class Unit(wiring.Component):
                 "first": 1,
                 "position": layouts.turn_bits,
                 "step": layouts.step,
+                **({"home": layouts.home_bits} if layouts.merges else {}),
             }
         )
 
@@ -112,7 +117,7 @@ class Unit(wiring.Component):
         m = Module()
         tag_bits = self._tag.size
         m.submodules.join = join = InnerJoin(self._layouts.config.chunk, 1, tag_bits)
-        m.submodules.mac = mac = Mac(self._layouts)
+        m.submodules.mac = mac = (MergingMac if self._layouts.merges else Mac)(self._layouts)
         self._fetch(m, join)
 
         step = join.steps.p
@@ -128,15 +133,22 @@ class Unit(wiring.Component):
         sent = tag.row_flags.bit_select(row, 1)
         first = Signal(init=1)  # the next issue is the first one of its chunk pair
         psum = tag.step.psum
-        if self._layouts.config.filters_per_unit == 2:
+        begins, from_zero = tag.first & first, tag.step.from_zero
+        store = step.last & tag.step.last & ~tag.step.complete
+        if self._layouts.merges:  # every chunk pair fetches and stores the sum of its filter
+            psum = Cat(tag.home, psum)
+            begins, from_zero = first, from_zero & tag.first & ~tag.filter_slot
+            store = step.last
+            m.d.comb += [mac.drain.eq(self.drain), mac.valid.eq(self.result_valid)]
+        elif self._layouts.config.filters_per_unit == 2:
             psum = Cat(tag.filter_slot, psum)
         m.d.comb += [
             mac.issue.valid.eq(issue),
             mac.issue.live.eq(lane.pair & sent & lane.weight_nonzero),
             mac.issue.slot.eq(tag.filter_slot),
-            mac.issue.first.eq(tag.first & first),
-            mac.issue.from_zero.eq(tag.step.from_zero),
-            mac.issue.store.eq(step.last & tag.step.last & ~tag.step.complete),
+            mac.issue.first.eq(begins),
+            mac.issue.from_zero.eq(from_zero),
+            mac.issue.store.eq(store),
             mac.issue.psum.eq(psum),
         ]
         with m.If(issue):
@@ -234,6 +246,8 @@ class Unit(wiring.Component):
                 tag.position.eq(fetched.position),
                 tag.step.eq(fetched.step),
             ]
+            if layouts.merges:
+                m.d.sync += tag.home.eq(entry.home)
         m.d.comb += [
             join.chunks.valid.eq(pair_valid),
             join.chunks.p.eq(pair),

@@ -124,7 +124,11 @@ def sidecar(config: AcceleratorConfig) -> dict[str, Any]:
             name: {"number": LOAD_TARGETS.index(name), "words_per_row": words}
             for name, words in row_words(layouts).items()
         },
-        "filter_stream": {"bytes": config.filter_bus_bytes, "mask_beats": config.mask_beats},
+        "filter_stream": {
+            "bytes": config.filter_bus_bytes,
+            "mask_beats": config.mask_beats,
+            **({"home": _home_fields(layouts)} if layouts.merges else {}),
+        },
         "output_stream": {
             "mask": [0, lanes],
             "held": [lanes, lanes],
@@ -136,6 +140,12 @@ def sidecar(config: AcceleratorConfig) -> dict[str, Any]:
         },
         "counters": {"cluster": list(CLUSTER_COUNTERS), "unit": list(UNIT_COUNTERS)},
     }
+
+
+def _home_fields(layouts: Layouts) -> dict[str, list[int]]:
+    """Return where a beat has the home of its filter: first bit, bits."""
+    first, lane = 8 * layouts.config.filter_bus_bytes, layouts.lane_bits
+    return {"lane": [first, lane], "beat": [first + lane, layouts.home_bits - lane]}
 
 
 def write_verilog(config: AcceleratorConfig, folder: str | Path) -> list[Path]:

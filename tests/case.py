@@ -34,11 +34,7 @@ __all__ = [
 
 def hardware_ok(config: AcceleratorConfig) -> bool:
     """Say whether the hardware can do what this machine asks for."""
-    return (
-        config.dealing is not Dealing.QUEUE
-        and config.balance is not Balance.CHUNK
-        and config.lanes == 1
-    )
+    return config.dealing is not Dealing.QUEUE and config.lanes == 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +146,14 @@ _CHANGES: dict[str, dict[str, Any]] = {
         "clusters": 2, "units": 2, "filters_per_unit": 2, "chunk": 16, "broadcast_width": 2,
         "fifo_depth": 1,
     },
+    "chunk-balance": {
+        "units": 3, "filters_per_unit": 2, "balance": "chunk", "chunk": 16, "fifo_depth": 1,
+        "collector_width": 3,
+    },
+    "chunk-balance-segments": {
+        "units": 4, "filters_per_unit": 2, "balance": "chunk", "chunk": 16, "segment_chunks": 1,
+        "tile_positions": 2, "filter_double_buffer": True, "filter_bus_bytes": 16,
+    },
     # Simulator and oracle only.
     "two-lanes": {"lanes": 2, "broadcast_width": 16, "balance": "expected"},
     "widest-mask": {"chunk": 256, "lanes": 2, "broadcast_width": 128, "filter_bus_bytes": 2},
@@ -157,10 +161,6 @@ _CHANGES: dict[str, dict[str, Any]] = {
     "queue-segments": {
         "clusters": 2, "units": 2, "dealing": "queue", "chunk": 16, "segment_chunks": 2,
         "tile_positions": 3, "filter_double_buffer": True,
-    },
-    "chunk-balance": {
-        "units": 3, "filters_per_unit": 2, "balance": "chunk", "chunk": 16, "fifo_depth": 1,
-        "collector_width": 3,
     },
     "everything": {
         "clusters": 2, "units": 2, "lanes": 2, "filters_per_unit": 2, "balance": "chunk",
@@ -376,6 +376,20 @@ _ENTRIES: dict[str, tuple[str, LayerShape, dict[str, Any]]] = {
     "chunk-balance": ("chunk-balance", _PLAIN, {}),
     "chunk-balance-odd": ("chunk-balance", _layer(40, 3, 9), {"zero_filters": (2,)}),
     "everything": ("everything", _layer(36, 4, 7, groups=1, kernel=2), {"zero_pixels": 0.3}),
+    "chunk-balance-segments": (
+        "chunk-balance-segments", _layer(40, 3, 13, kernel=2), {"zero_pixels": 0.2}
+    ),
+    # A unit that sits out the layer after it has had a share of every sum in the last one.
+    "chunk-balance-inactive": ("chunk-balance-segments", _layer(40, 3, 3), {"skip": "static"}),
+    "chunk-balance-groups": ("chunk-balance-segments", _layer(40, 3, 10, groups=2), {}),
+    # Positions of the next tile begin while the last one's sums are being drained.
+    "chunk-balance-collector": (
+        "chunk-balance-segments", _layer(48, (1, 9), 8),
+        {"activation_density": 1.0, "weight_density": 0.9, "zero_channels": slice(0, 16)},
+    ),
+    "chunk-balance-one-segment": (
+        "chunk-balance-segments", _layer(16, 4, 8), {"activation_density": 0.1}
+    ),
 }  # fmt: skip
 
 

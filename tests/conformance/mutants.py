@@ -38,6 +38,7 @@ _KERNELS = "conformance/test_kernels.py::test_catalogue"
 _ORACLE = "conformance/test_oracle.py::test_catalogue"
 #: Under Icarus nothing but the Verilog is built, so it is the quickest.
 _HARDWARE = "conformance/test_hardware.py::test_icarus[narrow]"
+_CHUNK_BALANCE = "conformance/test_hardware.py::test_icarus[chunk-balance-segments]"
 #: They are one machine, so that the kernel is compiled once.
 _KERNEL_CASES = (f"{_KERNELS}[plain-3x3]", f"{_KERNELS}[density-0]", f"{_KERNELS}[depthwise]")
 
@@ -169,6 +170,27 @@ MUTANTS: tuple[Mutant, ...] = (
         "slot_ok.eq(~head.first | head.skip | ~busy[slot].any())",
         "slot_ok.eq(~head.first | head.skip | ~busy[slot][0])",
         (_HARDWARE,),
+    ),
+    Mutant(
+        "hardware chunk balancing: a partial sum goes to another filter, where slot 1 made it",
+        "rtl/unit.py",
+        "tag.home.eq(entry.home)",
+        "tag.home.eq(entry.home ^ fetched_slot)",
+        (_CHUNK_BALANCE,),
+    ),
+    Mutant(
+        "hardware chunk balancing: an inactive unit adds what it held of another layer",
+        "rtl/merging_mac.py",
+        "Mux(self._shown[lane] & self.valid, memory.read_data, 0)",
+        "Mux(self._shown[lane], memory.read_data, 0)",
+        (_CHUNK_BALANCE,),
+    ),
+    Mutant(
+        "hardware chunk balancing: the next tile overwrites the position being drained",
+        "rtl/layouts.py",
+        "self.position_slots = 1 + (",
+        "self.position_slots = 0 + (",
+        (_CHUNK_BALANCE,),
     ),
     Mutant(
         "hardware requantisation: rounds down",

@@ -95,7 +95,12 @@ def test_the_cases_are_many_and_cover_every_skip_mode():
 
 @pytest.mark.parametrize(
     ("simulator", "name"),
-    [("verilator", "segments-double-buffer"), ("icarus", "two-filters"), ("amaranth", "segments")],
+    [
+        ("verilator", "segments-double-buffer"),
+        ("icarus", "two-filters"),
+        ("amaranth", "segments"),
+        ("icarus", "chunk-balance-segments"),
+    ],
 )
 def test_stalls_change_no_bit(simulator, name):
     """Idle and back-pressure on every stream; that nothing extra comes out, the driver checks."""

@@ -21,9 +21,16 @@ POSITIONS = 3
 
 @pytest.mark.parametrize("lanes", [1, 2, 8])
 @pytest.mark.parametrize("stalls", [False, True])
-def test_passes_and_positions(lanes, stalls):
-    """Three passes that hold all, some and one of the unit-slots; three positions each."""
-    config = AcceleratorConfig.preset("toy").replace(filters_per_unit=2, collector_width=lanes)
+@pytest.mark.parametrize("balance", ["filter", "chunk"])
+def test_passes_and_positions(balance, lanes, stalls):
+    """Three passes that hold all, some and one of the unit-slots; three positions each.
+
+    With chunk balancing every unit has a share of each sum.
+    """
+    config = AcceleratorConfig.preset("toy").replace(
+        filters_per_unit=2, collector_width=lanes, balance=balance
+    )
+    merges = balance == "chunk"
     dut = Collector(Layouts(config))
     dice = random.Random(lanes)
     filters = sum(map(sum, PASSES))
@@ -49,6 +56,26 @@ def test_passes_and_positions(lanes, stalls):
         first += sum(held)
     found, taken_after = [], []
     done = []
+    shares = rng.integers(-(1 << 30), 1 << 30, (4, POSITIONS, filters))
+    shares[3] = sums - shares[:3].sum(axis=0)
+    shares = (shares + (1 << 31)) % (1 << 32) - (1 << 31)  # the units' sums wrap at 32 bits
+    complete: list[list[list[int]]] = []  # of each position so far, its filters' shares by unit
+
+    async def share(ctx) -> None:
+        """What the units show of the last position, one cycle after it is asked for."""
+        while merges:
+            _, _, enabled, slot, beat = await ctx.tick().sample(
+                dut.drain.enable, dut.drain.position, dut.drain.beat
+            )
+            if not enabled or not complete:
+                continue
+            asked = complete[(len(complete) - 1 - slot) // 2 * 2 + slot]  # two slots, in turn
+            for unit in range(4):
+                for lane in range(lanes):
+                    at = beat * lanes + lane
+                    known = at < len(asked)
+                    value = asked[at][unit] if known else 12345
+                    ctx.set(dut.results[unit * lanes + lane], value)
 
     async def answer(ctx) -> None:
         """Pass table and requantisation table: data one cycle after the address."""
@@ -78,9 +105,11 @@ def test_passes_and_positions(lanes, stalls):
         for held in PASSES:
             active = sum((held[at] | held[at + 1]) << at // 2 for at in range(0, 8, 2))
             for position in range(POSITIONS):
+                mine = shares[:, position, first : first + sum(held)]
+                complete.append(mine.T.tolist())
                 await ctx.tick().repeat(dice.randint(1, 4))
                 k = first
-                for at, bit in enumerate(held):
+                for at, bit in enumerate(held if not merges else ()):
                     ctx.set(dut.results[at], int(sums[position, k]) if bit else 12345)
                     k += bit
                 ctx.set(dut.valid, active)
@@ -113,6 +142,7 @@ def test_passes_and_positions(lanes, stalls):
     simulator.add_clock(1e-6)
     simulator.add_testbench(units)
     simulator.add_testbench(answer, background=True)
+    simulator.add_testbench(share, background=True)
     simulator.add_testbench(outputs, background=True)
     simulator.run()
     assert found == expected

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -54,6 +56,52 @@ def test_layer_that_just_fits():
     made = program(config)
     assert made is not None
     assert made.output_beats == 4 * 6
+
+
+def test_filter_buffer_of_what_chunk_balancing_gives_a_unit():
+    """Two filters that are full in one chunk each meet on a unit in both: 2 x (8 + 1) rows of 4.
+
+    By whole filters each would have one of the others: 8 + 1 + 3 + 3 rows.
+    """
+    layer = LayerShape(
+        name="conv7", in_channels=64, in_height=1, in_width=1, out_channels=4,
+        kernel_height=1, kernel_width=1,
+    )  # fmt: skip
+    config = TOY.replace(units=2, filters_per_unit=2, balance="chunk")
+    weights = np.zeros((4, 1, 1, 64), dtype=np.int8)
+    for k, counts in enumerate([(32, 4), (4, 32), (10, 10), (10, 10)]):
+        for i, count in enumerate(counts):
+            weights[k, 0, 0, 32 * i : 32 * i + count] = 1
+    case = replace(make_case("case", config, layer), weights=weights)
+    made = [
+        make_program(one, case.workload(), case.schedule(), SkipMode.BOTH, 0)
+        for one in (config, config.replace(filter_buffer_bytes=72))
+    ]
+    assert all(one is not None for one in made)
+    small = config.replace(filter_buffer_bytes=71)
+    with pytest.raises(CapacityError, match="filter value buffer must hold 72 bytes, it has 68"):
+        make_program(small, case.workload(), case.schedule(), SkipMode.BOTH, 0)
+
+
+def test_homes_stand_beside_the_bytes_of_a_beat():
+    """One chunk a filter, of 5, 9, 2, 7 weights: homes follow from weight, pairs from the chunk."""
+    layer = LayerShape(
+        name="conv7", in_channels=32, in_height=1, in_width=1, out_channels=4,
+        kernel_height=1, kernel_width=1,
+    )  # fmt: skip
+    config = TOY.replace(units=2, filters_per_unit=2, balance="chunk", collector_width=2)
+    weights = np.zeros((4, 1, 1, 32), dtype=np.int8)
+    for k, count in enumerate([5, 9, 2, 7]):
+        weights[k, 0, 0, :count] = k + 1
+    case = replace(make_case("case", config, layer), weights=weights)
+    made = make_program(config, case.workload(), case.schedule(), SkipMode.BOTH, 0)
+    assert made is not None
+    # Heaviest with lightest: filters 1 and 2, 3 and 0, numbered in this order.
+    expected = [[255, 1, 0, 0, 0]] + [[2, 2, 2, 2, 0]] * 2 + [[2, 0, 0, 0, 0]]
+    expected += [[3, 0, 0, 0, 1], [3, 3, 0, 0, 1]]
+    expected += [[127, 0, 0, 0, 2], [4, 4, 4, 4, 2], [4, 4, 4, 0, 2]]
+    expected += [[31, 0, 0, 0, 3], [1, 1, 1, 1, 3], [1, 0, 0, 0, 3]]
+    assert made.beats.tolist() == expected
 
 
 def test_tiles_keep_only_the_lines_that_they_read():

