@@ -11,11 +11,23 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from golden.counters import UNIT_COUNTERS, first_difference
 from golden.errors import ConfigError
 from golden.layer import LayerShape
 from golden.toml_config import TomlConfig
 
-__all__ = ["Block", "CambriconSConfig", "Latency", "WindowLayout", "blocks"]
+__all__ = [
+    "CORE_COUNTERS",
+    "Block",
+    "CambriconSConfig",
+    "CambriconSCounters",
+    "Latency",
+    "WindowLayout",
+    "blocks",
+]
+
+#: Counters of each core; what they mean is in ``docs/cambricon-s.md``, *Counters*.
+CORE_COUNTERS = ("cycles", "pairs", "steps", "load_beats", "outputs", "selected")
 
 
 class Latency:
@@ -115,6 +127,40 @@ class CambriconSConfig(TomlConfig):
     def weight_beats(self, kept: int) -> int:
         """Beats that one filter's codes of a window take, ``kept`` of them."""
         return -(-kept * self.code_bits // (8 * self.bus_bytes))
+
+
+@dataclass(frozen=True, eq=False)
+class CambriconSCounters:
+    """What a machine counted while it ran one layer for one image.
+
+    Parameters
+    ----------
+    cores : ndarray of int64, axes core, counter (``CORE_COUNTERS``)
+    units : ndarray of int64, axes core, pe, counter (``golden.counters.UNIT_COUNTERS``)
+        In cycles; every PE's add up to its own core's ``cycles``.
+    """
+
+    cores: NDArray[np.int64]
+    units: NDArray[np.int64]
+
+    @property
+    def cycles(self) -> int:
+        """Cycles of the layer: those of the slowest core."""
+        return int(self.core("cycles").max())
+
+    def core(self, name: str) -> NDArray[np.int64]:
+        """Return one counter of every core, axis core, by name."""
+        return self.cores[:, CORE_COUNTERS.index(name)]
+
+    def unit(self, name: str) -> NDArray[np.int64]:
+        """Return one counter of every PE, axes core, pe, by name."""
+        return self.units[:, :, UNIT_COUNTERS.index(name)]
+
+    def difference(self, other: CambriconSCounters) -> str:
+        """Describe the first counter that differs, or return an empty string."""
+        return first_difference("core", CORE_COUNTERS, self.cores, other.cores) or first_difference(
+            "core, pe", UNIT_COUNTERS, self.units, other.units
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CLUSTER_COUNTERS", "UNIT_COUNTERS", "LayerCounters"]
+__all__ = ["CLUSTER_COUNTERS", "UNIT_COUNTERS", "LayerCounters", "first_difference"]
 
 #: Counters of each unit; for every unit they add up to its cluster's ``cycles``.
 UNIT_COUNTERS = (
@@ -34,6 +34,28 @@ CLUSTER_COUNTERS = (
     "outputs",
     "output_nonzeros",
 )
+
+
+def first_difference(
+    name: str, names: tuple[str, ...], mine: NDArray[np.int64], theirs: NDArray[np.int64]
+) -> str:
+    """Describe the first counter that differs, or return an empty string.
+
+    Parameters
+    ----------
+    name : str
+        What the axes before the last are, such as ``cluster, unit``.
+    names : tuple of str
+        The counters along the last axis.
+    mine, theirs : ndarray of int64
+        The counts; the last axis is the counter.
+    """
+    if mine.shape != theirs.shape:
+        return f"shapes {mine.shape} and {theirs.shape}"
+    if len(bad := np.argwhere(mine != theirs)):
+        at = tuple(int(i) for i in bad[0])
+        return f"{names[at[-1]]} of {name} {at[:-1]}: {mine[at]} and {theirs[at]}"
+    return ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +86,6 @@ class LayerCounters:
 
     def difference(self, other: LayerCounters) -> str:
         """Describe the first counter that differs, or return an empty string."""
-        for what, names, mine, theirs in (
-            ("cluster", CLUSTER_COUNTERS, self.clusters, other.clusters),
-            ("cluster, unit", UNIT_COUNTERS, self.units, other.units),
-        ):
-            if mine.shape != theirs.shape:
-                return f"shapes {mine.shape} and {theirs.shape}"
-            if len(bad := np.argwhere(mine != theirs)):
-                at = tuple(int(i) for i in bad[0])
-                return f"{names[at[-1]]} of {what} {at[:-1]}: {mine[at]} and {theirs[at]}"
-        return ""
+        return first_difference(
+            "cluster", CLUSTER_COUNTERS, self.clusters, other.clusters
+        ) or first_difference("cluster, unit", UNIT_COUNTERS, self.units, other.units)
