@@ -12,6 +12,7 @@ from golden.counters import LayerCounters
 from golden.errors import UserError
 from golden.schedule import Schedule
 from golden.workload import LayerWorkload
+from rtl.design import cluster_design
 from rtl.driver import decode_outputs, layer_counters, make_program
 
 __all__ = ["SIMULATORS", "Codes", "LayerRun", "SimulatorName", "run_layer", "run_layers"]
@@ -62,15 +63,16 @@ def run_layers(
     programs = [
         [make_program(config, *run, cluster) for cluster in range(config.clusters)] for run in runs
     ]
+    design = cluster_design(config)
     flat = [program for clusters in programs for program in clusters if program is not None]
     if simulator == "amaranth":
         from rtl.simulate import run_programs
 
-        done = iter(run_programs(config, flat, stalls))
+        done = iter(run_programs(design, flat, stalls))
     else:
         from rtl.cosim import run_programs as cosimulate
 
-        done = iter(cosimulate(config, flat, simulator, stalls))
+        done = iter(cosimulate(design, flat, simulator, stalls))
     results = []
     for run, clusters in zip(runs, programs, strict=True):
         beats: list[list[int]] = []
