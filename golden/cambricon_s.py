@@ -33,8 +33,8 @@ CORE_COUNTERS = ("cycles", "pairs", "steps", "load_beats", "outputs", "selected"
 class Latency:
     """Constant latencies of the hardware's pipelines, in cycles; symbols of the specification."""
 
-    START = 8  # start to the first step
-    LOAD = 10  # last beat of a load to the first step that needs it
+    START = 9  # start to the first step
+    LOAD = 11  # last beat of a load to the first step that needs it
     LOAD_FREE = 0  # last step of a load to the reuse of its half of the synapse buffer
     DELIVER = 9  # last step of a position to the first output drained
     # Last output drained to the earliest end of the next position: its results come so much later.

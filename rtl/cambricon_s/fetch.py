@@ -51,7 +51,7 @@ class WindowFetch(wiring.Component):
     the cycle of ``load_done`` to the first of its steps there.
     """
 
-    LATENCY = 3
+    LATENCY = 4
     LOAD = LATENCY
 
     def __init__(self, layouts: CoreLayouts) -> None:
@@ -98,7 +98,7 @@ class WindowFetch(wiring.Component):
         m.d.sync += loads.eq(loads + self.load_done - begun)
 
         # Found: what the banks and the index buffer give.
-        chain = Pipeline(m, 2, read_valid, read_ready)
+        chain = Pipeline(m, 3, read_valid, read_ready)
         row = located.address[layouts.place_bits :]
         m.d.comb += [
             self.neuron_enable.eq(chain.take[0]),
@@ -110,37 +110,42 @@ class WindowFetch(wiring.Component):
         with m.If(chain.take[0]):
             m.d.sync += found.eq(located)
 
-        # Turned: the window in its own order.
-        turn = found.address[: layouts.place_bits]
-        odd = found.address[layouts.place_bits]
+        # Turning: the window's columns, rotated by the low bits of its place.
+        place, odd = found.address[: layouts.place_bits], found.address[layouts.place_bits]
         columns = []
         for column in range(window):
             upper = Signal(name=f"upper{column}")  # the column belongs to the row above
-            m.d.comb += upper.eq(turn > column)
+            m.d.comb += upper.eq(place > column)
             columns.append(
                 Mux(odd ^ upper, self.neuron_rows[1][column], self.neuron_rows[0][column])
             )
-        for bit in range(layouts.place_bits):
-            level = data.ArrayLayout(8, window)
-            turned = Signal(level, name=f"turned{bit}")
-            for column in range(window):
-                source = columns[(column + (1 << bit)) % window]
-                m.d.comb += turned[column].eq(Mux(turn[bit], source, columns[column]))
-            columns = [turned[column] for column in range(window)]
-        held = self.windows.p
+        half = (layouts.place_bits + 1) // 2
+        turning, mask = Signal(data.ArrayLayout(8, window)), Signal(window)
+        middle = Signal(layouts.sequenced)
         with m.If(chain.take[1]):
             m.d.sync += [
-                held.step.eq(found.step),
-                held.neurons.eq(Cat(columns)),
-                held.mask.eq(self.mask),
+                middle.eq(found),
+                turning.eq(Cat(_rotate(m, columns, place, range(half)))),
+                mask.eq(self.mask),
+            ]
+
+        # Turned: the window in its own order.
+        place, held = middle.address[: layouts.place_bits], self.windows.p
+        columns = [turning[column] for column in range(window)]
+        with m.If(chain.take[2]):
+            m.d.sync += [
+                held.step.eq(middle.step),
+                held.neurons.eq(Cat(_rotate(m, columns, place, range(half, layouts.place_bits)))),
+                held.mask.eq(mask),
             ]
         m.d.comb += [
-            self.windows.valid.eq(chain.valid[1]),
+            self.windows.valid.eq(chain.valid[2]),
             chain.leave.eq(self.windows.ready),
             self.pes_last.eq(
                 oldest(
                     [
-                        (chain.valid[1], held.step.result.pes_last),
+                        (chain.valid[2], held.step.result.pes_last),
+                        (chain.valid[1], middle.step.result.pes_last),
                         (chain.valid[0], found.step.result.pes_last),
                         (entry.valid[0], located.step.result.pes_last),
                     ],
@@ -149,3 +154,14 @@ class WindowFetch(wiring.Component):
             ),
         ]
         return m
+
+
+def _rotate(m: Module, columns: list, place, bits) -> list:
+    """Rotate columns down by some bits of a place."""
+    for bit in bits:
+        turned = Signal(data.ArrayLayout(8, len(columns)), name=f"turned{bit}")
+        for column in range(len(columns)):
+            source = columns[(column + (1 << bit)) % len(columns)]
+            m.d.comb += turned[column].eq(Mux(place[bit], source, columns[column]))
+        columns = [turned[column] for column in range(len(columns))]
+    return columns

@@ -131,7 +131,7 @@ class NeuronSelector(wiring.Component):
                 selected.eq(self.windows.p.mask & nonzero),
             ]
         items, count = self._rank(m, chain.take[1:3], neurons, mask, selected)
-        packed, left, head_count = self._pack(m, chain.take[3:], items, count)
+        packed, left, head_count = self._pack(m, chain.take[3:], chain.valid[-1], items, count)
         self._send(m, chain, steps[-1], packed, left, head_count)
         m.d.comb += self.pes_last.eq(
             oldest(
@@ -184,7 +184,7 @@ class NeuronSelector(wiring.Component):
                 ]
         return items, count
 
-    def _pack(self, m: Module, take, items, count):
+    def _pack(self, m: Module, take, shift, items, count):
         """Move every selected place down by its distance, the low bits first: none collide."""
         layouts, lanes = self._layouts, self._layouts.config.lanes
         half = (layouts.place_bits + 1) // 2
@@ -197,9 +197,10 @@ class NeuronSelector(wiring.Component):
         window = layouts.config.window
         packed = Signal(data.ArrayLayout(kept, window))
         left, head_count = Signal(layouts.count_bits), Signal(layouts.count_bits)
-        m.d.sync += left.eq(left - lanes)
-        for at in range(window - lanes):
-            m.d.sync += packed[at].eq(packed[at + lanes])
+        with m.If(shift):
+            m.d.sync += left.eq(left - lanes)
+            for at in range(window - lanes):
+                m.d.sync += packed[at].eq(packed[at + lanes])
         with m.If(take[1]):
             m.d.sync += [left.eq(squeezed_count), head_count.eq(squeezed_count)]
             for at in range(window):

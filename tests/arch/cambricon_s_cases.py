@@ -14,7 +14,7 @@ from golden.layer import LayerShape
 
 __all__ = ["CATALOGUE", "CONFIGURATIONS", "CambriconSCase", "cases", "make_case"]
 
-_TOY = CambriconSConfig.preset("toy")
+_TOY = CambriconSConfig.preset("toy").replace(name="toy")
 
 #: Small machines by name; the hardware runs them all.
 CONFIGURATIONS: dict[str, CambriconSConfig] = {
