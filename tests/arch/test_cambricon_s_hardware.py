@@ -27,7 +27,7 @@ from tests.arch.cambricon_s_cases import CATALOGUE, CONFIGURATIONS, CambriconSCa
 from tests.arch.cambricon_s_oracle import run_layer as run_oracle
 
 #: Cases that take few cycles, for the slow simulators.
-_SHORT = ("one-position", "one-weight", "few-windows", "no-weights", "depthwise", "short-positions")
+_SHORT = ("one-position", "one-weight", "few-windows", "no-weights", "short-positions")
 _DRAWN = 4
 _MACHINES = ("toy", "codes-4-bits", "narrow")
 
