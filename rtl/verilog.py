@@ -36,7 +36,7 @@ from rtl.yosys import rtlil_to_verilog
 __all__ = ["ModuleInstance", "cluster_verilog", "modules_verilog", "sidecar", "write_verilog"]
 
 _HEADER = """\
-// {what}. Written by `accel verilog`; described by cluster.json.
+// {what}.
 // The tool names its wires itself and joins narrow to wide ones, so width and unused-signal
 // warnings say nothing about the source; registers have an initial value as well as a reset, for
 // FPGAs that power up with one.
@@ -90,7 +90,8 @@ def cluster_verilog(config: AcceleratorConfig) -> str:
     cluster = Cluster(
         config, unit=lambda layouts: ModuleInstance("innerjoin_unit", unit_ports(layouts))
     )
-    what = f"{config.name}: one cluster of {config.units} units"
+    what = f"{config.name}: one cluster of {config.units} units. Written by `accel verilog`; "
+    what += "described by cluster.json"
     return modules_verilog(what, {"innerjoin_unit": Unit(Layouts(config)), "cluster": cluster})
 
 
