@@ -33,12 +33,13 @@ CORE_COUNTERS = ("cycles", "pairs", "steps", "load_beats", "outputs", "selected"
 class Latency:
     """Constant latencies of the hardware's pipelines, in cycles; symbols of the specification."""
 
-    START = 6  # start to the first step
-    LOAD = 3  # last beat of a load to the first step that needs it
-    LOAD_FREE = 2  # last step of a load to the reuse of its half of the synapse buffer
-    DELIVER = 6  # last step of a position to the first output drained, less one
-    COLLECTOR_FREE = 1  # last output drained to a free result register
-    TAIL = 4  # last output drained to done
+    START = 9  # start to the first step
+    LOAD = 11  # last beat of a load to the first step that needs it
+    LOAD_FREE = 0  # last step of a load to the reuse of its half of the synapse buffer
+    DELIVER = 9  # last step of a position to the first output drained
+    # Last output drained to the earliest end of the next position: its results come so much later.
+    COLLECTOR_FREE = -9
+    TAIL = 7  # last output drained to done
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -150,7 +150,7 @@ class Collector(wiring.Component):
             chosen, exists = self._choose(m, held, beat)
         codes = []
         for lane in range(lanes):
-            m.submodules[f"requantise{lane}"] = requantise = Requantise(self._layouts)
+            m.submodules[f"requantise{lane}"] = requantise = Requantise()
             m.d.comb += [
                 requantise.enable.eq(move),
                 requantise.accumulator.eq(chosen[lane]),

@@ -12,9 +12,18 @@ from golden.counters import LayerCounters
 from golden.errors import UserError
 from golden.schedule import Schedule
 from golden.workload import LayerWorkload
-from rtl.driver import decode_outputs, layer_counters, make_program
+from rtl.design import Design, cluster_design
+from rtl.driver import ClusterProgram, decode_outputs, layer_counters, make_program
 
-__all__ = ["SIMULATORS", "Codes", "LayerRun", "SimulatorName", "run_layer", "run_layers"]
+__all__ = [
+    "SIMULATORS",
+    "Codes",
+    "LayerRun",
+    "SimulatorName",
+    "run_design",
+    "run_layer",
+    "run_layers",
+]
 
 SimulatorName = Literal["amaranth", "icarus", "verilator"]
 #: Simulators by name.
@@ -57,31 +66,54 @@ def run_layers(
     HardwareError
         The hardware broke its contract.
     """
-    if simulator not in SIMULATORS:
-        raise UserError(f"Simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
     programs = [
         [make_program(config, *run, cluster) for cluster in range(config.clusters)] for run in runs
     ]
+    results = []
+    for run, clusters in zip(
+        runs, run_design(cluster_design(config), programs, simulator, stalls), strict=True
+    ):
+        codes = decode_outputs(config, run[0], run[1], [beats for beats, _ in clusters])
+        counted = layer_counters(config, [counters for _, counters in clusters])
+        results.append((codes, counted))
+    return results
+
+
+def run_design(
+    design: Design,
+    programs: list[list[ClusterProgram | None]],
+    simulator: SimulatorName,
+    stalls: int | None = None,
+) -> list[list[tuple[list[int], dict[str, int] | None]]]:
+    """Run programs on one instance of a design; axes run, cluster.
+
+    Returns
+    -------
+    list of lists of (output beats as integers, counters by name)
+        No beats and None for a cluster without a program.
+
+    Raises
+    ------
+    UserError
+        The simulator is unknown or not installed.
+    HardwareError
+        The hardware broke its contract.
+    """
+    if simulator not in SIMULATORS:
+        raise UserError(f"Simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
     flat = [program for clusters in programs for program in clusters if program is not None]
     if simulator == "amaranth":
         from rtl.simulate import run_programs
 
-        done = iter(run_programs(config, flat, stalls))
+        done = iter(run_programs(design, flat, stalls))
     else:
         from rtl.cosim import run_programs as cosimulate
 
-        done = iter(cosimulate(config, flat, simulator, stalls))
-    results = []
-    for run, clusters in zip(runs, programs, strict=True):
-        beats: list[list[int]] = []
-        counters: list[dict[str, int] | None] = []
-        for program in clusters:
-            given, counted = ([], None) if program is None else next(done)
-            beats.append(given)
-            counters.append(counted)
-        codes = decode_outputs(config, run[0], run[1], beats)
-        results.append((codes, layer_counters(config, counters)))
-    return results
+        done = iter(cosimulate(design, flat, simulator, stalls))
+    return [
+        [([], None) if program is None else next(done) for program in clusters]
+        for clusters in programs
+    ]
 
 
 def run_layer(

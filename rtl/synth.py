@@ -21,35 +21,67 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from amaranth.back import rtlil
 from amaranth.hdl import Cat, Elaboratable, Module, Signal
 from amaranth.lib import wiring
 
+from golden.cambricon_s import CambriconSConfig
 from golden.config import AcceleratorConfig
 from golden.errors import UserError
+from golden.toml_config import TomlConfig
+from rtl.cambricon_s.core import Core
+from rtl.cambricon_s.layouts import CoreLayouts
+from rtl.cambricon_s.pe import ProcessingElement
+from rtl.cambricon_s.selector import NeuronSelector
 from rtl.capacity import check_config
 from rtl.cluster import Cluster
 from rtl.join import InnerJoin
 from rtl.layouts import Layouts
 from rtl.unit import Unit
 
-__all__ = ["BLOCKS", "Figures", "SynthesisError", "Wrapper", "main", "measure"]
+__all__ = ["BLOCKS", "Block", "Figures", "SynthesisError", "Wrapper", "main", "measure"]
 
 #: Logic cells, block RAMs and multipliers of an LFE5U-85F.
 DEVICE_CELLS = {"TRELLIS_COMB": 83640, "DP16KD": 208, "MULT18X18D": 156}
 _DEVICE = ("--85k", "--package", "CABGA756", "--speed", "6")
-#: Above what is reached, so that place and route does not rest; not far above for a cluster, or it
-#: takes hours.
-_TARGET_MHZ = {"join": 200, "unit": 200, "cluster": 110}
 #: An input buffer that leaves block RAM for the units: 16 of the device's 208 blocks.
 _INPUT_BUFFER_BYTES = 1 << 15
 
-#: What can be measured: a component made from a configuration.
-BLOCKS: dict[str, Callable[[AcceleratorConfig], wiring.Component]] = {
-    "join": lambda config: InnerJoin(config.chunk, config.lanes, 32),
-    "unit": lambda config: Unit(Layouts(config)),
-    "cluster": Cluster,
+
+@dataclass(frozen=True)
+class Block:
+    """What can be measured.
+
+    Parameters
+    ----------
+    make : callable
+        Makes the component from a configuration.
+    target_mhz : int
+        Above what is reached, so that place and route does not rest; not far above for a big one,
+        or it takes hours.
+    machine : type
+        The class of its configuration.
+    """
+
+    make: Callable[[Any], wiring.Component]
+    target_mhz: int
+    machine: type[TomlConfig] = AcceleratorConfig
+
+
+#: Blocks by name.
+BLOCKS: dict[str, Block] = {
+    "join": Block(lambda config: InnerJoin(config.chunk, config.lanes, 32), 200),
+    "unit": Block(lambda config: Unit(Layouts(config)), 200),
+    "cluster": Block(Cluster, 110),
+    "cambricon-s": Block(Core, 100, CambriconSConfig),
+    "cambricon-s-selector": Block(
+        lambda config: NeuronSelector(CoreLayouts(config)), 120, CambriconSConfig
+    ),
+    "cambricon-s-pe": Block(
+        lambda config: ProcessingElement(CoreLayouts(config)), 200, CambriconSConfig
+    ),
 }
 
 
@@ -195,14 +227,14 @@ def _slowest_path(report: dict) -> str:
     return f"{path[0]['from']['cell']} -> {path[-1]['to']['cell']}"
 
 
-def measure(block: str, config: AcceleratorConfig, seeds: Sequence[int], jobs: int = 1) -> Figures:
+def measure(block: str, config: TomlConfig, seeds: Sequence[int], jobs: int = 1) -> Figures:
     """Synthesise, place and route a block of a machine.
 
     Parameters
     ----------
     block : str
         A key of ``BLOCKS``.
-    config : AcceleratorConfig
+    config : AcceleratorConfig or another machine's, as the block has it
     seeds : sequence of int
         Seeds of place and route.
     jobs : int
@@ -215,10 +247,11 @@ def measure(block: str, config: AcceleratorConfig, seeds: Sequence[int], jobs: i
     SynthesisError
         A tool is missing, or the block does not fit the device.
     """
-    check_config(config)
+    if isinstance(config, AcceleratorConfig):
+        check_config(config)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        cells, wrapper_tables = _synthesise(BLOCKS[block](config), folder)
+        cells, wrapper_tables = _synthesise(BLOCKS[block].make(config), folder)
         for kind, available in DEVICE_CELLS.items():
             if cells.get(kind, 0) > available:
                 raise SynthesisError(
@@ -229,7 +262,7 @@ def measure(block: str, config: AcceleratorConfig, seeds: Sequence[int], jobs: i
                 zip(
                     seeds,
                     pool.map(
-                        lambda seed: _place_and_route(folder, seed, _TARGET_MHZ[block]), seeds
+                        lambda seed: _place_and_route(folder, seed, BLOCKS[block].target_mhz), seeds
                     ),
                     strict=True,
                 )
@@ -253,11 +286,13 @@ def measure(block: str, config: AcceleratorConfig, seeds: Sequence[int], jobs: i
     )
 
 
-def _print_table(config: AcceleratorConfig, results: list[Figures]) -> None:
+def _print_table(config: TomlConfig, results: list[Figures]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{config.name} on LFE5U-85F, speed grade 6, placed and routed")
+    table = Table(
+        title=f"{config.to_dict()['name']} on LFE5U-85F, speed grade 6, placed and routed"
+    )
     table.add_column("block")
     names = ("LUT4", "FF", "CCU2C", "DPR16X4", "DP16KD", "MULT18", "table sites")
     seeds = list(results[0].megahertz)
@@ -271,6 +306,17 @@ def _print_table(config: AcceleratorConfig, results: list[Figures]) -> None:
     console.print(table)
     for one in results:
         console.print(f"{one.block}: slowest path {one.slowest_path}", soft_wrap=True)
+
+
+def _fit(config: TomlConfig) -> TomlConfig:
+    """Return a machine with an input buffer that fits the device, and say so."""
+    if not isinstance(config, AcceleratorConfig) or (
+        config.input_buffer_bytes <= _INPUT_BUFFER_BYTES
+    ):
+        return config
+    print(f"input buffer: {_INPUT_BUFFER_BYTES} bytes, to fit the device", file=sys.stderr)
+    chunks = min(config.input_buffer_chunks, _INPUT_BUFFER_BYTES // config.chunk)
+    return config.replace(input_buffer_bytes=_INPUT_BUFFER_BYTES, input_buffer_chunks=chunks)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -288,15 +334,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in ("seeds", "jobs"):
             if getattr(options, name) < 1:
                 raise SynthesisError(f"--{name} must be at least 1, not {getattr(options, name)}")
-        config = AcceleratorConfig.preset(options.preset)
-        if config.input_buffer_bytes > _INPUT_BUFFER_BYTES:
-            print(f"input buffer: {_INPUT_BUFFER_BYTES} bytes, to fit the device", file=sys.stderr)
-            chunks = min(config.input_buffer_chunks, _INPUT_BUFFER_BYTES // config.chunk)
-            config = config.replace(
-                input_buffer_bytes=_INPUT_BUFFER_BYTES, input_buffer_chunks=chunks
-            )
+        slice_blocks = [name for name in BLOCKS if BLOCKS[name].machine is AcceleratorConfig]
+        blocks = options.blocks or slice_blocks
+        machines = {BLOCKS[block].machine for block in blocks}
+        if len(machines) > 1:
+            raise SynthesisError(f"Blocks must be of one machine, not {', '.join(blocks)}")
+        config = _fit(machines.pop().preset(options.preset))
         seeds = range(1, options.seeds + 1)
-        blocks = options.blocks or list(BLOCKS)
         results = [measure(block, config, seeds, options.jobs) for block in blocks]
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

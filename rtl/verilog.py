@@ -33,10 +33,10 @@ from rtl.registers import LAYER_REGISTERS, LOAD_TARGETS, register_map
 from rtl.unit import Unit, unit_ports
 from rtl.yosys import rtlil_to_verilog
 
-__all__ = ["cluster_verilog", "sidecar", "write_verilog"]
+__all__ = ["ModuleInstance", "cluster_verilog", "modules_verilog", "sidecar", "write_verilog"]
 
 _HEADER = """\
-// {name}: one cluster of {units} units. Written by `accel verilog`; described by cluster.json.
+// {what}.
 // The tool names its wires itself and joins narrow to wide ones, so width and unused-signal
 // warnings say nothing about the source; registers have an initial value as well as a reset, for
 // FPGAs that power up with one.
@@ -51,11 +51,20 @@ _HEADER = """\
 """
 
 
-class _UnitInstance(wiring.Component):
-    """A unit that is emitted elsewhere: the same signature, an instance inside."""
+class ModuleInstance(wiring.Component):
+    """A component that is emitted elsewhere: the same signature, an instance inside.
 
-    def __init__(self, layouts: Layouts) -> None:
-        super().__init__(unit_ports(layouts))
+    Parameters
+    ----------
+    name : str
+        Name of its Verilog module.
+    ports : dict
+        Members of its signature.
+    """
+
+    def __init__(self, name: str, ports: dict) -> None:
+        self._name = name
+        super().__init__(ports)
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -63,7 +72,7 @@ class _UnitInstance(wiring.Component):
         for path, member, value in self.signature.flatten(self):
             direction = "o" if member.flow is wiring.Out else "i"
             ports[f"{direction}_{'__'.join(map(str, path))}"] = value
-        m.submodules.unit = Instance("innerjoin_unit", **ports)
+        m.submodules.unit = Instance(self._name, **ports)
         return m
 
 
@@ -78,24 +87,39 @@ def cluster_verilog(config: AcceleratorConfig) -> str:
         pyosys is not installed.
     """
     check_config(config)
+    cluster = Cluster(
+        config, unit=lambda layouts: ModuleInstance("innerjoin_unit", unit_ports(layouts))
+    )
+    what = f"{config.name}: one cluster of {config.units} units. Written by `accel verilog`; "
+    what += "described by cluster.json"
+    return modules_verilog(what, {"innerjoin_unit": Unit(Layouts(config)), "cluster": cluster})
+
+
+def modules_verilog(what: str, modules: dict[str, wiring.Component]) -> str:
+    """Return the Verilog of some modules, the top one last.
+
+    Parameters
+    ----------
+    what : str
+        What the first line says that they are.
+
+    Raises
+    ------
+    UserError
+        pyosys is not installed.
+    """
     platform = VerilogPlatform()
-    unit = rtlil.convert(
-        Unit(Layouts(config)), name="innerjoin_unit", platform=platform, emit_src=False
-    )
-    cluster = rtlil.convert(
-        Cluster(config, unit=_UnitInstance), name="cluster", platform=platform, emit_src=False
-    )
     with tempfile.TemporaryDirectory() as folder:
         inputs = []
-        for name, text in (("unit", unit), ("cluster", cluster)):
+        for name, component in modules.items():
+            text = rtlil.convert(component, name=name, platform=platform, emit_src=False)
             inputs.append(Path(folder, f"{name}.il"))
             inputs[-1].write_text(text, encoding="utf-8")
-        written = Path(folder, "cluster.v")
+        written = Path(folder, "design.v")
         rtlil_to_verilog(inputs, written)
         text = written.read_text(encoding="utf-8")
     body = "\n".join(line for line in text.splitlines() if not line.startswith("/* Generated"))
-    header = _HEADER.format(name=config.name, units=config.units)
-    return f"{header}{RAM_VERILOG}{body}\n"
+    return f"{_HEADER.format(what=what)}{RAM_VERILOG}{body}\n"
 
 
 def sidecar(config: AcceleratorConfig) -> dict[str, Any]:
@@ -116,7 +140,7 @@ def sidecar(config: AcceleratorConfig) -> dict[str, Any]:
         "top": "cluster",
         "config": config.to_dict(),
         "ports": ports,
-        "registers": register_map(config),
+        "registers": register_map(config.units),
         "layer_registers": {
             name: {"bits": bits, "is": text} for name, bits, text in LAYER_REGISTERS
         },

@@ -1,0 +1,1 @@
+"""The hardware of a Cambricon-S core; ``docs/cambricon-s.md``."""

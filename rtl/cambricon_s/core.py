@@ -1,0 +1,238 @@
+"""A core of Cambricon-S: buffers, sequencer, window fetch, neuron selector, PEs, collector.
+
+Latencies of the blocks add up to the constants of ``golden.cambricon_s.Latency`` (``latencies``).
+"""
+
+# A component gets its ports from its signature, and Amaranth is not annotated:
+# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
+# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
+# pyright: reportIndexIssue=false, reportReturnType=false
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden.cambricon_s import CORE_COUNTERS, CambriconSConfig
+from golden.counters import UNIT_COUNTERS
+from rtl.cambricon_s.buffers import CoreBuffers
+from rtl.cambricon_s.collector import Collector
+from rtl.cambricon_s.fetch import WindowFetch
+from rtl.cambricon_s.layouts import REGISTERS, CoreLayouts
+from rtl.cambricon_s.loader import SynapseLoader
+from rtl.cambricon_s.pe import ProcessingElement
+from rtl.cambricon_s.selector import NeuronSelector
+from rtl.cambricon_s.sequencer import Sequencer
+from rtl.ram import Ram
+from rtl.registers import RegisterFile
+
+__all__ = ["Core", "latencies"]
+
+#: From a load's ``done`` to the first cycle of the step that needs it.
+_LOADED = WindowFetch.LOAD + NeuronSelector.LATENCY
+#: From the end of a position's last step to its results.
+_RESULT = NeuronSelector.ISSUE - 1 + ProcessingElement.LATENCY
+
+
+def latencies() -> dict[str, int]:
+    """Return the constants of ``golden.cambricon_s.Latency`` as the blocks add up to them.
+
+    The loader lives ``SynapseLoader.START`` cycles after the rest.
+    """
+    return {
+        "START": WindowFetch.LATENCY + NeuronSelector.LATENCY,
+        "LOAD": SynapseLoader.START + _LOADED,
+        "LOAD_FREE": NeuronSelector.RETIRE - SynapseLoader.START,
+        "DELIVER": _RESULT,
+        "COLLECTOR_FREE": -_RESULT,
+        "TAIL": Collector.TAIL + 1,
+    }
+
+
+class Core(wiring.Component):
+    """One core of a machine.
+
+    Parameters
+    ----------
+    config : CambriconSConfig
+    pe : callable, optional
+        Makes a PE from the layouts; the Verilog writer passes one that makes instances.
+
+    Members
+    -------
+    address : In(16), write : In(1), write_data : In(32), read_data : Out(32)
+        The register port (``rtl.registers``, ``rtl.cambricon_s.layouts.REGISTERS``).
+    words : In(stream of 32 bits; always ready)
+        The load stream: buffers and tables (``rtl.cambricon_s.buffers``).
+    filters : In(stream of 8 * bus_bytes bits)
+        The weight stream (``rtl.cambricon_s.loader``).
+    outputs : Out(stream of CoreLayouts.output)
+        The output stream (``rtl.cambricon_s.collector``).
+    done : Out(1)
+        The layer is complete; until the next start.
+    """
+
+    def __init__(
+        self,
+        config: CambriconSConfig,
+        pe: Callable[[CoreLayouts], wiring.Component] = ProcessingElement,
+    ) -> None:
+        self._pe = pe
+        self.layouts = layouts = CoreLayouts(config)
+        super().__init__(
+            {
+                "address": In(16),
+                "write": In(1),
+                "write_data": In(32),
+                "read_data": Out(32),
+                "words": In(stream.Signature(32)),
+                "filters": In(stream.Signature(8 * config.bus_bytes)),
+                "outputs": Out(stream.Signature(layouts.output)),
+                "done": Out(1),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        layouts = self.layouts
+        config = layouts.config
+        m.submodules.registers = registers = RegisterFile(config.pes, REGISTERS, CORE_COUNTERS)
+        m.submodules.buffers = buffers = CoreBuffers(layouts)
+        m.submodules.sequencer = sequencer = Sequencer(layouts)
+        m.submodules.loader = loader = SynapseLoader(layouts)
+        m.submodules.fetch = fetch = WindowFetch(layouts)
+        m.submodules.selector = selector = NeuronSelector(layouts)
+        m.submodules.collector = collector = Collector(layouts, _RESULT)
+        m.submodules.index = index = Ram(config.window, layouts.rows)
+        wiring.connect(m, wiring.flipped(self.words), buffers.words)
+        wiring.connect(m, wiring.flipped(self.filters), loader.beats)
+        wiring.connect(m, sequencer.steps, fetch.steps)
+        wiring.connect(m, fetch.windows, selector.windows)
+        wiring.connect(m, collector.outputs, wiring.flipped(self.outputs))
+
+        start, running = Signal(), Signal()
+        with m.If(start):
+            m.d.sync += [running.eq(1), self.done.eq(0)]
+        with m.Elif(collector.finished):
+            m.d.sync += [running.eq(0), self.done.eq(1)]
+        m.d.comb += [
+            start.eq(registers.start),
+            registers.address.eq(self.address),
+            registers.write.eq(self.write),
+            registers.write_data.eq(self.write_data),
+            self.read_data.eq(registers.read_data),
+            registers.running.eq(running),
+            registers.done.eq(self.done),
+            sequencer.start.eq(start),
+            loader.start.eq(start),
+            sequencer.layer.eq(registers.layer),
+            loader.layer.eq(registers.layer),
+            collector.layer.eq(registers.layer),
+            buffers.target.eq(registers.layer.load_target),
+            buffers.address.eq(registers.layer.load_address),
+            buffers.begin.eq(registers.load_begin),
+            buffers.block_address0.eq(sequencer.block_address),
+            sequencer.block_row.eq(buffers.block_row0),
+            buffers.block_address1.eq(loader.block_address),
+            loader.block_row.eq(buffers.block_row1),
+            buffers.window_address.eq(sequencer.window_address),
+            sequencer.window_offset.eq(buffers.window_offset),
+            buffers.neuron_address.eq(fetch.neuron_address),
+            buffers.neuron_enable.eq(fetch.neuron_enable),
+            fetch.neuron_rows.eq(buffers.neuron_rows),
+            buffers.entry_address.eq(collector.entry_address),
+            collector.entries.eq(buffers.entries),
+            index.write_enable.eq(loader.mask_valid),
+            index.write_address.eq(loader.mask_row),
+            index.write_data.eq(loader.mask),
+            index.read_enable.eq(fetch.mask_enable),
+            index.read_address.eq(fetch.mask_address),
+            fetch.mask.eq(index.read_data),
+            fetch.load_done.eq(loader.done),
+            loader.retire.eq(selector.retire),
+            selector.waiting_pes_last.eq(fetch.pes_last),
+            selector.room.eq(collector.room),
+            collector.promised.eq(Mux(selector.finish, selector.beats, 0)),
+        ]
+        self._place_pes(m, registers, buffers, loader, selector, collector)
+        self._count(m, start, running, registers, loader, selector, collector)
+        return m
+
+    def _place_pes(self, m: Module, registers, buffers, loader, selector, collector) -> None:
+        """Make the PEs, wire them to the buses, and tell the collector when they have results."""
+        for number in range(self.layouts.config.pes):
+            m.submodules[f"pe{number}"] = pe = self._pe(self.layouts)
+            m.d.comb += [
+                pe.issue.eq(selector.issue),
+                pe.load.eq(loader.load),
+                pe.load_mine.eq(loader.load.pe == number),
+                pe.codebook.eq(buffers.codebook),
+                pe.signed_activations.eq(registers.layer.signed_activations),
+                collector.results[number].eq(pe.result),
+            ]
+        begin, result = selector.issue.commit, selector.result
+        for stage in range(ProcessingElement.LATENCY - 1):
+            late_begin = Signal(name=f"begin{stage + 1}")
+            late_result = Signal(self.layouts.result, name=f"result{stage + 1}")
+            m.d.sync += [late_begin.eq(begin), late_result.eq(result)]
+            begin, result = late_begin, late_result
+        m.d.comb += [collector.begin.eq(begin), collector.result.eq(result)]
+
+    def _count(self, m: Module, start, running, registers, loader, selector, collector) -> None:
+        """Counters of the core and of each PE."""
+        layouts = self.layouts
+        working = selector.busy | selector.bubble | selector.blocked
+        begun, filled = Signal(), Signal()  # a step has begun; the first load is there
+        ended, end = Signal(), Signal()  # the last step is over
+        m.d.comb += end.eq(selector.finish & selector.final)
+        arrived = loader.done
+        for stage in range(_LOADED - 1):
+            late = Signal(name=f"arrived{stage + 1}")
+            m.d.sync += late.eq(arrived)
+            arrived = late
+        m.d.sync += [
+            begun.eq(~start & (begun | working)),
+            filled.eq(~start & (filled | arrived)),
+            ended.eq(~start & (ended | end)),
+        ]
+        waits = running & ~working & ~ended
+        memory = begun | ~filled  # later waits are all for memory
+        pairs, step, selected = Signal(32), Signal(), Signal(layouts.count_bits)
+        m.d.sync += [
+            step.eq(selector.step),
+            selected.eq(Mux(selector.step, selector.count, 0)),
+            pairs.eq(Mux(selector.step, selector.count * (selector.pes_last + 1), 0)),
+        ]
+        core = {
+            "cycles": running,
+            "pairs": pairs,
+            "steps": step,
+            "load_beats": loader.beat,
+            "outputs": collector.count,
+            "selected": selected,
+        }
+        counters = [
+            (registers.cluster_counters[at], core[name]) for at, name in enumerate(CORE_COUNTERS)
+        ]
+        for number in range(layouts.config.pes):
+            mine = selector.pes_last >= number
+            events = {
+                "busy_cycles": selector.busy & mine,
+                "bubble_cycles": selector.bubble & mine,
+                "wait_memory_cycles": waits & memory & mine,
+                "wait_siblings_cycles": 0,
+                "wait_broadcast_cycles": waits & ~memory & mine,
+                "wait_collector_cycles": selector.blocked & mine,
+                "idle_cycles": running & ~(mine & (working | waits)),
+            }
+            counters += [
+                (registers.unit_counters[number][at], events[name])
+                for at, name in enumerate(UNIT_COUNTERS)
+            ]
+        for port, event in counters:
+            counter = Signal(32)
+            m.d.comb += port.eq(counter)
+            m.d.sync += counter.eq(Mux(start, 0, counter + event))
