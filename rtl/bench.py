@@ -1,4 +1,4 @@
-"""The bench around a generated cluster: it plays files into the ports and writes what comes out.
+"""The bench around a generated design: it plays files into the ports and writes what comes out.
 
 Python need not touch the design between start and end, so that whole layers run at the
 simulator's own speed. Commands, one a line, ``op argument`` in hexadecimal:
@@ -17,8 +17,7 @@ the number of filter beats taken.
 
 from __future__ import annotations
 
-from golden.config import AcceleratorConfig
-from rtl.layouts import Layouts
+from rtl.design import Design
 from rtl.simulate import DRAIN_CYCLES
 
 __all__ = ["bench_verilog"]
@@ -46,7 +45,7 @@ module bench;
   reg outputs__ready = 0;
   wire done;
 
-  cluster cluster (
+  @NAME@ dut (
       .clk(clk), .rst(rst), .address(address), .write(write), .write_data(write_data),
       .read_data(read_data), .words__payload(words__payload), .words__valid(words__valid),
       .words__ready(words__ready), .filters__payload(filters__payload),
@@ -165,10 +164,11 @@ endmodule
 """
 
 
-def bench_verilog(config: AcceleratorConfig) -> str:
-    """Return module ``bench`` for a machine's cluster."""
+def bench_verilog(design: Design) -> str:
+    """Return module ``bench`` for a design."""
     return (
-        _BENCH.replace("@BEAT@", str(8 * config.filter_bus_bytes))
-        .replace("@OUTPUT@", str(Layouts(config).output.size))
+        _BENCH.replace("@NAME@", design.name)
+        .replace("@BEAT@", str(design.beat_bits))
+        .replace("@OUTPUT@", str(design.output_bits))
         .replace("@DRAIN@", str(DRAIN_CYCLES))
     )

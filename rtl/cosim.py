@@ -1,4 +1,4 @@
-"""Layers on the generated Verilog, under Icarus or Verilator, driven by cocotb.
+"""Programs on the generated Verilog, under Icarus or Verilator, driven by cocotb.
 
 A build is kept in the user's cache, by the hash of all that went into it.
 """
@@ -14,12 +14,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from golden.config import AcceleratorConfig
 from golden.errors import UserError
 from rtl.bench import bench_verilog
+from rtl.design import Design
 from rtl.driver import ClusterProgram, HardwareError
-from rtl.registers import LOAD_TARGETS, register_map
-from rtl.verilog import cluster_verilog
 
 __all__ = ["cache_folder", "require_simulator", "run_programs"]
 
@@ -89,12 +87,12 @@ def cache_folder() -> Path:
     return Path(base) / "innerjoin" / "cosim"
 
 
-def _build(config: AcceleratorConfig, simulator: str) -> Path:
+def _build(design: Design, simulator: str) -> Path:
     """Return the folder with the built bench; build it where it is not in the cache."""
     import cocotb
     from cocotb_tools.runner import get_runner
 
-    sources = {"cluster.v": cluster_verilog(config), "bench.sv": bench_verilog(config)}
+    sources = {f"{design.name}.v": design.verilog(), "bench.sv": bench_verilog(design)}
     key = hashlib.sha256()
     arguments = _BUILD_ARGUMENTS[simulator]
     executable = shutil.which(_EXECUTABLES[simulator][0]) or ""
@@ -165,15 +163,15 @@ def _keep_runtime(folder: Path, runtime: Path) -> None:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _commands(programs: list[ClusterProgram], registers: dict[str, int], slack: int) -> str:
+def _commands(design: Design, programs: list[ClusterProgram], slack: int) -> str:
     """Return the command file of some programs."""
-    lines = []
+    lines, registers = [], design.registers
 
     def write(name: str, value: int) -> None:
         lines.append(f"1 {registers[name] << 32 | value:x}")
 
     for program in programs:
-        for target, name in enumerate(LOAD_TARGETS):
+        for target, name in enumerate(design.load_targets):
             write("load_target", target)
             write("load_address", 0)
             lines.append("4 1")  # lets the address settle
@@ -188,12 +186,12 @@ def _commands(programs: list[ClusterProgram], registers: dict[str, int], slack: 
 
 
 def run_programs(
-    config: AcceleratorConfig,
+    design: Design,
     programs: list[ClusterProgram],
     simulator: str,
     stalls: int | None = None,
 ) -> list[tuple[list[int], dict[str, int]]]:
-    """Run programs one after another on one cluster.
+    """Run programs one after another.
 
     Parameters
     ----------
@@ -211,26 +209,25 @@ def run_programs(
     UserError
         The simulator is not installed, or the cache can't be written.
     HardwareError
-        The cluster was not done in time, or left filter beats.
+        The hardware was not done in time, or left beats.
     """
     # This Python's own folder is searched too: its environment may not be active.
     path = os.pathsep.join([os.environ.get("PATH", ""), str(Path(sys.executable).parent)])
     with _environment({"PATH": path}):
         require_simulator(simulator)
-        return _run(config, programs, simulator, stalls)
+        return _run(design, programs, simulator, stalls)
 
 
 def _run(
-    config: AcceleratorConfig, programs: list[ClusterProgram], simulator: str, stalls: int | None
+    design: Design, programs: list[ClusterProgram], simulator: str, stalls: int | None
 ) -> list[tuple[list[int], dict[str, int]]]:
     from cocotb_tools.runner import get_runner
 
-    built = _build(config, simulator)
-    registers = register_map(config)
+    built = _build(design, simulator)
     with tempfile.TemporaryDirectory(prefix="cosim-") as name:
         folder = Path(name)
         slack = 1 if stalls is None else 8
-        (folder / "commands").write_text(_commands(programs, registers, slack), encoding="ascii")
+        (folder / "commands").write_text(_commands(design, programs, slack), encoding="ascii")
         with open(folder / "beats", "w", encoding="ascii") as file:
             for program in programs:
                 file.writelines(f"{beat[::-1].tobytes().hex()}\n" for beat in program.beats)
@@ -252,22 +249,21 @@ def _run(
             tail = log.read_text("utf-8", "replace")[-2000:] if log.exists() else ""
             raise HardwareError(f"{simulator} did not run the bench: {error}\n{tail}") from None
         text = (folder / "results").read_text(encoding="ascii")
-    return _read_results(text, programs, registers)
+    return _read_results(text, programs, list(design.registers))
 
 
 def _read_results(
-    text: str, programs: list[ClusterProgram], registers: dict[str, int]
+    text: str, programs: list[ClusterProgram], names: list[str]
 ) -> list[tuple[list[int], dict[str, int]]]:
     results: list[tuple[list[int], dict[str, int]]] = []
     beats: list[int] = []
     values: list[int] = []
     waited = False  # what is read before the wait only lets time pass
-    names = list(registers)
     for line in text.splitlines():
         kind, _, value = line.partition(" ")
         if kind in "or" and set(value.lower()) & {"x", "z"}:
             if kind == "o" or waited:
-                raise HardwareError(f"The cluster gave undefined bits: {line}")
+                raise HardwareError(f"The hardware gave undefined bits: {line}")
         if kind == "o":
             beats.append(int(value, 16))
         elif kind == "d":
@@ -278,11 +274,11 @@ def _read_results(
                 results.append((beats, dict(zip(names, values, strict=True))))
                 beats, waited = [], False
         elif kind == "t":
-            raise HardwareError("The cluster was not done in time")
+            raise HardwareError("The hardware was not done in time")
         elif kind == "f":
             wanted = sum(len(program.beats) for program in programs)
             if int(value) != wanted:
-                raise HardwareError(f"The cluster took {value} filter beats of {wanted}")
+                raise HardwareError(f"The hardware took {value} beats of {wanted}")
     if beats or len(results) != len(programs):
-        raise HardwareError("The cluster gave output beats after it was done")
+        raise HardwareError("The hardware gave output beats after it was done")
     return results

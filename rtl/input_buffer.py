@@ -21,7 +21,7 @@ from amaranth.hdl import Array, Cat, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.layouts import MAX_PASSES, Layouts, bits_for_count
+from rtl.layouts import MAX_PASSES, REQUANTISATION, Layouts, bits_for_count
 from rtl.ram import Ram
 from rtl.registers import LOAD_TARGETS
 
@@ -69,7 +69,7 @@ class InputBuffer(wiring.Component):
         for port in range(3):
             ports[f"pass_address{port}"] = In(bits_for_count(MAX_PASSES))
             ports[f"pass_row{port}"] = Out(layouts.pass_row)
-        self._entries = data.ArrayLayout(layouts.requantisation, config.collector_width)
+        self._entries = data.ArrayLayout(REQUANTISATION, config.collector_width)
         super().__init__(
             {
                 "words": In(stream.Signature(32)),

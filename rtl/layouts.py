@@ -10,7 +10,14 @@ from amaranth.lib import data
 
 from golden.config import AcceleratorConfig
 
-__all__ = ["MAX_OUTPUTS", "MAX_PASSES", "WORD_BITS", "Layouts", "bits_for_count"]
+__all__ = [
+    "MAX_OUTPUTS",
+    "MAX_PASSES",
+    "REQUANTISATION",
+    "WORD_BITS",
+    "Layouts",
+    "bits_for_count",
+]
 
 #: Positions in a mask word: filters have one prefix count a word.
 WORD_BITS = 16
@@ -18,6 +25,10 @@ WORD_BITS = 16
 MAX_PASSES = 1024
 #: Output channels that the requantisation table holds at full collector width.
 MAX_OUTPUTS = 4096
+#: How an output channel is requantised: an entry of the requantisation table.
+REQUANTISATION = data.StructLayout(
+    {"bias": signed(32), "multiplier": unsigned(24), "shift": unsigned(6)}
+)
 
 
 def bits_for_count(count: int) -> int:
@@ -141,10 +152,6 @@ class Layouts:
                 "held": self.held_bits,  # unit-slots that hold a filter
                 "last_of_group": 1,  # the next pass works on the next group
             }
-        )
-        #: A row of the requantisation table: one entry a collector lane.
-        self.requantisation = data.StructLayout(
-            {"bias": signed(32), "multiplier": unsigned(24), "shift": unsigned(6)}
         )
         #: A beat of the output stream.
         self.output = data.StructLayout(

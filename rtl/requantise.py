@@ -16,7 +16,7 @@ from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.layouts import Layouts
+from rtl.layouts import REQUANTISATION
 
 __all__ = ["Requantise"]
 
@@ -28,7 +28,7 @@ class Requantise(wiring.Component):
     -------
     enable : In(1)
         The pipeline moves.
-    accumulator : In(signed(32)), entry : In(Layouts.requantisation)
+    accumulator : In(signed(32)), entry : In(REQUANTISATION)
         Operands; the entry belongs to the accumulator of one cycle before.
     zero_point, low, high : In(signed(9))
         Constants of the layer.
@@ -38,12 +38,12 @@ class Requantise(wiring.Component):
 
     LATENCY = 6
 
-    def __init__(self, layouts: Layouts) -> None:
+    def __init__(self) -> None:
         super().__init__(
             {
                 "enable": In(1),
                 "accumulator": In(signed(32)),
-                "entry": In(layouts.requantisation),
+                "entry": In(REQUANTISATION),
                 "zero_point": In(signed(9)),
                 "low": In(signed(9)),
                 "high": In(signed(9)),

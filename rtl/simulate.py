@@ -1,4 +1,4 @@
-"""A cluster under Amaranth's own simulator: for small cases, without any other tool."""
+"""The hardware under Amaranth's own simulator: for small cases, without any other tool."""
 
 # A component gets its ports from its signature, and Amaranth is not annotated:
 # pyright: reportAttributeAccessIssue=false
@@ -10,10 +10,8 @@ from collections.abc import Callable
 
 from amaranth.sim import Simulator
 
-from golden.config import AcceleratorConfig
-from rtl.cluster import Cluster
+from rtl.design import Design
 from rtl.driver import ClusterProgram, HardwareError
-from rtl.registers import LOAD_TARGETS, register_map
 
 __all__ = ["DRAIN_CYCLES", "run_programs"]
 
@@ -22,11 +20,11 @@ DRAIN_CYCLES = 40
 
 
 def run_programs(
-    config: AcceleratorConfig,
+    design: Design,
     programs: list[ClusterProgram],
     stalls: int | None = None,
 ) -> list[tuple[list[int], dict[str, int]]]:
-    """Run programs one after another on one cluster.
+    """Run programs one after another.
 
     Parameters
     ----------
@@ -37,8 +35,8 @@ def run_programs(
     -------
     list of (output beats as integers, counters by name)
     """
-    dut = Cluster(config)
-    registers = register_map(config)
+    dut = design.component()
+    registers = design.registers
     results: list[tuple[list[int], dict[str, int]]] = []
     seen: list[int] = []
     feed: list[int] = []
@@ -55,7 +53,7 @@ def run_programs(
     async def control(ctx) -> None:
         for program in programs:
             seen.clear()
-            for target, name in enumerate(LOAD_TARGETS):
+            for target, name in enumerate(design.load_targets):
                 await write(ctx, "load_target", target)
                 await write(ctx, "load_address", 0)
                 await ctx.tick()
@@ -77,10 +75,10 @@ def run_programs(
                     break
                 await ctx.tick()
             else:
-                raise HardwareError("The cluster was not done in time")
+                raise HardwareError("The hardware was not done in time")
             await ctx.tick().repeat(DRAIN_CYCLES)
             if feed:
-                raise HardwareError(f"The cluster left {len(feed)} beats of its filter stream")
+                raise HardwareError(f"The hardware left {len(feed)} beats of its filter stream")
             counters = {}
             for name, address in registers.items():
                 ctx.set(dut.address, address)

@@ -33,10 +33,10 @@ from rtl.registers import LAYER_REGISTERS, LOAD_TARGETS, register_map
 from rtl.unit import Unit, unit_ports
 from rtl.yosys import rtlil_to_verilog
 
-__all__ = ["cluster_verilog", "sidecar", "write_verilog"]
+__all__ = ["cluster_verilog", "sidecar", "verilog_text", "write_verilog"]
 
 _HEADER = """\
-// {name}: one cluster of {units} units. Written by `accel verilog`; described by cluster.json.
+// {what}
 // The tool names its wires itself and joins narrow to wide ones, so width and unused-signal
 // warnings say nothing about the source; registers have an initial value as well as a reset, for
 // FPGAs that power up with one.
@@ -85,17 +85,33 @@ def cluster_verilog(config: AcceleratorConfig) -> str:
     cluster = rtlil.convert(
         Cluster(config, unit=_UnitInstance), name="cluster", platform=platform, emit_src=False
     )
+    what = f"{config.name}: one cluster of {config.units} units. Written by `accel verilog`; "
+    return verilog_text(what + "described by cluster.json.", unit, cluster)
+
+
+def verilog_text(what: str, *modules: str) -> str:
+    """Return modules in RTLIL as one Verilog file, memories included.
+
+    Parameters
+    ----------
+    what : str
+        What it is: the file's first line.
+
+    Raises
+    ------
+    UserError
+        pyosys is not installed.
+    """
     with tempfile.TemporaryDirectory() as folder:
         inputs = []
-        for name, text in (("unit", unit), ("cluster", cluster)):
-            inputs.append(Path(folder, f"{name}.il"))
+        for number, text in enumerate(modules):
+            inputs.append(Path(folder, f"part{number}.il"))
             inputs[-1].write_text(text, encoding="utf-8")
-        written = Path(folder, "cluster.v")
+        written = Path(folder, "all.v")
         rtlil_to_verilog(inputs, written)
         text = written.read_text(encoding="utf-8")
     body = "\n".join(line for line in text.splitlines() if not line.startswith("/* Generated"))
-    header = _HEADER.format(name=config.name, units=config.units)
-    return f"{header}{RAM_VERILOG}{body}\n"
+    return f"{_HEADER.format(what=what)}{RAM_VERILOG}{body}\n"
 
 
 def sidecar(config: AcceleratorConfig) -> dict[str, Any]:

@@ -9,14 +9,12 @@ pytest.importorskip("amaranth")
 from amaranth.sim import Simulator
 
 from golden.arithmetic import Requantisation
-from golden.config import AcceleratorConfig
-from rtl.layouts import Layouts
 from rtl.requantise import Requantise
 
 
 def run_lane(accumulators, how: Requantisation) -> list[int]:
     """Send accumulator k through with entry k."""
-    dut = Requantise(Layouts(AcceleratorConfig.preset("toy")))
+    dut = Requantise()
     codes = []
 
     async def bench(ctx) -> None:
