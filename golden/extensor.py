@@ -42,7 +42,7 @@ class Latency:
     """Constant latencies of the hardware's pipelines, in cycles; symbols of the specification."""
 
     LOAD = 2  # last beat of a column to level 1's first decision on it
-    LOAD_FREE = 1  # last token that uses a buffer to its reuse
+    LOAD_FREE = 2  # last token that uses a buffer to its reuse
     MATCH = 2  # level 1's token to level 0's first decision on it
     TAIL = 12  # last end token to done
 

@@ -1,0 +1,107 @@
+"""The skip-ahead intersect unit: one decision a cycle on two sorted lists of coordinates.
+
+    equal: a match, both move on by one; else the smaller skips to the other's, or past it
+
+Lists are masks of what is left of them, so that a skip, however far, is an AND: a list loses all
+that lies below the other's lowest coordinate. This is the content-addressed scanner of the paper.
+"""
+
+# A component gets its ports from its signature, and Amaranth is not annotated:
+# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
+# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
+# pyright: reportIndexIssue=false, reportReturnType=false
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["Intersect", "from_lowest"]
+
+
+def from_lowest(m: Module, bits) -> Signal:
+    """Return for each bit whether it or one below it is one, in steps of a factor of four."""
+    result = Signal(len(bits))
+    groups = [bits[at : at + 4] for at in range(0, len(bits), 4)]
+    before = Const(0, len(groups))
+    if len(groups) > 1:
+        some = Signal(len(groups))
+        m.d.comb += some.eq(Cat(group.any() for group in groups))
+        before = Cat(0, from_lowest(m, some)[:-1])
+    for number, group in enumerate(groups):
+        for place in range(len(group)):
+            m.d.comb += result[4 * number + place].eq(group[: place + 1].any() | before[number])
+    return result
+
+
+class Intersect(wiring.Component):
+    """Intersect two lists.
+
+    Parameters
+    ----------
+    width : int
+        Coordinates are 0 to ``width - 1``.
+
+    Members
+    -------
+    load : In(1), load_left, load_right : In(width)
+        The lists, as masks; the first decision may be made in the next cycle.
+    enable : In(1)
+        Make a decision; neither list may be used up.
+    used_up : Out(1)
+        At least one list is used up.
+    last : Out(1)
+        This cycle's decision uses a list up.
+    match : Out(1)
+        This cycle's decision is a match.
+    hit, below : Out(width)
+        Its coordinate, one-hot, and ones below it.
+    """
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        super().__init__(
+            {
+                "load": In(1),
+                "load_left": In(width),
+                "load_right": In(width),
+                "enable": In(1),
+                "used_up": Out(1, init=1),
+                "last": Out(1),
+                "match": Out(1),
+                "hit": Out(width),
+                "below": Out(width),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        left, right = Signal(self._width), Signal(self._width)
+        # Places from each list's lowest one on, and those above it.
+        from_left, from_right = from_lowest(m, left), from_lowest(m, right)
+        above_left, above_right = Cat(0, from_left[:-1]), Cat(0, from_right[:-1])
+        left_lower, right_lower = Signal(), Signal()
+        m.d.comb += [
+            left_lower.eq((left & ~from_right).any()),
+            right_lower.eq((right & ~from_left).any()),
+            self.match.eq(~left_lower & ~right_lower),
+            self.below.eq(~from_left),
+            self.hit.eq(left & ~above_left),
+        ]
+        left_ends = Mux(self.match, ~(left & above_right).any(), ~(left & from_right).any())
+        right_ends = Mux(self.match, ~(right & above_left).any(), ~(right & from_left).any())
+        m.d.comb += self.last.eq(left_ends | right_ends)
+        with m.If(self.load):
+            m.d.sync += [
+                left.eq(self.load_left),
+                right.eq(self.load_right),
+                self.used_up.eq(~self.load_left.any() | ~self.load_right.any()),
+            ]
+        with m.Elif(self.enable):
+            m.d.sync += [
+                left.eq(left & Mux(self.match, above_right, from_right)),
+                right.eq(right & Mux(self.match, above_left, from_left)),
+                self.used_up.eq(self.last),
+            ]
+        return m

@@ -1,0 +1,91 @@
+"""The tables that are written before a program starts: items, and how channels are requantised."""
+
+# A component gets its ports from its signature, and Amaranth is not annotated:
+# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
+# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
+# pyright: reportIndexIssue=false, reportReturnType=false
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from rtl.extensor.layouts import MAX_ITEMS, Layouts
+from rtl.extensor.registers import LOAD_TARGETS
+from rtl.layouts import MAX_OUTPUTS, REQUANTISATION, bits_for_count
+from rtl.ram import Ram
+
+__all__ = ["ITEM_WORDS", "Tables"]
+
+#: Place of the item table's fields in the two words of a row: first bit.
+ITEM_WORDS = {"columns_last": 0, "rows_last": 32, "channel": 44, "final": 63}
+
+
+class Tables(wiring.Component):
+    """Item table and requantisation table.
+
+    Parameters
+    ----------
+    layouts : Layouts
+
+    Members
+    -------
+    words : In(stream of 32 bits; always ready)
+        The load stream: two words a row.
+    target : In(1), address : In(32), begin : In(1)
+        What is filled; its first row, taken at the pulse ``begin``.
+    item_address : In, item : Out(Layouts.item)
+        Read port of the item table, data one cycle later.
+    entry_address, entry_enable : In, entry : Out(REQUANTISATION)
+        Read port of the requantisation table, likewise, held while not enabled.
+    """
+
+    def __init__(self, layouts: Layouts) -> None:
+        self._layouts = layouts
+        super().__init__(
+            {
+                "words": In(stream.Signature(32)),
+                "target": In(1),
+                "address": In(32),
+                "begin": In(1),
+                "item_address": In(bits_for_count(MAX_ITEMS)),
+                "item": Out(layouts.item),
+                "entry_address": In(layouts.channel_bits),
+                "entry_enable": In(1),
+                "entry": Out(REQUANTISATION),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        row, second, write, address = Signal(64), Signal(), Signal(), Signal(32)
+        m.d.comb += self.words.ready.eq(1)
+        m.d.sync += write.eq(self.words.valid & second)
+        with m.If(self.words.valid):
+            m.d.sync += [row.eq(Cat(row[32:], self.words.payload)), second.eq(~second)]
+        with m.If(write):
+            m.d.sync += address.eq(address + 1)
+        with m.If(self.begin):
+            m.d.sync += [second.eq(0), address.eq(self.address)]
+        m.submodules.items = items = Ram(self._layouts.item, MAX_ITEMS)
+        m.submodules.entries = entries = Ram(REQUANTISATION, MAX_OUTPUTS)
+        for number, (name, ram) in enumerate((("requantisation", entries), ("items", items))):
+            assert LOAD_TARGETS[number] == name
+            m.d.comb += [
+                ram.write_enable.eq(write & (self.target == number)),
+                ram.write_address.eq(address),
+            ]
+        m.d.comb += [
+            items.write_data[name].eq(row[first:]) for name, first in ITEM_WORDS.items()
+        ]
+        m.d.comb += [
+            entries.write_data.eq(row),
+            items.read_address.eq(self.item_address),
+            items.read_enable.eq(1),
+            self.item.eq(items.read_data),
+            entries.read_address.eq(self.entry_address),
+            entries.read_enable.eq(self.entry_enable),
+            self.entry.eq(entries.read_data),
+        ]
+        return m
