@@ -210,9 +210,9 @@ def decode_outputs(config: ExTensorConfig, run: LayerRun, outputs: list[list[int
             shape = len(item.columns), len(item.rows)
             block = np.array(given[first : first + shape[0] * shape[1]], dtype=np.uint8)
             channel = item.group * layer.group_filters + item.rows.start
-            codes[
-                item.columns.start : item.columns.stop, channel : channel + shape[1]
-            ] = block.reshape(shape)
+            codes[item.columns.start : item.columns.stop, channel : channel + shape[1]] = (
+                block.reshape(shape)
+            )
             first += block.size
     result = codes.reshape(layer.out_height, layer.out_width, layer.out_channels)
     return result.view(np.int8) if run.requantisation.signed else result

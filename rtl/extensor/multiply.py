@@ -124,9 +124,7 @@ class Multiply(wiring.Component):
         base_bits, words = len(tile.base), -(-layouts.config.tile // _WORD_BITS)
         lower = Signal(layouts.config.tile, name=f"{name}_lower")
         bases = [Signal(base_bits, name=f"{name}_base{stage}") for stage in (1, 2)]
-        counts = Signal(
-            data.ArrayLayout(_WORD_BITS.bit_length(), words), name=f"{name}_counts"
-        )
+        counts = Signal(data.ArrayLayout(_WORD_BITS.bit_length(), words), name=f"{name}_counts")
         address = Signal(ram.read_address.shape(), name=f"{name}_address")
         with m.If(self.move):
             m.d.sync += [

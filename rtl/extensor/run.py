@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from golden.counters import UNIT_COUNTERS
@@ -15,6 +17,7 @@ from rtl.run import SimulatorName, run_programs
 __all__ = ["LayerRun", "pe_design", "pe_verilog", "run_layers"]
 
 
+@cache
 def pe_verilog(config: ExTensorConfig) -> str:
     """Return the Verilog of a processing element: module ``extensor_pe`` and its parts.
 

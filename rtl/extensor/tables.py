@@ -76,9 +76,7 @@ class Tables(wiring.Component):
                 ram.write_enable.eq(write & (self.target == number)),
                 ram.write_address.eq(address),
             ]
-        m.d.comb += [
-            items.write_data[name].eq(row[first:]) for name, first in ITEM_WORDS.items()
-        ]
+        m.d.comb += [items.write_data[name].eq(row[first:]) for name, first in ITEM_WORDS.items()]
         m.d.comb += [
             entries.write_data.eq(row),
             items.read_address.eq(self.item_address),
