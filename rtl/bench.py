@@ -45,7 +45,7 @@ module bench;
   reg outputs__ready = 0;
   wire done;
 
-  @NAME@ dut (
+  @TOP@ dut (
       .clk(clk), .rst(rst), .address(address), .write(write), .write_data(write_data),
       .read_data(read_data), .words__payload(words__payload), .words__valid(words__valid),
       .words__ready(words__ready), .filters__payload(filters__payload),
@@ -167,7 +167,7 @@ endmodule
 def bench_verilog(design: Design) -> str:
     """Return module ``bench`` for a design."""
     return (
-        _BENCH.replace("@NAME@", design.name)
+        _BENCH.replace("@TOP@", design.top)
         .replace("@BEAT@", str(design.beat_bits))
         .replace("@OUTPUT@", str(design.output_bits))
         .replace("@DRAIN@", str(DRAIN_CYCLES))

@@ -94,7 +94,7 @@ class Cluster(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         layouts = self.layouts
-        m.submodules.registers = registers = RegisterFile(self._config)
+        m.submodules.registers = registers = RegisterFile(self._config.units)
         m.submodules.buffer = buffer = InputBuffer(layouts)
         m.submodules.sequencer = sequencer = Sequencer(layouts)
         m.submodules.broadcaster = broadcaster = Broadcaster(layouts)

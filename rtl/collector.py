@@ -18,7 +18,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.bits import count_ones
-from rtl.layouts import MAX_PASSES, REQUANTISATION, Layouts, bits_for_count
+from rtl.layouts import MAX_PASSES, Layouts, bits_for_count
 from rtl.registers import layer_layout
 from rtl.requantise import Requantise
 
@@ -76,7 +76,7 @@ class Collector(wiring.Component):
                 "pass_row": In(layouts.pass_row),
                 "entry_address": Out(self._row_bits),
                 "entry_enable": Out(1),
-                "entries": In(data.ArrayLayout(REQUANTISATION, lanes)),
+                "entries": In(data.ArrayLayout(layouts.requantisation, lanes)),
                 "results": In(data.ArrayLayout(signed(32), layouts.held_bits)),
                 "valid": In(config.units),
                 "taken": Out(1),

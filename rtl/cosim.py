@@ -1,4 +1,4 @@
-"""Programs on the generated Verilog, under Icarus or Verilator, driven by cocotb.
+"""Layers on the generated Verilog, under Icarus or Verilator, driven by cocotb.
 
 A build is kept in the user's cache, by the hash of all that went into it.
 """
@@ -92,7 +92,7 @@ def _build(design: Design, simulator: str) -> Path:
     import cocotb
     from cocotb_tools.runner import get_runner
 
-    sources = {f"{design.name}.v": design.verilog(), "bench.sv": bench_verilog(design)}
+    sources = {f"{design.top}.v": design.verilog(), "bench.sv": bench_verilog(design)}
     key = hashlib.sha256()
     arguments = _BUILD_ARGUMENTS[simulator]
     executable = shutil.which(_EXECUTABLES[simulator][0]) or ""
@@ -191,7 +191,7 @@ def run_programs(
     simulator: str,
     stalls: int | None = None,
 ) -> list[tuple[list[int], dict[str, int]]]:
-    """Run programs one after another.
+    """Run programs one after another on one instance of a design.
 
     Parameters
     ----------
@@ -209,7 +209,7 @@ def run_programs(
     UserError
         The simulator is not installed, or the cache can't be written.
     HardwareError
-        The hardware was not done in time, or left beats.
+        The cluster was not done in time, or left filter beats.
     """
     # This Python's own folder is searched too: its environment may not be active.
     path = os.pathsep.join([os.environ.get("PATH", ""), str(Path(sys.executable).parent)])
@@ -249,21 +249,22 @@ def _run(
             tail = log.read_text("utf-8", "replace")[-2000:] if log.exists() else ""
             raise HardwareError(f"{simulator} did not run the bench: {error}\n{tail}") from None
         text = (folder / "results").read_text(encoding="ascii")
-    return _read_results(text, programs, list(design.registers))
+    return _read_results(text, programs, design.registers)
 
 
 def _read_results(
-    text: str, programs: list[ClusterProgram], names: list[str]
+    text: str, programs: list[ClusterProgram], registers: dict[str, int]
 ) -> list[tuple[list[int], dict[str, int]]]:
     results: list[tuple[list[int], dict[str, int]]] = []
     beats: list[int] = []
     values: list[int] = []
     waited = False  # what is read before the wait only lets time pass
+    names = list(registers)
     for line in text.splitlines():
         kind, _, value = line.partition(" ")
         if kind in "or" and set(value.lower()) & {"x", "z"}:
             if kind == "o" or waited:
-                raise HardwareError(f"The hardware gave undefined bits: {line}")
+                raise HardwareError(f"The cluster gave undefined bits: {line}")
         if kind == "o":
             beats.append(int(value, 16))
         elif kind == "d":
@@ -274,11 +275,11 @@ def _read_results(
                 results.append((beats, dict(zip(names, values, strict=True))))
                 beats, waited = [], False
         elif kind == "t":
-            raise HardwareError("The hardware was not done in time")
+            raise HardwareError("The cluster was not done in time")
         elif kind == "f":
             wanted = sum(len(program.beats) for program in programs)
             if int(value) != wanted:
-                raise HardwareError(f"The hardware took {value} beats of {wanted}")
+                raise HardwareError(f"The cluster took {value} filter beats of {wanted}")
     if beats or len(results) != len(programs):
-        raise HardwareError("The hardware gave output beats after it was done")
+        raise HardwareError("The cluster gave output beats after it was done")
     return results

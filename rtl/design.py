@@ -1,4 +1,8 @@
-"""What the benches need to know of a piece of hardware: its ports, and how it is driven."""
+"""A machine's hardware as the simulators and the driver's programs see it.
+
+All designs have the same ports beside ``clk`` and ``rst``: the register port (``rtl.registers``),
+the streams ``words`` (32 bits: tables and buffers), ``filters`` and ``outputs``, and ``done``.
+"""
 
 from __future__ import annotations
 
@@ -7,36 +11,52 @@ from dataclasses import dataclass
 
 from amaranth.lib import wiring
 
-__all__ = ["Design"]
+from golden.config import AcceleratorConfig
+from rtl.cluster import Cluster
+from rtl.layouts import Layouts
+from rtl.registers import LOAD_TARGETS, register_map
+from rtl.verilog import cluster_verilog
+
+__all__ = ["Design", "cluster_design"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Design:
-    """A piece of hardware with the ports that ``rtl.bench`` plays into.
-
-    These are a register port (``address``, ``write``, ``write_data``, ``read_data``), the load
-    stream ``words``, the stream ``filters``, the stream ``outputs`` and ``done``.
+    """What is simulated.
 
     Parameters
     ----------
-    name : str
-        Its Verilog module.
-    component : callable
-        Makes it.
+    top : str
+        Name of the Verilog module.
+    make : callable
+        Returns the component.
     verilog : callable
-        Writes it as Verilog.
+        Returns its Verilog.
     registers : dict of str to int
         Addresses by name.
     load_targets : tuple of str
-        What the load stream fills, in the order of register ``load_target``.
+        What the load stream fills, in the order of their numbers.
     beat_bits, output_bits : int
-        Widths of ``filters`` and ``outputs``.
+        Widths of the payloads of ``filters`` and ``outputs``.
     """
 
-    name: str
-    component: Callable[[], wiring.Component]
+    top: str
+    make: Callable[[], wiring.Component]
     verilog: Callable[[], str]
     registers: dict[str, int]
     load_targets: tuple[str, ...]
     beat_bits: int
     output_bits: int
+
+
+def cluster_design(config: AcceleratorConfig) -> Design:
+    """Return a cluster of a machine as a design."""
+    return Design(
+        top="cluster",
+        make=lambda: Cluster(config),
+        verilog=lambda: cluster_verilog(config),
+        registers=register_map(config.units),
+        load_targets=LOAD_TARGETS,
+        beat_bits=8 * config.filter_bus_bytes,
+        output_bits=Layouts(config).output.size,
+    )

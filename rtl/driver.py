@@ -24,12 +24,13 @@ from rtl.capacity import (
 )
 from rtl.input_buffer import row_words
 from rtl.layouts import Layouts
-from rtl.registers import LAYER_REGISTERS
+from rtl.registers import LAYER_REGISTERS, RegisterTable
 
 __all__ = [
     "ClusterProgram",
     "HardwareError",
     "decode_outputs",
+    "encode_registers",
     "layer_counters",
     "make_program",
 ]
@@ -92,7 +93,7 @@ def make_program(
     step_limit = config.chunk * config.filters_per_unit + config.broadcast_words + 64
     limit = steps * step_limit + 100 * len(filter_beats) + 100 * beats * len(positions) + 10_000
     return ClusterProgram(
-        registers=_encode(workload.layer.name, registers),
+        registers=encode_registers(workload.layer.name, registers),
         loads={
             "index": _index_words(config, workload, kept),
             "values": _value_words(config, workload, kept),
@@ -167,10 +168,12 @@ def _registers(
     }
 
 
-def _encode(layer: str, values: dict[str, int]) -> dict[str, int]:
+def encode_registers(
+    layer: str, values: dict[str, int], registers: RegisterTable = LAYER_REGISTERS
+) -> dict[str, int]:
     """Return register values as they are written; raise CapacityError where one is too wide."""
     result = {}
-    for name, width, _ in LAYER_REGISTERS:
+    for name, width, _ in registers:
         if name not in values:
             continue
         value = values[name]

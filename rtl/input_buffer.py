@@ -21,11 +21,11 @@ from amaranth.hdl import Array, Cat, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.layouts import MAX_PASSES, REQUANTISATION, Layouts, bits_for_count
+from rtl.layouts import MAX_PASSES, Layouts, bits_for_count
 from rtl.ram import Ram
 from rtl.registers import LOAD_TARGETS
 
-__all__ = ["InputBuffer", "row_words"]
+__all__ = ["InputBuffer", "gather_rows", "row_words"]
 
 
 def row_words(layouts: Layouts) -> dict[str, int]:
@@ -37,6 +37,45 @@ def row_words(layouts: Layouts) -> dict[str, int]:
         "requantisation": 2 * config.collector_width,
         "passes": -(-layouts.held_bits // 32) + 1,
     }
+
+
+def gather_rows(m: Module, stream_in, target, first, begin, words: list[int]):
+    """Gather the words of a load stream into rows.
+
+    Parameters
+    ----------
+    stream_in : stream of 32 bits
+        It is always ready.
+    target, first, begin
+        What is filled; its first row, taken at the pulse ``begin``.
+    words : list of int
+        Words of a row of each target.
+
+    Returns
+    -------
+    (list of (row, write pulse) by target, address of the row)
+    """
+    longest = max(words)
+    row = Signal(32 * longest)  # the newest word is the highest
+    count, last = (Signal(range(longest + 1)) for _ in range(2))
+    address, write = Signal(32), Signal()
+    m.d.comb += stream_in.ready.eq(1)
+    m.d.comb += last.eq(Array(number - 1 for number in words)[target])
+    m.d.sync += write.eq(stream_in.valid & (count == last))
+    with m.If(stream_in.valid):
+        m.d.sync += [row.eq(Cat(row, stream_in.payload)[32:]), count.eq(count + 1)]
+        with m.If(count == last):
+            m.d.sync += count.eq(0)
+    with m.If(write):
+        m.d.sync += address.eq(address + 1)
+    with m.If(begin):
+        m.d.sync += [count.eq(0), address.eq(first)]
+    rows = []
+    for number, size in enumerate(words):
+        pulse = Signal(name=f"write_target{number}")
+        m.d.comb += pulse.eq(write & (target == number))
+        rows.append((row[32 * (longest - size) :], pulse))
+    return rows, address
 
 
 class InputBuffer(wiring.Component):
@@ -69,7 +108,7 @@ class InputBuffer(wiring.Component):
         for port in range(3):
             ports[f"pass_address{port}"] = In(bits_for_count(MAX_PASSES))
             ports[f"pass_row{port}"] = Out(layouts.pass_row)
-        self._entries = data.ArrayLayout(REQUANTISATION, config.collector_width)
+        self._entries = data.ArrayLayout(layouts.requantisation, config.collector_width)
         super().__init__(
             {
                 "words": In(stream.Signature(32)),
@@ -94,33 +133,12 @@ class InputBuffer(wiring.Component):
         m = Module()
         layouts, config = self._layouts, self._layouts.config
         words = row_words(layouts)
-        longest = max(words.values())
-        row = Signal(32 * longest)  # the newest word is the highest
-        count, last = (Signal(range(longest + 1)) for _ in range(2))
-        address, write = Signal(32), Signal()
-        m.d.comb += self.words.ready.eq(1)
-        m.d.comb += last.eq(Array(words[name] - 1 for name in LOAD_TARGETS)[self.target])
-        m.d.sync += write.eq(self.words.valid & (count == last))
-        with m.If(self.words.valid):
-            m.d.sync += [
-                row.eq(Cat(row, self.words.payload)[32:]),
-                count.eq(count + 1),
-            ]
-            with m.If(count == last):
-                m.d.sync += count.eq(0)
-        with m.If(write):
-            m.d.sync += address.eq(address + 1)
-        with m.If(self.begin):
-            m.d.sync += [count.eq(0), address.eq(self.address)]
-
-        def rows(name: str):
-            """Return the gathered row of a target, and its write pulse."""
-            pulse = Signal(name=f"write_{name}")
-            m.d.comb += pulse.eq(write & (self.target == LOAD_TARGETS.index(name)))
-            return row[32 * (longest - words[name]) :], pulse
+        rows, address = gather_rows(
+            m, self.words, self.target, self.address, self.begin, [words[n] for n in LOAD_TARGETS]
+        )
 
         # Index: mask and pointer.
-        gathered, pulse = rows("index")
+        gathered, pulse = rows[LOAD_TARGETS.index("index")]
         entry = data.StructLayout({"mask": config.chunk, "pointer": layouts.pointer_bits})
         m.submodules.index = ram = Ram(entry, config.input_buffer_chunks)
         m.d.comb += [
@@ -135,7 +153,7 @@ class InputBuffer(wiring.Component):
         ]
 
         # Values: even and odd rows in two banks, so that any two adjacent rows are read at once.
-        gathered, pulse = rows("values")
+        gathered, pulse = rows[LOAD_TARGETS.index("values")]
         width = config.broadcast_width
         wanted = self.value_pointer[width.bit_length() - 1 :]
         depth = -(-config.input_buffer_bytes // (2 * width))
@@ -151,7 +169,7 @@ class InputBuffer(wiring.Component):
             for at in range(width):
                 m.d.comb += self.value_rows[odd * width + at].eq(ram.read_data[at])
 
-        gathered, pulse = rows("requantisation")
+        gathered, pulse = rows[LOAD_TARGETS.index("requantisation")]
         m.submodules.requantisation = ram = Ram(self._entries, layouts.requantisation_rows)
         m.d.comb += [
             ram.write_address.eq(address),
@@ -167,7 +185,7 @@ class InputBuffer(wiring.Component):
                 ram.write_data[lane].shift.eq(gathered[64 * lane + 56 :]),
             ]
 
-        gathered, pulse = rows("passes")
+        gathered, pulse = rows[LOAD_TARGETS.index("passes")]
         for number in range(3):
             m.submodules[f"passes{number}"] = ram = Ram(layouts.pass_row, MAX_PASSES)
             m.d.comb += [

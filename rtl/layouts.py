@@ -25,7 +25,7 @@ WORD_BITS = 16
 MAX_PASSES = 1024
 #: Output channels that the requantisation table holds at full collector width.
 MAX_OUTPUTS = 4096
-#: How an output channel is requantised: an entry of the requantisation table.
+#: How one output channel's accumulators become codes.
 REQUANTISATION = data.StructLayout(
     {"bias": signed(32), "multiplier": unsigned(24), "shift": unsigned(6)}
 )
@@ -153,6 +153,8 @@ class Layouts:
                 "last_of_group": 1,  # the next pass works on the next group
             }
         )
+        #: A row of the requantisation table: one entry a collector lane.
+        self.requantisation = REQUANTISATION
         #: A beat of the output stream.
         self.output = data.StructLayout(
             {

@@ -16,7 +16,6 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.config import AcceleratorConfig
 from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS
 
 __all__ = [
@@ -29,6 +28,7 @@ __all__ = [
     "UNIT_BASE",
     "UNIT_STRIDE",
     "RegisterFile",
+    "RegisterTable",
     "layer_layout",
     "register_map",
 ]
@@ -45,8 +45,9 @@ UNIT_STRIDE = 8
 #: Tables and buffers that the load stream fills: value of ``load_target``.
 LOAD_TARGETS = ("index", "values", "requantisation", "passes")
 
+RegisterTable = tuple[tuple[str, int, str], ...]
 #: Name, width in bits, meaning. Those that count say how many less one.
-LAYER_REGISTERS = (
+LAYER_REGISTERS: RegisterTable = (
     ("load_target", 2, "what the load stream fills: index, values, requantisation, passes"),
     ("load_address", 32, "row at which it goes on; a write begins a row anew"),
     ("skip_activations", 1, "zeros of activations are skipped"),
@@ -85,24 +86,28 @@ LAYER_REGISTERS = (
 _SIGNED = {"zero_point", "clamp_low", "clamp_high", "first_y", "first_x", "end_x"}
 
 
-def layer_layout() -> data.StructLayout:
+def layer_layout(registers: RegisterTable = LAYER_REGISTERS) -> data.StructLayout:
     """Return the layer registers as a payload."""
     from amaranth.hdl import signed, unsigned
 
     return data.StructLayout(
         {
             name: signed(width) if name in _SIGNED else unsigned(width)
-            for name, width, _ in LAYER_REGISTERS
+            for name, width, _ in registers
         }
     )
 
 
-def register_map(config: AcceleratorConfig) -> dict[str, int]:
+def register_map(
+    units: int,
+    registers: RegisterTable = LAYER_REGISTERS,
+    counters: tuple[str, ...] = CLUSTER_COUNTERS,
+) -> dict[str, int]:
     """Return the address of every register by name; unit counters as ``unit3.busy_cycles``."""
     result = {"control": CONTROL, "status": STATUS}
-    result |= {name: LAYER_BASE + at for at, (name, _, _) in enumerate(LAYER_REGISTERS)}
-    result |= {name: CLUSTER_BASE + at for at, name in enumerate(CLUSTER_COUNTERS)}
-    for unit in range(config.units):
+    result |= {name: LAYER_BASE + at for at, (name, _, _) in enumerate(registers)}
+    result |= {name: CLUSTER_BASE + at for at, name in enumerate(counters)}
+    for unit in range(units):
         for at, name in enumerate(UNIT_COUNTERS):
             result[f"unit{unit}.{name}"] = UNIT_BASE + UNIT_STRIDE * unit + at
     return result
@@ -111,13 +116,22 @@ def register_map(config: AcceleratorConfig) -> dict[str, int]:
 class RegisterFile(wiring.Component):
     """Layer registers written, status and counters read.
 
+    Parameters
+    ----------
+    units : int
+        Units that have counters.
+    registers : tuple of (name, width, meaning)
+        Layer registers; ``load_address`` is one of them.
+    counters : tuple of str
+        Counters beside the units', at most 8.
+
     Members
     -------
     address : In(16), write : In(1), write_data : In(32)
         A register is written in the cycle of ``write``.
     read_data : Out(32)
         Register at ``address``, one cycle later.
-    layer : Out(layer_layout())
+    layer : Out(layer_layout(registers))
         Layer registers.
     load_begin : Out(1)
         Pulse: ``load_address`` was written.
@@ -129,31 +143,35 @@ class RegisterFile(wiring.Component):
         Counters, in the order of their names.
     """
 
-    def __init__(self, config: AcceleratorConfig) -> None:
-        self._config = config
-        counters = data.ArrayLayout(32, len(CLUSTER_COUNTERS))
-        units = data.ArrayLayout(data.ArrayLayout(32, len(UNIT_COUNTERS)), config.units)
+    def __init__(
+        self,
+        units: int,
+        registers: RegisterTable = LAYER_REGISTERS,
+        counters: tuple[str, ...] = CLUSTER_COUNTERS,
+    ) -> None:
+        self._registers = registers
+        unit_counters = data.ArrayLayout(data.ArrayLayout(32, len(UNIT_COUNTERS)), units)
         super().__init__(
             {
                 "address": In(16),
                 "write": In(1),
                 "write_data": In(32),
                 "read_data": Out(32),
-                "layer": Out(layer_layout()),
+                "layer": Out(layer_layout(registers)),
                 "load_begin": Out(1),
                 "start": Out(1),
                 "running": In(1),
                 "done": In(1),
-                "cluster_counters": In(counters),
-                "unit_counters": In(units),
+                "cluster_counters": In(data.ArrayLayout(32, len(counters))),
+                "unit_counters": In(unit_counters),
             }
         )
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        begin = LAYER_BASE + [name for name, _, _ in LAYER_REGISTERS].index("load_address")
+        begin = LAYER_BASE + [name for name, _, _ in self._registers].index("load_address")
         with m.If(self.write):
-            for at, (name, _, _) in enumerate(LAYER_REGISTERS):
+            for at, (name, _, _) in enumerate(self._registers):
                 with m.If(self.address == LAYER_BASE + at):
                     m.d.sync += self.layer[name].eq(self.write_data)
         m.d.sync += self.load_begin.eq(self.write & (self.address == begin))

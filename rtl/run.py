@@ -12,20 +12,17 @@ from golden.counters import LayerCounters
 from golden.errors import UserError
 from golden.schedule import Schedule
 from golden.workload import LayerWorkload
-from rtl.design import Design
+from rtl.design import Design, cluster_design
 from rtl.driver import ClusterProgram, decode_outputs, layer_counters, make_program
-from rtl.layouts import Layouts
-from rtl.registers import LOAD_TARGETS, register_map
 
 __all__ = [
     "SIMULATORS",
     "Codes",
     "LayerRun",
     "SimulatorName",
-    "cluster_design",
+    "run_design",
     "run_layer",
     "run_layers",
-    "run_programs",
 ]
 
 SimulatorName = Literal["amaranth", "icarus", "verilator"]
@@ -35,48 +32,6 @@ SIMULATORS: tuple[SimulatorName, ...] = ("amaranth", "icarus", "verilator")
 Codes = NDArray[np.int8] | NDArray[np.uint8]
 #: A layer to run: its tensors, program and skip mode.
 LayerRun = tuple[LayerWorkload, Schedule, SkipMode]
-
-
-def cluster_design(config: AcceleratorConfig) -> Design:
-    """Return a machine's cluster as the benches see it."""
-    from rtl.cluster import Cluster
-    from rtl.verilog import cluster_verilog
-
-    return Design(
-        name="cluster",
-        component=lambda: Cluster(config),
-        verilog=lambda: cluster_verilog(config),
-        registers=register_map(config),
-        load_targets=LOAD_TARGETS,
-        beat_bits=8 * config.filter_bus_bytes,
-        output_bits=Layouts(config).output.size,
-    )
-
-
-def run_programs(
-    design: Design,
-    programs: list[ClusterProgram],
-    simulator: SimulatorName,
-    stalls: int | None,
-) -> list[tuple[list[int], dict[str, int]]]:
-    """Run programs one after another; see ``rtl.simulate`` and ``rtl.cosim``.
-
-    Raises
-    ------
-    UserError
-        The simulator is unknown or not installed.
-    HardwareError
-        The hardware broke its contract.
-    """
-    if simulator not in SIMULATORS:
-        raise UserError(f"Simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
-    if simulator == "amaranth":
-        from rtl.simulate import run_programs as simulate
-
-        return simulate(design, programs, stalls)
-    from rtl.cosim import run_programs as cosimulate
-
-    return cosimulate(design, programs, simulator, stalls)
 
 
 def run_layers(
@@ -114,19 +69,51 @@ def run_layers(
     programs = [
         [make_program(config, *run, cluster) for cluster in range(config.clusters)] for run in runs
     ]
-    flat = [program for clusters in programs for program in clusters if program is not None]
-    done = iter(run_programs(cluster_design(config), flat, simulator, stalls))
     results = []
-    for run, clusters in zip(runs, programs, strict=True):
-        beats: list[list[int]] = []
-        counters: list[dict[str, int] | None] = []
-        for program in clusters:
-            given, counted = ([], None) if program is None else next(done)
-            beats.append(given)
-            counters.append(counted)
-        codes = decode_outputs(config, run[0], run[1], beats)
-        results.append((codes, layer_counters(config, counters)))
+    for run, clusters in zip(
+        runs, run_design(cluster_design(config), programs, simulator, stalls), strict=True
+    ):
+        codes = decode_outputs(config, run[0], run[1], [beats for beats, _ in clusters])
+        counted = layer_counters(config, [counters for _, counters in clusters])
+        results.append((codes, counted))
     return results
+
+
+def run_design(
+    design: Design,
+    programs: list[list[ClusterProgram | None]],
+    simulator: SimulatorName,
+    stalls: int | None = None,
+) -> list[list[tuple[list[int], dict[str, int] | None]]]:
+    """Run programs on one instance of a design; axes run, cluster.
+
+    Returns
+    -------
+    list of lists of (output beats as integers, counters by name)
+        No beats and None for a cluster without a program.
+
+    Raises
+    ------
+    UserError
+        The simulator is unknown or not installed.
+    HardwareError
+        The hardware broke its contract.
+    """
+    if simulator not in SIMULATORS:
+        raise UserError(f"Simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
+    flat = [program for clusters in programs for program in clusters if program is not None]
+    if simulator == "amaranth":
+        from rtl.simulate import run_programs
+
+        done = iter(run_programs(design, flat, stalls))
+    else:
+        from rtl.cosim import run_programs as cosimulate
+
+        done = iter(cosimulate(design, flat, simulator, stalls))
+    return [
+        [([], None) if program is None else next(done) for program in clusters]
+        for clusters in programs
+    ]
 
 
 def run_layer(

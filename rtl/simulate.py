@@ -1,4 +1,4 @@
-"""The hardware under Amaranth's own simulator: for small cases, without any other tool."""
+"""A design under Amaranth's own simulator: for small cases, without any other tool."""
 
 # A component gets its ports from its signature, and Amaranth is not annotated:
 # pyright: reportAttributeAccessIssue=false
@@ -24,7 +24,7 @@ def run_programs(
     programs: list[ClusterProgram],
     stalls: int | None = None,
 ) -> list[tuple[list[int], dict[str, int]]]:
-    """Run programs one after another.
+    """Run programs one after another on one instance of a design.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def run_programs(
     -------
     list of (output beats as integers, counters by name)
     """
-    dut = design.component()
+    dut = design.make()
     registers = design.registers
     results: list[tuple[list[int], dict[str, int]]] = []
     seen: list[int] = []
@@ -75,10 +75,10 @@ def run_programs(
                     break
                 await ctx.tick()
             else:
-                raise HardwareError("The hardware was not done in time")
+                raise HardwareError("The cluster was not done in time")
             await ctx.tick().repeat(DRAIN_CYCLES)
             if feed:
-                raise HardwareError(f"The hardware left {len(feed)} beats of its filter stream")
+                raise HardwareError(f"The cluster left {len(feed)} beats of its filter stream")
             counters = {}
             for name, address in registers.items():
                 ctx.set(dut.address, address)

@@ -33,10 +33,10 @@ from rtl.registers import LAYER_REGISTERS, LOAD_TARGETS, register_map
 from rtl.unit import Unit, unit_ports
 from rtl.yosys import rtlil_to_verilog
 
-__all__ = ["cluster_verilog", "sidecar", "verilog_text", "write_verilog"]
+__all__ = ["ModuleInstance", "cluster_verilog", "modules_verilog", "sidecar", "write_verilog"]
 
 _HEADER = """\
-// {what}
+// {what}. Written by `accel verilog`; described by cluster.json.
 // The tool names its wires itself and joins narrow to wide ones, so width and unused-signal
 // warnings say nothing about the source; registers have an initial value as well as a reset, for
 // FPGAs that power up with one.
@@ -51,11 +51,20 @@ _HEADER = """\
 """
 
 
-class _UnitInstance(wiring.Component):
-    """A unit that is emitted elsewhere: the same signature, an instance inside."""
+class ModuleInstance(wiring.Component):
+    """A component that is emitted elsewhere: the same signature, an instance inside.
 
-    def __init__(self, layouts: Layouts) -> None:
-        super().__init__(unit_ports(layouts))
+    Parameters
+    ----------
+    name : str
+        Name of its Verilog module.
+    ports : dict
+        Members of its signature.
+    """
+
+    def __init__(self, name: str, ports: dict) -> None:
+        self._name = name
+        super().__init__(ports)
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -63,7 +72,7 @@ class _UnitInstance(wiring.Component):
         for path, member, value in self.signature.flatten(self):
             direction = "o" if member.flow is wiring.Out else "i"
             ports[f"{direction}_{'__'.join(map(str, path))}"] = value
-        m.submodules.unit = Instance("innerjoin_unit", **ports)
+        m.submodules.unit = Instance(self._name, **ports)
         return m
 
 
@@ -78,36 +87,34 @@ def cluster_verilog(config: AcceleratorConfig) -> str:
         pyosys is not installed.
     """
     check_config(config)
-    platform = VerilogPlatform()
-    unit = rtlil.convert(
-        Unit(Layouts(config)), name="innerjoin_unit", platform=platform, emit_src=False
+    cluster = Cluster(
+        config, unit=lambda layouts: ModuleInstance("innerjoin_unit", unit_ports(layouts))
     )
-    cluster = rtlil.convert(
-        Cluster(config, unit=_UnitInstance), name="cluster", platform=platform, emit_src=False
-    )
-    what = f"{config.name}: one cluster of {config.units} units. Written by `accel verilog`; "
-    return verilog_text(what + "described by cluster.json.", unit, cluster)
+    what = f"{config.name}: one cluster of {config.units} units"
+    return modules_verilog(what, {"innerjoin_unit": Unit(Layouts(config)), "cluster": cluster})
 
 
-def verilog_text(what: str, *modules: str) -> str:
-    """Return modules in RTLIL as one Verilog file, memories included.
+def modules_verilog(what: str, modules: dict[str, wiring.Component]) -> str:
+    """Return the Verilog of some modules, the top one last.
 
     Parameters
     ----------
     what : str
-        What it is: the file's first line.
+        What the first line says that they are.
 
     Raises
     ------
     UserError
         pyosys is not installed.
     """
+    platform = VerilogPlatform()
     with tempfile.TemporaryDirectory() as folder:
         inputs = []
-        for number, text in enumerate(modules):
-            inputs.append(Path(folder, f"part{number}.il"))
+        for name, component in modules.items():
+            text = rtlil.convert(component, name=name, platform=platform, emit_src=False)
+            inputs.append(Path(folder, f"{name}.il"))
             inputs[-1].write_text(text, encoding="utf-8")
-        written = Path(folder, "all.v")
+        written = Path(folder, "design.v")
         rtlil_to_verilog(inputs, written)
         text = written.read_text(encoding="utf-8")
     body = "\n".join(line for line in text.splitlines() if not line.startswith("/* Generated"))
@@ -132,7 +139,7 @@ def sidecar(config: AcceleratorConfig) -> dict[str, Any]:
         "top": "cluster",
         "config": config.to_dict(),
         "ports": ports,
-        "registers": register_map(config),
+        "registers": register_map(config.units),
         "layer_registers": {
             name: {"bits": bits, "is": text} for name, bits, text in LAYER_REGISTERS
         },

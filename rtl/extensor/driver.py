@@ -11,8 +11,9 @@ from golden.arithmetic import Requantisation
 from golden.errors import CapacityError
 from golden.extensor import ExTensorConfig, Item, Mapping, fibre_bytes, map_kernel
 from golden.layer import LayerShape
-from rtl.driver import ClusterProgram, HardwareError
+from rtl.driver import ClusterProgram, HardwareError, encode_registers
 from rtl.extensor.layouts import MAX_ITEMS, MAX_TILES
+from rtl.extensor.registers import LAYER_REGISTERS
 from rtl.extensor.tables import ITEM_WORDS
 from rtl.layouts import MAX_OUTPUTS
 
@@ -105,13 +106,13 @@ def make_programs(config: ExTensorConfig, run: LayerRun) -> list[ClusterProgram 
     """
     kernel = Kernel.build(config, run)
     how = run.requantisation
-    nine = (1 << 9) - 1
-    registers = {
+    values = {
         "signed_activations": int(run.activations.dtype == np.int8),
-        "zero_point": how.zero_point & nine,
-        "clamp_low": how.low & nine,
-        "clamp_high": how.high & nine,
+        "zero_point": how.zero_point,
+        "clamp_low": how.low,
+        "clamp_high": how.high,
     }
+    registers = encode_registers(run.layer.name, values, LAYER_REGISTERS)
     entries = _entry_words(run)
     rows = [[_fibre_beats(config, row) for row in group] for group in kernel.rows]
     columns = [[_fibre_beats(config, column) for column in group] for group in kernel.columns]

@@ -11,7 +11,8 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.extensor import ExTensorConfig
+from golden.counters import UNIT_COUNTERS
+from golden.extensor import PE_COUNTERS, ExTensorConfig
 from rtl.extensor.fetch import Fetch
 from rtl.extensor.layouts import Layouts
 from rtl.extensor.level0 import Level0
@@ -19,8 +20,9 @@ from rtl.extensor.level1 import Level1
 from rtl.extensor.loader import Loader
 from rtl.extensor.multiply import Multiply
 from rtl.extensor.output import Output
-from rtl.extensor.registers import COUNTERS, Registers
+from rtl.extensor.registers import LAYER_REGISTERS
 from rtl.extensor.tables import Tables
+from rtl.registers import RegisterFile
 
 __all__ = ["ProcessingElement", "latencies"]
 
@@ -45,7 +47,7 @@ class ProcessingElement(wiring.Component):
     Members
     -------
     address : In(16), write : In(1), write_data : In(32), read_data : Out(32)
-        The register port: ``rtl.extensor.registers``.
+        The register port: ``rtl.registers``, ``rtl.extensor.registers``.
     words : In(stream of 32 bits)
         What fills the tables.
     filters : In(stream of Layouts.beat, as bits)
@@ -74,7 +76,7 @@ class ProcessingElement(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         layouts = self.layouts
-        m.submodules.registers = registers = Registers()
+        m.submodules.registers = registers = RegisterFile(1, LAYER_REGISTERS, PE_COUNTERS)
         m.submodules.tables = tables = Tables(layouts)
         m.submodules.loader = loader = Loader(layouts)
         m.submodules.level1 = level1 = Level1(layouts)
@@ -156,7 +158,9 @@ class ProcessingElement(wiring.Component):
             "wait_collector_cycles": held,
             "idle_cycles": running & ~(level0.busy | level0.bubble | level0.idle | held),
         }
-        for at, name in enumerate(COUNTERS):
+        ports = [(registers.cluster_counters[at], name) for at, name in enumerate(PE_COUNTERS)]
+        ports += [(registers.unit_counters[0][at], name) for at, name in enumerate(UNIT_COUNTERS)]
+        for port, name in ports:
             counter = Signal(32, name=name)
-            m.d.comb += registers.counters[at].eq(counter)
+            m.d.comb += port.eq(counter)
             m.d.sync += counter.eq(Mux(registers.start, 0, counter + events[name]))

@@ -11,8 +11,10 @@ from golden.extensor import PE_COUNTERS, ExTensorConfig, ExTensorCounters
 from rtl.design import Design
 from rtl.extensor.driver import Codes, LayerRun, decode_outputs, make_programs
 from rtl.extensor.layouts import Layouts
+from rtl.extensor.pe import ProcessingElement
 from rtl.extensor.registers import LOAD_TARGETS, register_map
-from rtl.run import SimulatorName, run_programs
+from rtl.run import SimulatorName, run_design
+from rtl.verilog import modules_verilog
 
 __all__ = ["LayerRun", "pe_design", "pe_verilog", "run_layers"]
 
@@ -26,26 +28,16 @@ def pe_verilog(config: ExTensorConfig) -> str:
     UserError
         pyosys is not installed.
     """
-    from amaranth.back import rtlil
-
-    from rtl.extensor.pe import ProcessingElement
-    from rtl.ram import VerilogPlatform
-    from rtl.verilog import verilog_text
-
-    text = rtlil.convert(
-        ProcessingElement(config), name="extensor_pe", platform=VerilogPlatform(), emit_src=False
-    )
-    return verilog_text(f"{config.name}: one processing element of {config.pes}.", text)
+    what = f"{config.name}: one processing element of {config.pes}"
+    return modules_verilog(what, {"extensor_pe": ProcessingElement(config)})
 
 
 def pe_design(config: ExTensorConfig) -> Design:
     """Return a machine's processing element as the benches see it."""
-    from rtl.extensor.pe import ProcessingElement
-
     layouts = Layouts(config)
     return Design(
-        name="extensor_pe",
-        component=lambda: ProcessingElement(config),
+        top="extensor_pe",
+        make=lambda: ProcessingElement(config),
         verilog=lambda: pe_verilog(config),
         registers=register_map(),
         load_targets=LOAD_TARGETS,
@@ -88,20 +80,18 @@ def run_layers(
         The hardware broke its contract.
     """
     programs = [make_programs(config, run) for run in runs]
-    flat = [program for mine in programs for program in mine if program is not None]
-    done = iter(run_programs(pe_design(config), flat, simulator, stalls))
     results = []
-    for run, mine in zip(runs, programs, strict=True):
-        outputs: list[list[int]] = []
+    for run, done in zip(
+        runs, run_design(pe_design(config), programs, simulator, stalls), strict=True
+    ):
         pes = np.zeros((config.pes, len(PE_COUNTERS)), dtype=np.int64)
         units = np.zeros((config.pes, len(UNIT_COUNTERS)), dtype=np.int64)
-        for number, program in enumerate(mine):
-            given, counted = ([], {}) if program is None else next(done)
-            outputs.append(given)
-            pes[number] = [counted.get(name, 0) for name in PE_COUNTERS]
-            units[number] = [counted.get(name, 0) for name in UNIT_COUNTERS]
+        for number, (_, counted) in enumerate(done):
+            if counted is not None:
+                pes[number] = [counted[name] for name in PE_COUNTERS]
+                units[number] = [counted[f"unit0.{name}"] for name in UNIT_COUNTERS]
         # Each one's own counters end with its own cycles.
         units[:, UNIT_COUNTERS.index("idle_cycles")] += pes[:, 0].max() - pes[:, 0]
-        codes = decode_outputs(config, run, outputs)
+        codes = decode_outputs(config, run, [outputs for outputs, _ in done])
         results.append((codes, ExTensorCounters(pes, units)))
     return results

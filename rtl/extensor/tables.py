@@ -7,12 +7,13 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.extensor.layouts import MAX_ITEMS, Layouts
 from rtl.extensor.registers import LOAD_TARGETS
+from rtl.input_buffer import gather_rows
 from rtl.layouts import MAX_OUTPUTS, REQUANTISATION, bits_for_count
 from rtl.ram import Ram
 
@@ -59,26 +60,20 @@ class Tables(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        row, second, write, address = Signal(64), Signal(), Signal(), Signal(32)
-        m.d.comb += self.words.ready.eq(1)
-        m.d.sync += write.eq(self.words.valid & second)
-        with m.If(self.words.valid):
-            m.d.sync += [row.eq(Cat(row[32:], self.words.payload)), second.eq(~second)]
-        with m.If(write):
-            m.d.sync += address.eq(address + 1)
-        with m.If(self.begin):
-            m.d.sync += [second.eq(0), address.eq(self.address)]
+        rows, address = gather_rows(
+            m, self.words, self.target, self.address, self.begin, [2] * len(LOAD_TARGETS)
+        )
         m.submodules.items = items = Ram(self._layouts.item, MAX_ITEMS)
         m.submodules.entries = entries = Ram(REQUANTISATION, MAX_OUTPUTS)
-        for number, (name, ram) in enumerate((("requantisation", entries), ("items", items))):
-            assert LOAD_TARGETS[number] == name
+        for name, ram in (("requantisation", entries), ("items", items)):
             m.d.comb += [
-                ram.write_enable.eq(write & (self.target == number)),
+                ram.write_enable.eq(rows[LOAD_TARGETS.index(name)][1]),
                 ram.write_address.eq(address),
             ]
+        row = rows[LOAD_TARGETS.index("items")][0]
         m.d.comb += [items.write_data[name].eq(row[first:]) for name, first in ITEM_WORDS.items()]
         m.d.comb += [
-            entries.write_data.eq(row),
+            entries.write_data.eq(rows[LOAD_TARGETS.index("requantisation")][0]),
             items.read_address.eq(self.item_address),
             items.read_enable.eq(1),
             self.item.eq(items.read_data),
