@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from amaranth.back import rtlil
 from amaranth.hdl import Cat, Elaboratable, Module, Signal
@@ -28,29 +29,67 @@ from amaranth.lib import wiring
 
 from golden.config import AcceleratorConfig
 from golden.errors import UserError
+from golden.extensor import ExTensorConfig
+from golden.toml_config import TomlConfig
 from rtl.capacity import check_config
 from rtl.cluster import Cluster
+from rtl.extensor.intersect import Intersect
+from rtl.extensor.pe import ProcessingElement
 from rtl.join import InnerJoin
 from rtl.layouts import Layouts
 from rtl.unit import Unit
 
-__all__ = ["BLOCKS", "Figures", "SynthesisError", "Wrapper", "main", "measure"]
+__all__ = ["BLOCKS", "Block", "Figures", "SynthesisError", "Wrapper", "main", "measure"]
 
 #: Logic cells, block RAMs and multipliers of an LFE5U-85F.
 DEVICE_CELLS = {"TRELLIS_COMB": 83640, "DP16KD": 208, "MULT18X18D": 156}
 _DEVICE = ("--85k", "--package", "CABGA756", "--speed", "6")
-#: Above what is reached, so that place and route does not rest; not far above for a cluster, or it
-#: takes hours.
-_TARGET_MHZ = {"join": 200, "unit": 200, "cluster": 110}
 #: An input buffer that leaves block RAM for the units: 16 of the device's 208 blocks.
 _INPUT_BUFFER_BYTES = 1 << 15
 
-#: What can be measured: a component made from a configuration.
-BLOCKS: dict[str, Callable[[AcceleratorConfig], wiring.Component]] = {
-    "join": lambda config: InnerJoin(config.chunk, config.lanes, 32),
-    "unit": lambda config: Unit(Layouts(config)),
-    "cluster": Cluster,
+
+@dataclass(frozen=True)
+class Block:
+    """What can be measured.
+
+    Parameters
+    ----------
+    machine : type
+        The kind of machine that it is a part of.
+    make : callable
+        Makes the component from a configuration.
+    target_mhz : int
+        Above what is reached, so that place and route does not rest; not far above for a big
+        block, or it takes hours.
+    preset : str
+        The configuration where none is named.
+    """
+
+    machine: type[TomlConfig]
+    make: Callable[[Any], wiring.Component]
+    target_mhz: int
+    preset: str
+
+
+def _slice(make: Callable[[AcceleratorConfig], wiring.Component], target_mhz: int) -> Block:
+    return Block(AcceleratorConfig, make, target_mhz, "small")
+
+
+def _extensor(make: Callable[[ExTensorConfig], wiring.Component], target_mhz: int) -> Block:
+    return Block(ExTensorConfig, make, target_mhz, "paper")
+
+
+BLOCKS: dict[str, Block] = {
+    "join": _slice(lambda config: InnerJoin(config.chunk, config.lanes, 32), 200),
+    "unit": _slice(lambda config: Unit(Layouts(config)), 200),
+    "cluster": _slice(Cluster, 110),
+    "extensor-intersect": _extensor(lambda config: Intersect(config.tile), 150),
+    "extensor-pe": _extensor(ProcessingElement, 100),
 }
+#: Blocks that go by one name.
+_GROUPS = {"extensor": ("extensor-intersect", "extensor-pe")}
+#: What is measured where nothing is named.
+_DEFAULT = ("join", "unit", "cluster")
 
 
 class SynthesisError(UserError):
@@ -195,14 +234,15 @@ def _slowest_path(report: dict) -> str:
     return f"{path[0]['from']['cell']} -> {path[-1]['to']['cell']}"
 
 
-def measure(block: str, config: AcceleratorConfig, seeds: Sequence[int], jobs: int = 1) -> Figures:
+def measure(block: str, config: TomlConfig, seeds: Sequence[int], jobs: int = 1) -> Figures:
     """Synthesise, place and route a block of a machine.
 
     Parameters
     ----------
     block : str
         A key of ``BLOCKS``.
-    config : AcceleratorConfig
+    config : TomlConfig
+        Of the block's kind of machine.
     seeds : sequence of int
         Seeds of place and route.
     jobs : int
@@ -215,10 +255,11 @@ def measure(block: str, config: AcceleratorConfig, seeds: Sequence[int], jobs: i
     SynthesisError
         A tool is missing, or the block does not fit the device.
     """
-    check_config(config)
+    if isinstance(config, AcceleratorConfig):
+        check_config(config)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        cells, wrapper_tables = _synthesise(BLOCKS[block](config), folder)
+        cells, wrapper_tables = _synthesise(BLOCKS[block].make(config), folder)
         for kind, available in DEVICE_CELLS.items():
             if cells.get(kind, 0) > available:
                 raise SynthesisError(
@@ -229,7 +270,7 @@ def measure(block: str, config: AcceleratorConfig, seeds: Sequence[int], jobs: i
                 zip(
                     seeds,
                     pool.map(
-                        lambda seed: _place_and_route(folder, seed, _TARGET_MHZ[block]), seeds
+                        lambda seed: _place_and_route(folder, seed, BLOCKS[block].target_mhz), seeds
                     ),
                     strict=True,
                 )
@@ -253,16 +294,16 @@ def measure(block: str, config: AcceleratorConfig, seeds: Sequence[int], jobs: i
     )
 
 
-def _print_table(config: AcceleratorConfig, results: list[Figures]) -> None:
+def _print_table(name: str, results: list[Figures]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{config.name} on LFE5U-85F, speed grade 6, placed and routed")
+    table = Table(title=f"{name} on LFE5U-85F, speed grade 6, placed and routed")
     table.add_column("block")
     names = ("LUT4", "FF", "CCU2C", "DPR16X4", "DP16KD", "MULT18", "table sites")
     seeds = list(results[0].megahertz)
-    for name in (*names, *(f"MHz, seed {seed}" for seed in seeds), "worst"):
-        table.add_column(name, justify="right")
+    for column in (*names, *(f"MHz, seed {seed}" for seed in seeds), "worst"):
+        table.add_column(column, justify="right")
     for one in results:
         cells = (one.lut4, one.ff, one.ccu2c, one.dpr16x4, one.dp16kd, one.mult18, one.table_sites)
         clock = [f"{one.megahertz[seed]:.1f}" for seed in seeds]
@@ -273,30 +314,46 @@ def _print_table(config: AcceleratorConfig, results: list[Figures]) -> None:
         console.print(f"{one.block}: slowest path {one.slowest_path}", soft_wrap=True)
 
 
+def _chosen(names: Sequence[str]) -> list[str]:
+    """Return the blocks of some names, all of one kind of machine."""
+    accepted = (*BLOCKS, *_GROUPS)
+    if unknown := [name for name in names if name not in accepted]:
+        raise SynthesisError(f"Block must be one of {', '.join(accepted)}, not {unknown[0]!r}")
+    blocks = [block for name in names or _DEFAULT for block in _GROUPS.get(name, (name,))]
+    for block in blocks:
+        if BLOCKS[block].machine is not BLOCKS[blocks[0]].machine:
+            raise SynthesisError(f"Blocks must be of one machine, not {blocks[0]} and {block}")
+    return blocks
+
+
+def _fit(config: TomlConfig) -> TomlConfig:
+    """Return a machine with an input buffer that leaves block RAM for the rest."""
+    if not isinstance(config, AcceleratorConfig):
+        return config
+    if config.input_buffer_bytes <= _INPUT_BUFFER_BYTES:
+        return config
+    print(f"input buffer: {_INPUT_BUFFER_BYTES} bytes, to fit the device", file=sys.stderr)
+    chunks = min(config.input_buffer_chunks, _INPUT_BUFFER_BYTES // config.chunk)
+    return config.replace(input_buffer_bytes=_INPUT_BUFFER_BYTES, input_buffer_chunks=chunks)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m rtl.synth", description=__doc__)
-    parser.add_argument("blocks", nargs="*", metavar="block", help=", ".join(BLOCKS))
-    parser.add_argument("--preset", default="small", help="the machine (default: small)")
+    parser.add_argument("blocks", nargs="*", metavar="block", help=", ".join((*BLOCKS, *_GROUPS)))
+    parser.add_argument("--preset", help="the machine (default: small; of extensor: paper)")
     parser.add_argument("--seeds", type=int, default=3, help="how many seeds (default: 3)")
     parser.add_argument("--jobs", type=int, default=1, help="seeds at a time (default: 1)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args(arguments)
     try:
-        if unknown := [block for block in options.blocks if block not in BLOCKS]:
-            raise SynthesisError(f"Block must be one of {', '.join(BLOCKS)}, not {unknown[0]!r}")
+        blocks = _chosen(options.blocks)
         for name in ("seeds", "jobs"):
             if getattr(options, name) < 1:
                 raise SynthesisError(f"--{name} must be at least 1, not {getattr(options, name)}")
-        config = AcceleratorConfig.preset(options.preset)
-        if config.input_buffer_bytes > _INPUT_BUFFER_BYTES:
-            print(f"input buffer: {_INPUT_BUFFER_BYTES} bytes, to fit the device", file=sys.stderr)
-            chunks = min(config.input_buffer_chunks, _INPUT_BUFFER_BYTES // config.chunk)
-            config = config.replace(
-                input_buffer_bytes=_INPUT_BUFFER_BYTES, input_buffer_chunks=chunks
-            )
+        first = BLOCKS[blocks[0]]
+        config = _fit(first.machine.preset(options.preset or first.preset))
         seeds = range(1, options.seeds + 1)
-        blocks = options.blocks or list(BLOCKS)
         results = [measure(block, config, seeds, options.jobs) for block in blocks]
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -304,7 +361,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         print(json.dumps({"config": config.to_dict(), "blocks": list(map(asdict, results))}))
     else:
-        _print_table(config, results)
+        _print_table(config.to_dict()["name"], results)
     return 0
 
 

@@ -20,18 +20,22 @@ from amaranth.lib.wiring import In, Out
 __all__ = ["Intersect", "from_lowest"]
 
 
+#: Places that one carry chain covers.
+_SEGMENT_BITS = 32
+
+
 def from_lowest(m: Module, bits) -> Signal:
-    """Return for each bit whether it or one below it is one, in steps of a factor of four."""
+    """Return for each bit whether it or one below it is one: a carry chain in each segment."""
     result = Signal(len(bits))
-    groups = [bits[at : at + 4] for at in range(0, len(bits), 4)]
-    before = Const(0, len(groups))
-    if len(groups) > 1:
-        some = Signal(len(groups))
-        m.d.comb += some.eq(Cat(group.any() for group in groups))
-        before = Cat(0, from_lowest(m, some)[:-1])
-    for number, group in enumerate(groups):
-        for place in range(len(group)):
-            m.d.comb += result[4 * number + place].eq(group[: place + 1].any() | before[number])
+    segments = [bits[at : at + _SEGMENT_BITS] for at in range(0, len(bits), _SEGMENT_BITS)]
+    some = Signal(len(segments))
+    m.d.comb += some.eq(Cat(segment.any() for segment in segments))
+    for number, segment in enumerate(segments):
+        here = Signal(len(segment))
+        m.d.comb += here.eq(segment | -segment)
+        at = number * _SEGMENT_BITS
+        before = some[:number].any() if number else Const(0, 1)
+        m.d.comb += result[at : at + len(segment)].eq(here | before.replicate(len(segment)))
     return result
 
 
@@ -67,7 +71,7 @@ class Intersect(wiring.Component):
                 "load_left": In(width),
                 "load_right": In(width),
                 "enable": In(1),
-                "used_up": Out(1, init=1),
+                "used_up": Out(1),
                 "last": Out(1),
                 "match": Out(1),
                 "hit": Out(width),
@@ -86,6 +90,7 @@ class Intersect(wiring.Component):
             left_lower.eq((left & ~from_right).any()),
             right_lower.eq((right & ~from_left).any()),
             self.match.eq(~left_lower & ~right_lower),
+            self.used_up.eq(~left.any() | ~right.any()),
             self.below.eq(~from_left),
             self.hit.eq(left & ~above_left),
         ]
@@ -96,12 +101,10 @@ class Intersect(wiring.Component):
             m.d.sync += [
                 left.eq(self.load_left),
                 right.eq(self.load_right),
-                self.used_up.eq(~self.load_left.any() | ~self.load_right.any()),
             ]
         with m.Elif(self.enable):
             m.d.sync += [
                 left.eq(left & Mux(self.match, above_right, from_right)),
                 right.eq(right & Mux(self.match, above_left, from_left)),
-                self.used_up.eq(self.last),
             ]
         return m
