@@ -240,7 +240,7 @@ class ProcessingElement:
     def run(self) -> None:
         """Run the program to its end."""
         dots = len(self.dots)
-        now, latest = 0, 1000 + 1000 * (dots + len(self.loads)) * (1 + self.config.tile)
+        now, latest = 0, self._latest_end()
         while self.counters["outputs"] < dots:
             self._begin_token(now)
             self._load(now)
@@ -252,6 +252,18 @@ class ProcessingElement:
         if dots:
             self.counters["cycles"] = now + Latency.TAIL
             self.unit["idle_cycles"] += Latency.TAIL
+
+    def _latest_end(self) -> int:
+        """Cycles of the program with nothing done at the same time as anything else."""
+        delays = Latency.LOAD + Latency.LOAD_FREE + Latency.MATCH
+        decisions = sum(
+            1 + 2 * len(fibre.tiles) + sum(map(len, fibre.coordinates))
+            for dot in self.dots
+            for fibre in (dot.row, dot.column)
+        )
+        tokens = sum(1 + len(dot.row.tiles) for dot in self.dots)
+        beats = sum(load.beats for load in self.loads)
+        return beats + decisions + (tokens + len(self.loads)) * delays
 
     def _load(self, now: int) -> None:
         """Take a beat where there is room for it."""
