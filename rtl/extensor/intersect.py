@@ -82,29 +82,30 @@ class Intersect(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         left, right = Signal(self._width), Signal(self._width)
-        # Places from each list's lowest one on, and those above it.
-        from_left, from_right = from_lowest(m, left), from_lowest(m, right)
-        above_left, above_right = Cat(0, from_left[:-1]), Cat(0, from_right[:-1])
-        left_lower, right_lower = Signal(), Signal()
+        # Places from each list's lowest one on: kept, because they begin every decision.
+        from_left, from_right = Signal(self._width), Signal(self._width)
         m.d.comb += [
-            left_lower.eq((left & ~from_right).any()),
-            right_lower.eq((right & ~from_left).any()),
-            self.match.eq(~left_lower & ~right_lower),
-            self.used_up.eq(~left.any() | ~right.any()),
+            self.match.eq(~(left & ~from_right).any() & ~(right & ~from_left).any()),
+            self.used_up.eq(~from_left[-1] | ~from_right[-1]),
             self.below.eq(~from_left),
-            self.hit.eq(left & ~above_left),
+            self.hit.eq(left & ~Cat(0, from_left[:-1])),
         ]
-        left_ends = Mux(self.match, ~(left & above_right).any(), ~(left & from_right).any())
-        right_ends = Mux(self.match, ~(right & above_left).any(), ~(right & from_left).any())
-        m.d.comb += self.last.eq(left_ends | right_ends)
-        with m.If(self.load):
-            m.d.sync += [
-                left.eq(self.load_left),
-                right.eq(self.load_right),
-            ]
-        with m.Elif(self.enable):
-            m.d.sync += [
-                left.eq(left & Mux(self.match, above_right, from_right)),
-                right.eq(right & Mux(self.match, above_left, from_left)),
-            ]
+        # What is left, were it a match or not: both at once, then the choice.
+        ends = []
+        for mine, mine_from, other_from, loaded in (
+            (left, from_left, from_right, self.load_left),
+            (right, from_right, from_left, self.load_right),
+        ):
+            matched, skipped = Signal(self._width), Signal(self._width)
+            m.d.comb += [matched.eq(mine & Cat(0, other_from[:-1])), skipped.eq(mine & other_from)]
+            from_matched, from_skipped = from_lowest(m, matched), from_lowest(m, skipped)
+            ends.append(Mux(self.match, ~from_matched[-1], ~from_skipped[-1]))
+            with m.If(self.load):
+                m.d.sync += [mine.eq(loaded), mine_from.eq(from_lowest(m, loaded))]
+            with m.Elif(self.enable):
+                m.d.sync += [
+                    mine.eq(Mux(self.match, matched, skipped)),
+                    mine_from.eq(Mux(self.match, from_matched, from_skipped)),
+                ]
+        m.d.comb += self.last.eq(ends[0] | ends[1])
         return m
