@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.counters import UNIT_COUNTERS
+from golden.counters import UNIT_COUNTERS, first_difference
 from golden.errors import CapacityError
 from golden.toml_config import TomlConfig
 
@@ -41,11 +41,10 @@ PE_COUNTERS = (
 class Latency:
     """Constant latencies of the hardware's pipelines, in cycles; symbols of the specification."""
 
-    START = 3  # start to the first cycle in which level 1 may decide
-    LOAD = 3  # last byte of a column to level 1's first decision on it
+    LOAD = 2  # last beat of a column to level 1's first decision on it
     LOAD_FREE = 2  # last token that uses a buffer to its reuse
     MATCH = 2  # level 1's token to level 0's first decision on it
-    TAIL = 6  # last end token to done
+    TAIL = 12  # last end token to done
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +64,7 @@ class ExTensorConfig(TomlConfig):
     row_buffer_bytes : int
         Bytes of row fibres that a processing element holds.
     port_bytes : int
-        Bytes that a processing element takes in a cycle; a power of two.
+        Bytes that a processing element takes in a cycle, a beat; a power of two, at least 2.
     queue : int
         Matched tiles that may lie between level 1 and level 0.
 
@@ -90,7 +89,7 @@ class ExTensorConfig(TomlConfig):
         self.require_range("tile", 8, 256)
         self.require_range("rows_max", 1, 1024)
         self.require_range("row_buffer_bytes", 1, 1 << 40)
-        self.require_range("port_bytes", 1, 256)
+        self.require_range("port_bytes", 2, 256)
         self.require_range("queue", 1, 64)
         for name in ("tile", "rows_max", "port_bytes"):
             self.require_power_of_two(name)
@@ -101,49 +100,10 @@ class ExTensorConfig(TomlConfig):
         return self.pes
 
 
-@dataclass(frozen=True, eq=False)
-class ExTensorCounters:
-    """What the machine counted while it ran one kernel.
+def fibre_bytes(nonzero: NDArray[np.bool_], tile: int, port_bytes: int) -> NDArray[np.int64]:
+    """Return the bytes of fibres as they are loaded and held: whole beats, at least one.
 
-    Parameters
-    ----------
-    pes : ndarray of int64, axes pe, counter (``PE_COUNTERS``)
-    units : ndarray of int64, axes pe, counter (``UNIT_COUNTERS``)
-        Every row adds up to the machine's ``cycles``.
-    """
-
-    pes: NDArray[np.int64]
-    units: NDArray[np.int64]
-
-    @property
-    def cycles(self) -> int:
-        """Cycles of the kernel: those of the slowest processing element."""
-        return int(self.pes[:, 0].max())
-
-    def pe(self, name: str) -> NDArray[np.int64]:
-        """Return one counter of every processing element, by name."""
-        return self.pes[:, PE_COUNTERS.index(name)]
-
-    def unit(self, name: str) -> NDArray[np.int64]:
-        """Return one counter of every processing element's multiplier, by name."""
-        return self.units[:, UNIT_COUNTERS.index(name)]
-
-    def difference(self, other: ExTensorCounters) -> str:
-        """Describe the first counter that differs, or return an empty string."""
-        for what, names, mine, theirs in (
-            ("pe", PE_COUNTERS, self.pes, other.pes),
-            ("unit of pe", UNIT_COUNTERS, self.units, other.units),
-        ):
-            if mine.shape != theirs.shape:
-                return f"shapes {mine.shape} and {theirs.shape}"
-            if len(bad := np.argwhere(mine != theirs)):
-                at = tuple(int(i) for i in bad[0])
-                return f"{names[at[1]]} of {what} {at[0]}: {mine[at]} and {theirs[at]}"
-        return ""
-
-
-def fibre_bytes(nonzero: NDArray[np.bool_], tile: int) -> NDArray[np.int64]:
-    """Return the bytes of fibres: 2 a tile that has a non-zero, and 2 a non-zero.
+    A tile that has a non-zero takes 2 bytes and 2 a non-zero, and begins with a new beat.
 
     Parameters
     ----------
@@ -155,7 +115,8 @@ def fibre_bytes(nonzero: NDArray[np.bool_], tile: int) -> NDArray[np.int64]:
     """
     starts = np.arange(0, nonzero.shape[1], tile)
     counts = np.add.reduceat(nonzero, starts, axis=1, dtype=np.int64)
-    return 2 * (counts > 0).sum(axis=1) + 2 * counts.sum(axis=1)
+    beats = np.where(counts > 0, -(-(2 + 2 * counts) // port_bytes), 0).sum(axis=1)
+    return port_bytes * np.maximum(1, beats)
 
 
 @dataclass(frozen=True)
@@ -234,3 +195,37 @@ def map_kernel(
         for column in range(0, columns, n0)
     )
     return Mapping(m0, n0, items)
+
+
+@dataclass(frozen=True, eq=False)
+class ExTensorCounters:
+    """What the machine counted while it ran one kernel.
+
+    Parameters
+    ----------
+    pes : ndarray of int64, axes pe, counter (``PE_COUNTERS``)
+    units : ndarray of int64, axes pe, counter (``UNIT_COUNTERS``)
+        Every row adds up to the machine's ``cycles``.
+    """
+
+    pes: NDArray[np.int64]
+    units: NDArray[np.int64]
+
+    @property
+    def cycles(self) -> int:
+        """Cycles of the kernel: those of the slowest processing element."""
+        return int(self.pes[:, 0].max())
+
+    def pe(self, name: str) -> NDArray[np.int64]:
+        """Return one counter of every processing element, by name."""
+        return self.pes[:, PE_COUNTERS.index(name)]
+
+    def unit(self, name: str) -> NDArray[np.int64]:
+        """Return one counter of every processing element's multiplier, by name."""
+        return self.units[:, UNIT_COUNTERS.index(name)]
+
+    def difference(self, other: ExTensorCounters) -> str:
+        """Describe the first counter that differs, or return an empty string."""
+        return first_difference("pe", PE_COUNTERS, self.pes, other.pes) or first_difference(
+            "unit of pe", UNIT_COUNTERS, self.units, other.units
+        )

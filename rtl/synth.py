@@ -30,13 +30,16 @@ from amaranth.lib import wiring
 from golden.cambricon_s import CambriconSConfig
 from golden.config import AcceleratorConfig
 from golden.errors import UserError
+from golden.extensor import ExTensorConfig
 from golden.toml_config import TomlConfig
+from rtl.cambricon_s import pe as cambricon_s_pe
 from rtl.cambricon_s.core import Core
 from rtl.cambricon_s.layouts import CoreLayouts
-from rtl.cambricon_s.pe import ProcessingElement
 from rtl.cambricon_s.selector import NeuronSelector
 from rtl.capacity import check_config
 from rtl.cluster import Cluster
+from rtl.extensor.intersect import Intersect
+from rtl.extensor.pe import ProcessingElement
 from rtl.join import InnerJoin
 from rtl.layouts import Layouts
 from rtl.unit import Unit
@@ -56,33 +59,54 @@ class Block:
 
     Parameters
     ----------
+    machine : type
+        The kind of machine that it is a part of.
     make : callable
         Makes the component from a configuration.
     target_mhz : int
-        Above what is reached, so that place and route does not rest; not far above for a big one,
-        or it takes hours.
-    machine : type
-        The class of its configuration.
+        Above what is reached, so that place and route does not rest; not far above for a big
+        block, or it takes hours.
+    preset : str
+        The configuration where none is named.
     """
 
+    machine: type[TomlConfig]
     make: Callable[[Any], wiring.Component]
     target_mhz: int
-    machine: type[TomlConfig] = AcceleratorConfig
+    preset: str
 
 
-#: Blocks by name.
+def _slice(make: Callable[[AcceleratorConfig], wiring.Component], target_mhz: int) -> Block:
+    return Block(AcceleratorConfig, make, target_mhz, "small")
+
+
+def _extensor(make: Callable[[ExTensorConfig], wiring.Component], target_mhz: int) -> Block:
+    return Block(ExTensorConfig, make, target_mhz, "paper")
+
+
+def _cambricon_s(make: Callable[[CambriconSConfig], wiring.Component], target_mhz: int) -> Block:
+    return Block(CambriconSConfig, make, target_mhz, "small")
+
+
 BLOCKS: dict[str, Block] = {
-    "join": Block(lambda config: InnerJoin(config.chunk, config.lanes, 32), 200),
-    "unit": Block(lambda config: Unit(Layouts(config)), 200),
-    "cluster": Block(Cluster, 110),
-    "cambricon-s": Block(Core, 100, CambriconSConfig),
-    "cambricon-s-selector": Block(
-        lambda config: NeuronSelector(CoreLayouts(config)), 120, CambriconSConfig
+    "join": _slice(lambda config: InnerJoin(config.chunk, config.lanes, 32), 200),
+    "unit": _slice(lambda config: Unit(Layouts(config)), 200),
+    "cluster": _slice(Cluster, 110),
+    "extensor-intersect": _extensor(lambda config: Intersect(config.tile), 150),
+    "extensor-pe": _extensor(ProcessingElement, 100),
+    "cambricon-s-selector": _cambricon_s(lambda config: NeuronSelector(CoreLayouts(config)), 120),
+    "cambricon-s-pe": _cambricon_s(
+        lambda config: cambricon_s_pe.ProcessingElement(CoreLayouts(config)), 200
     ),
-    "cambricon-s-pe": Block(
-        lambda config: ProcessingElement(CoreLayouts(config)), 200, CambriconSConfig
-    ),
+    "cambricon-s-core": _cambricon_s(Core, 100),
 }
+#: Blocks that go by one name.
+_GROUPS = {
+    "extensor": ("extensor-intersect", "extensor-pe"),
+    "cambricon-s": ("cambricon-s-selector", "cambricon-s-pe", "cambricon-s-core"),
+}
+#: What is measured where nothing is named.
+_DEFAULT = ("join", "unit", "cluster")
 
 
 class SynthesisError(UserError):
@@ -234,7 +258,8 @@ def measure(block: str, config: TomlConfig, seeds: Sequence[int], jobs: int = 1)
     ----------
     block : str
         A key of ``BLOCKS``.
-    config : AcceleratorConfig or another machine's, as the block has it
+    config : TomlConfig
+        Of the block's kind of machine.
     seeds : sequence of int
         Seeds of place and route.
     jobs : int
@@ -286,18 +311,16 @@ def measure(block: str, config: TomlConfig, seeds: Sequence[int], jobs: int = 1)
     )
 
 
-def _print_table(config: TomlConfig, results: list[Figures]) -> None:
+def _print_table(name: str, results: list[Figures]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(
-        title=f"{config.to_dict()['name']} on LFE5U-85F, speed grade 6, placed and routed"
-    )
+    table = Table(title=f"{name} on LFE5U-85F, speed grade 6, placed and routed")
     table.add_column("block")
     names = ("LUT4", "FF", "CCU2C", "DPR16X4", "DP16KD", "MULT18", "table sites")
     seeds = list(results[0].megahertz)
-    for name in (*names, *(f"MHz, seed {seed}" for seed in seeds), "worst"):
-        table.add_column(name, justify="right")
+    for column in (*names, *(f"MHz, seed {seed}" for seed in seeds), "worst"):
+        table.add_column(column, justify="right")
     for one in results:
         cells = (one.lut4, one.ff, one.ccu2c, one.dpr16x4, one.dp16kd, one.mult18, one.table_sites)
         clock = [f"{one.megahertz[seed]:.1f}" for seed in seeds]
@@ -308,11 +331,23 @@ def _print_table(config: TomlConfig, results: list[Figures]) -> None:
         console.print(f"{one.block}: slowest path {one.slowest_path}", soft_wrap=True)
 
 
+def _chosen(names: Sequence[str]) -> list[str]:
+    """Return the blocks of some names, all of one kind of machine."""
+    accepted = (*BLOCKS, *_GROUPS)
+    if unknown := [name for name in names if name not in accepted]:
+        raise SynthesisError(f"Block must be one of {', '.join(accepted)}, not {unknown[0]!r}")
+    blocks = [block for name in names or _DEFAULT for block in _GROUPS.get(name, (name,))]
+    for block in blocks:
+        if BLOCKS[block].machine is not BLOCKS[blocks[0]].machine:
+            raise SynthesisError(f"Blocks must be of one machine, not {blocks[0]} and {block}")
+    return blocks
+
+
 def _fit(config: TomlConfig) -> TomlConfig:
-    """Return a machine with an input buffer that fits the device, and say so."""
-    if not isinstance(config, AcceleratorConfig) or (
-        config.input_buffer_bytes <= _INPUT_BUFFER_BYTES
-    ):
+    """Return a machine with an input buffer that leaves block RAM for the rest."""
+    if not isinstance(config, AcceleratorConfig):
+        return config
+    if config.input_buffer_bytes <= _INPUT_BUFFER_BYTES:
         return config
     print(f"input buffer: {_INPUT_BUFFER_BYTES} bytes, to fit the device", file=sys.stderr)
     chunks = min(config.input_buffer_chunks, _INPUT_BUFFER_BYTES // config.chunk)
@@ -322,24 +357,19 @@ def _fit(config: TomlConfig) -> TomlConfig:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m rtl.synth", description=__doc__)
-    parser.add_argument("blocks", nargs="*", metavar="block", help=", ".join(BLOCKS))
-    parser.add_argument("--preset", default="small", help="the machine (default: small)")
+    parser.add_argument("blocks", nargs="*", metavar="block", help=", ".join((*BLOCKS, *_GROUPS)))
+    parser.add_argument("--preset", help="the machine (default: small; of extensor: paper)")
     parser.add_argument("--seeds", type=int, default=3, help="how many seeds (default: 3)")
     parser.add_argument("--jobs", type=int, default=1, help="seeds at a time (default: 1)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args(arguments)
     try:
-        if unknown := [block for block in options.blocks if block not in BLOCKS]:
-            raise SynthesisError(f"Block must be one of {', '.join(BLOCKS)}, not {unknown[0]!r}")
+        blocks = _chosen(options.blocks)
         for name in ("seeds", "jobs"):
             if getattr(options, name) < 1:
                 raise SynthesisError(f"--{name} must be at least 1, not {getattr(options, name)}")
-        slice_blocks = [name for name in BLOCKS if BLOCKS[name].machine is AcceleratorConfig]
-        blocks = options.blocks or slice_blocks
-        machines = {BLOCKS[block].machine for block in blocks}
-        if len(machines) > 1:
-            raise SynthesisError(f"Blocks must be of one machine, not {', '.join(blocks)}")
-        config = _fit(machines.pop().preset(options.preset))
+        first = BLOCKS[blocks[0]]
+        config = _fit(first.machine.preset(options.preset or first.preset))
         seeds = range(1, options.seeds + 1)
         results = [measure(block, config, seeds, options.jobs) for block in blocks]
     except UserError as error:
@@ -348,7 +378,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         print(json.dumps({"config": config.to_dict(), "blocks": list(map(asdict, results))}))
     else:
-        _print_table(config, results)
+        _print_table(config.to_dict()["name"], results)
     return 0
 
 

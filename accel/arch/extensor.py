@@ -43,11 +43,12 @@ from golden.extensor import (
     map_kernel,
 )
 from golden.layer import LayerShape
+from golden.tensor import popcount
 
 __all__ = ["ExTensor", "Kernel", "counters_of", "prepare_columns", "prepare_rows", "run_kernel"]
 
 #: A tile coordinate and its count of non-zeros, and a coordinate within a tile.
-TILE_BYTES, COORDINATE_BYTES = 2, 1
+TILE_BYTES, NONZERO_BYTES, COORDINATE_BYTES = 2, 2, 1
 ACCUMULATOR_BITS = 32
 
 
@@ -82,7 +83,6 @@ def run_kernel(config: ExTensorConfig, kernel: Kernel, threads: int = 1) -> NDAr
     """
     sums = np.zeros((config.pes, len(SUMS)), dtype=np.int64)
     timing = Timing(
-        start=Latency.START,
         load=Latency.LOAD,
         load_free=Latency.LOAD_FREE,
         match=Latency.MATCH,
@@ -142,7 +142,7 @@ def prepare_rows(
     masks = np.zeros((layer.out_channels, tiles * words), dtype=np.uint64)
     packed = _pack(nonzero, word_bits)
     masks[:, : packed.shape[1]] = packed
-    fibres, row_bytes = _compress(masks.reshape(-1, tiles, words))
+    fibres, row_bytes = _compress(config, masks.reshape(-1, tiles, words))
     mapping = map_kernel(
         config, layer.groups, layer.positions, row_bytes.reshape(layer.groups, -1), layer.name
     )
@@ -176,7 +176,7 @@ def prepare_columns(
         (layer.pad_top, layer.pad_left),
         windows,
     )
-    return _compress(windows.reshape(-1, tiles, words))
+    return _compress(config, windows.reshape(-1, tiles, words))
 
 
 def _words(config: ExTensorConfig) -> tuple[int, int]:
@@ -193,10 +193,39 @@ def _pack(nonzero: NDArray[np.bool_], word_bits: int) -> NDArray[np.uint64]:
     return packed.view(f"<u{word_bits // 8}").astype(np.uint64)
 
 
-def _compress(masks: NDArray[np.uint64]) -> tuple[Fibres, NDArray[np.int64]]:
+def _compress(
+    config: ExTensorConfig, masks: NDArray[np.uint64]
+) -> tuple[Fibres, NDArray[np.int64]]:
     """Return fibres and their bytes; masks have axes fibre, tile, word."""
-    start, tile, kept, nonzeros = compress(masks)
-    return Fibres(*index_tiles(start, tile), kept), 2 * np.diff(start) + 2 * nonzeros
+    start, tile, kept = compress(masks)
+    nonzeros = popcount(kept)
+    return Fibres(*index_tiles(start, tile), kept), loaded_bytes(config, start, nonzeros)
+
+
+def loaded_bytes(
+    config: ExTensorConfig,
+    start: NDArray[np.int64],
+    nonzeros: NDArray[np.int64],
+    tile_bytes: int = TILE_BYTES,
+    nonzero_bytes: int = NONZERO_BYTES,
+) -> NDArray[np.int64]:
+    """Return the bytes of fibres as they are loaded: whole beats a tile, at least one a fibre.
+
+    Parameters
+    ----------
+    start : ndarray of int64, axis fibre (one more than there are)
+        First tile of each fibre.
+    nonzeros : ndarray of int64, axis tile
+    tile_bytes, nonzero_bytes : int
+        What a tile and a non-zero take.
+
+    Returns
+    -------
+    ndarray of int64, axis fibre
+    """
+    beats = -(-(tile_bytes + nonzero_bytes * nonzeros) // config.port_bytes)
+    before = np.concatenate([[0], np.cumsum(beats)])
+    return config.port_bytes * np.maximum(before[start[1:]] - before[start[:-1]], 1)
 
 
 def _layer_kernel(
@@ -304,7 +333,7 @@ class ExTensor:
         counters = counters_of(sums)
         total = {name: int(sums[:, index].sum()) for index, name in enumerate(SUMS)}
         pairs, dots = total["pairs"], total["dots"]
-        tile = self.config.tile
+        tile, port_bytes = self.config.tile, self.config.port_bytes
         length = layer.taps * layer.group_channels
         column_buffer_bytes = 2 * (TILE_BYTES * -(-length // tile) + 2 * length)
         # A match moves both sides on by a coordinate, another decision one.
@@ -313,7 +342,7 @@ class ExTensor:
         fibres_bytes = total["row_bytes"] + total["column_bytes"]
         coordinate_bits = 8 * (TILE_BYTES * tiles_read + COORDINATE_BYTES * coordinates_read)
         pixel_bytes = [
-            int(fibre_bytes(codes.reshape(-1, codes.shape[-1]) != 0, tile).sum())
+            int(fibre_bytes(codes.reshape(-1, codes.shape[-1]) != 0, tile, port_bytes).sum())
             for codes in (inputs, outputs)
         ]
         dram = DramTraffic(

@@ -98,7 +98,6 @@ class Meetings(NamedTuple):
 class Timing(NamedTuple):
     """Latencies in cycles, and two sizes of the machine."""
 
-    start: int
     load: int
     load_free: int
     match: int
@@ -160,11 +159,9 @@ def compress(masks):
     tile : ndarray of int64, axis tile
         Coordinate.
     masks : ndarray of uint64, axes tile, word
-    nonzeros : ndarray of int64, axis fibre
     """
     fibres, tiles, words = masks.shape
     start = np.zeros(fibres + 1, dtype=np.int64)
-    nonzeros = np.zeros(fibres, dtype=np.int64)
     tile = np.empty(fibres * tiles, dtype=np.int64)
     kept = np.empty((fibres * tiles, words), dtype=np.uint64)
     count = 0
@@ -177,9 +174,8 @@ def compress(masks):
             if ones:
                 tile[count] = index
                 count += 1
-                nonzeros[fibre] += ones
         start[fibre + 1] = count
-    return start, tile[:count].copy(), kept[:count].copy(), nonzeros
+    return start, tile[:count].copy(), kept[:count].copy()
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -310,8 +306,8 @@ def _dot(rows, row, columns, column, words_tag, times, queue, match):
 
 @njit(error_model="numpy")
 def _load(size, port_bytes, free, loaded, sums):
-    """Load bytes; return LD."""
-    beats = max(1, -(-size // port_bytes))
+    """Load whole beats; return LD."""
+    beats = size // port_bytes
     sums[_BEATS] += beats
     return max(loaded, free) + beats
 
@@ -342,7 +338,7 @@ def run_elements(
     queue = np.zeros(timing.queue, dtype=np.int64)
     for pe in range(first, last):
         queue[:] = 0
-        times = (timing.start, 0, 0, 0)
+        times = (0, 0, 0, 0)
         loaded, memory = 0, 0
         # F of last tokens; what there is none of frees its buffer at 0.
         item_before = column_before = two_before = -timing.load_free

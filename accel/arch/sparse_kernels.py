@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accel.arch.extensor import Kernel, counters_of, run_kernel
+from accel.arch.extensor import Kernel, counters_of, loaded_bytes, run_kernel
 from accel.arch.extensor_kernels import SUMS, Fibres, Meetings, index_tiles
 from accel.arch.matrix_kernels import compress_rows, multiply
 from golden.errors import CapacityError, ConfigError, FormatError, UserError
 from golden.extensor import ExTensorConfig, ExTensorCounters, map_kernel
+from golden.tensor import popcount
 
 __all__ = ["MatrixRun", "load_matrix", "scipy_sparse", "sddmm", "spmspm"]
 
@@ -210,7 +211,7 @@ class _Operand:
         words = max(1, config.tile // 64)
         start, tile, masks = compress_rows(indptr, indices, config.tile, words)
         fibres = Fibres(*index_tiles(start, tile), masks)
-        size = TILE_BYTES * np.diff(start) + NONZERO_BYTES * np.diff(indptr)
+        size = loaded_bytes(config, start, popcount(masks), TILE_BYTES, NONZERO_BYTES)
         return cls(fibres, (indptr, indices, values), size, rows.shape[1])
 
 
@@ -345,8 +346,9 @@ def _matrix_bytes(config: ExTensorConfig, matrix: Any) -> int:
     """Return the bytes of a CSR array whose rows are fibres."""
     row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
     tiles = -(-matrix.shape[1] // config.tile)
-    used = len(np.unique(row * tiles + matrix.indices // config.tile))
-    return TILE_BYTES * used + NONZERO_BYTES * len(matrix.indices)
+    _, nonzeros = np.unique(row * tiles + matrix.indices // config.tile, return_counts=True)
+    ends = np.arange(len(nonzeros) + 1)
+    return int(loaded_bytes(config, ends, nonzeros, TILE_BYTES, NONZERO_BYTES).sum())
 
 
 def _finish(

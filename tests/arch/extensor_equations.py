@@ -1,5 +1,7 @@
 """The equations of ``docs/extensor.md`` to the letter, in plain Python from dense loops."""
 
+import math
+
 import numpy as np
 
 from golden.counters import UNIT_COUNTERS
@@ -50,14 +52,16 @@ def fibre(values, tile):
     return tiles
 
 
-def layer_bytes(tiles):
+def layer_bytes(tiles, port_bytes):
     """Return the bytes of a layer's fibre."""
-    return sum(2 + 2 * len(coordinates) for coordinates in tiles.values())
+    beats = sum(math.ceil((2 + 2 * len(tile)) / port_bytes) for tile in tiles.values())
+    return port_bytes * max(1, beats)
 
 
-def matrix_bytes(tiles):
+def matrix_bytes(tiles, port_bytes):
     """Return the bytes of a matrix's fibre."""
-    return sum(8 + 12 * len(coordinates) for coordinates in tiles.values())
+    beats = sum(math.ceil((8 + 12 * len(tile)) / port_bytes) for tile in tiles.values())
+    return port_bytes * max(1, beats)
 
 
 def tokens_of_dot(row, column):
@@ -88,7 +92,7 @@ def evaluate_element(config, items, rows, columns, size, meet):
     unit = dict.fromkeys(UNIT_COUNTERS, 0)
 
     def load(loaded, free):
-        beats = max(1, -(-loaded // config.port_bytes))
+        beats = loaded // config.port_bytes
         pe["load_beats"] += beats
         loads.append(max(loads[-1] if loads else 0, free) + beats)
 
@@ -98,14 +102,14 @@ def evaluate_element(config, items, rows, columns, size, meet):
         if not any(met.values()):
             continue
         free = finishes[item_ends[-1]] + Latency.LOAD_FREE if item_ends else 0
-        load(sum(size(row) for row in block), free)
+        load(sum(size(row, config.port_bytes) for row in block), free)
         for n in item.columns:
             if not met[n]:
                 continue
             column = columns[item.group][n]
             before = len(column_ends) - 2
             free = finishes[column_ends[before]] + Latency.LOAD_FREE if before >= 0 else 0
-            load(size(column), free)
+            load(size(column, config.port_bytes), free)
             ready = loads[-1] + Latency.LOAD
             for row in (rows[item.group][m] for m in met[n]):
                 pe["dots"] += 1
@@ -114,7 +118,7 @@ def evaluate_element(config, items, rows, columns, size, meet):
                 pe["tile_tokens"] += len(tokens) - 1
                 for r, c, matches in tokens:
                     i = len(times)
-                    last_time = times[-1] if times else Latency.START
+                    last_time = times[-1] if times else 0
                     queued = starts[i - config.queue] if i >= config.queue else 0
                     times.append(max(last_time, ready, queued) + r)
                     last = finishes[-1] if finishes else 0
@@ -143,7 +147,7 @@ def evaluate(config, layer, weights, inputs):
         [fibre(window(layer, inputs, group, n), config.tile) for n in range(layer.positions)]
         for group in range(layer.groups)
     ]
-    sizes = np.array([[layer_bytes(row) for row in group] for group in rows])
+    sizes = np.array([[layer_bytes(row, config.port_bytes) for row in group] for group in rows])
     return evaluate_kernel(config, rows, columns, sizes, layer_bytes, lambda m, n: True)
 
 

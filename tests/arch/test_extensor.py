@@ -76,16 +76,16 @@ def test_one_dot_by_hand():
 
 @pytest.mark.usefixtures("extensor_latencies")
 def test_double_buffer_and_queue_of_one_by_hand():
-    # All fibres are 4 bytes, 4 beats. LD: row 4, columns 8, 12, then max(12, F[column 0] + 2) + 4.
-    # Column 0: G = 11, T = 12, S = 14, F = 15; end T = S + 1 = 15, S = 17, F = 18.
-    # Column 1: G = 15, T = max(15, 17) + 1 = 18, S = 20, F = 21; end T = 21, S = 23, F = 24.
-    # Column 2: LD = 18 + 2 + 4 = 24, G = 27, T = 28, S = 30, F = 31; end T = 31, S = 33, F = 34.
-    # Memory: [0, 11) and [24, 27). Coordinates: 3 + 2, 2 + 2, 3 + 2.
-    machine = MACHINE.replace(port_bytes=1, queue=1)
+    # All fibres are 4 bytes, 2 beats. LD: row 2, columns 4, 6, then max(6, F[column 0] + 2) + 2.
+    # Column 0: G = 7, T = 8, S = 10, F = 11; end T = S + 1 = 11, S = 13, F = 14.
+    # Column 1: G = 9, T = max(9, 11, 13) + 1 = 14, S = 16, F = 17; end T = 17, S = 19, F = 20.
+    # Column 2: LD = 14 + 2 + 2 = 18, G = 21, T = 22, S = 24, F = 25; end T = 25, S = 27, F = 28.
+    # Memory: [0, 7) and [20, 21). Coordinates: 3 + 2, 2 + 2, 3 + 2.
+    machine = MACHINE.replace(port_bytes=2, queue=1)
     counters = count(machine, shape(8, 3, 1), [{0}], [{0}, {0}, {0}])
-    assert counters.cycles == 40
-    assert counters.units[0].tolist() == [3, 3, 14, 0, 14, 0, 6]
-    assert counters.pe("load_beats").tolist() == [16]
+    assert counters.cycles == 34
+    assert counters.units[0].tolist() == [3, 3, 8, 0, 14, 0, 6]
+    assert counters.pe("load_beats").tolist() == [8]
     assert counters.pe("level1_decisions").tolist() == [6]
 
 
@@ -120,12 +120,13 @@ def test_level_one_skips_tiles_by_hand():
 
 @pytest.mark.usefixtures("extensor_latencies")
 def test_level_one_is_not_ahead_of_itself_by_hand():
-    # Tiles {0, 2, 4} and {1, 3, 5}: five skips and the end, r = 6; a beat each, LD 1, 2 and 3.
-    # Column 0: G = 5, T = 11, S = 13, F = 14. Column 1: G = 6, T = max(11, 6) + 6, S = 19, F = 20.
+    # Tiles {0, 2, 4} and {1, 3, 5}: five skips and the end, r = 6; a beat a tile, LD 3, 6 and
+    # 9. Column 0: G = 9, T = 15, S = 17, F = 18. Column 1: G = 12, T = max(15, 12) + 6, S = 23,
+    # F = 24.
     row, column = {0, 16, 32}, {8, 24, 40}
     counters = count(MACHINE.replace(port_bytes=16), shape(48, 2, 1), [row], [column, column])
-    assert counters.cycles == 26
-    assert counters.units[0].tolist() == [0, 2, 5, 0, 8 + 5, 0, 6]
+    assert counters.cycles == 30
+    assert counters.units[0].tolist() == [0, 2, 9, 0, 8 + 5, 0, 6]
 
 
 @pytest.mark.parametrize(
@@ -219,8 +220,8 @@ def layers(draw):
         pes=draw(st.sampled_from([1, 2, 3, 5, 40])),
         tile=draw(st.sampled_from([8, 16, 32, 64, 128, 256])),
         rows_max=draw(st.sampled_from([1, 2, 4, 8])),
-        row_buffer_bytes=4 * length + draw(st.sampled_from([0, 100, 1 << 16])),
-        port_bytes=draw(st.sampled_from([1, 2, 8, 32])),
+        row_buffer_bytes=4 * length + draw(st.sampled_from([64, 164, 1 << 16])),
+        port_bytes=draw(st.sampled_from([2, 4, 8, 32])),
         queue=draw(st.sampled_from([1, 2, 3])),
     )
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -266,6 +267,7 @@ def test_counters_are_those_of_the_page(case):
 @given(layers())
 def test_a_wider_port_and_a_longer_queue_are_never_slower(case):
     config, *layer = case
+    config = config.replace(row_buffer_bytes=1 << 20)  # the mapping stays what it is
     cycles = ExTensor(config).count_layer(*layer).pe("cycles")
     for faster in ({"port_bytes": 2 * config.port_bytes}, {"queue": config.queue + 1}):
         assert (ExTensor(config.replace(**faster)).count_layer(*layer).pe("cycles") <= cycles).all()
@@ -288,8 +290,8 @@ def test_registry_has_the_paper_machine_of_any_size():
 
 def test_layer_counts_by_hand():
     # Filters {0, 3, 9} and {1}; pixels {0, 1, 2, 3, 12} and {}; no dot but the first two of
-    # column 0 has a match: 2 and 1. Bytes: filters 4 + 6 and 2 + 2; inputs 4 + 10 and 0; outputs
-    # 2 + 4 and 2 + 2.
+    # column 0 has a match: 2 and 1. Bytes in beats of 4: filters 8 + 4 and 4; inputs 12 + 4 and,
+    # without a non-zero, 4; outputs 8 and 4.
     layer = shape(16, 2, 2)
     weights = indicator(16, {0, 3, 9}, {1})[:, None, None]
     inputs = indicator(16, {0, 1, 2, 3, 12}, set())[None].astype(np.uint8)
@@ -297,9 +299,9 @@ def test_layer_counts_by_hand():
     counts = ExTensor(MACHINE).prepare(LayerTask(layer=layer, weights=weights))(inputs, outputs)
     assert (counts.pairs, counts.additions, counts.stray_pairs) == (3, 3, 0)
     assert (counts.dram.weight_bytes, counts.dram.input_bytes, counts.dram.output_bytes) == (
-        14,
-        14,
-        10,
+        16,
+        20,
+        12,
     )
     assert (counts.units.sum(axis=1) == counts.cycles).all()
     # Level 1: 2 matches; 1 match, after which row 1 is used up; and 4 end tokens.
@@ -307,16 +309,16 @@ def test_layer_counts_by_hand():
         "tile_tokens": 3,
         "dots": 4,
         "level1_decisions": 7,
-        # Rows 14 bytes, columns 14 and 0 bytes, 4 a beat.
+        # Rows 16 bytes, columns 16 and 4 bytes, 4 a beat.
         "load_beats": 4 + 4 + 1,
     }
     bits = {access.buffer: access.bits for access in counts.accesses}
     # Tile coordinates: 3 matches move both sides. Coordinates: {0, 3} with {0, 1, 2, 3} move 5;
     # {1} with {4} 1; {1} with {0, 1, 2, 3} 3: in all 9. Two bytes a tile, one a coordinate.
     assert bits == {
-        "layer buffer": 8 * (14 + 14 + 10),
-        "row buffer": 8 * (14 + 3),
-        "column buffer": 8 * (14 + 3),
+        "layer buffer": 8 * (16 + 20 + 12),
+        "row buffer": 8 * (16 + 3),
+        "column buffer": 8 * (20 + 3),
         "coordinates": 8 * (2 * 6 + 9),
         "accumulator": 64 * 3,
     }
@@ -325,8 +327,8 @@ def test_layer_counts_by_hand():
 def test_a_filter_that_does_not_fit_is_refused():
     layer = shape(16, 1, 1)
     weights = np.ones(layer.weights_shape, dtype=np.int8)
-    machine = ExTensor(MACHINE.replace(row_buffer_bytes=35))
-    with pytest.raises(CapacityError, match="36 bytes in row_buffer_bytes"):
+    machine = ExTensor(MACHINE.replace(row_buffer_bytes=39))
+    with pytest.raises(CapacityError, match="40 bytes in row_buffer_bytes"):
         machine.prepare(LayerTask(layer=layer, weights=weights))
 
 
@@ -335,6 +337,8 @@ def test_difference_names_the_first_counter():
     pes, units = counters.pes.copy(), counters.units.copy()
     assert counters.difference(ExTensorCounters(pes, units)) == ""
     units[0, 2] += 1
-    assert "wait_memory_cycles of unit of pe 0" in counters.difference(ExTensorCounters(pes, units))
+    assert "wait_memory_cycles of unit of pe (0,)" in counters.difference(
+        ExTensorCounters(pes, units)
+    )
     pes[0, 1] += 1
-    assert "pairs of pe 0: 1 and 2" in counters.difference(ExTensorCounters(pes, units))
+    assert "pairs of pe (0,): 1 and 2" in counters.difference(ExTensorCounters(pes, units))

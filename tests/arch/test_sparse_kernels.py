@@ -82,7 +82,7 @@ def machines(draw):
         tile=draw(st.sampled_from([8, 32, 64, 128, 256])),
         rows_max=draw(st.sampled_from([1, 2, 4])),
         row_buffer_bytes=1 << 16,
-        port_bytes=draw(st.sampled_from([1, 8, 64])),
+        port_bytes=draw(st.sampled_from([2, 8, 64])),
         queue=draw(st.sampled_from([1, 2])),
     )
 
@@ -102,7 +102,7 @@ def expected_counters(config, a, b, meets):
         return None
     row_fibres = [fibre(a[m], config.tile) for m in rows]
     column_fibres = [fibre(b[:, n], config.tile) for n in columns]
-    bytes_of_rows = np.array([[matrix_bytes(row) for row in row_fibres]])
+    bytes_of_rows = np.array([[matrix_bytes(row, config.port_bytes) for row in row_fibres]])
     return evaluate_kernel(
         config,
         [row_fibres],

@@ -1,0 +1,1 @@
+"""Hardware of ExTensor's processing element; specification: ``docs/extensor.md``."""
