@@ -15,6 +15,9 @@ from golden.errors import UserError
 
 __all__ = ["app", "main"]
 
+#: The machine that `accel run`, `accel verilog` and, left to itself, `accel verify` are about.
+CLUSTER = "cluster"
+
 #: Exit statuses: all is well; what was verified differs; bad input; Ctrl-C.
 DIFFERENT, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -107,11 +110,17 @@ def run(
 
 @app.command()
 def verify(
-    network: NetworkArgument,
-    layer: Annotated[str, typer.Option(help="Name of the layer.", metavar="NAME")],
+    network: Annotated[str, _NETWORK] = "resnet8",
+    layer: Annotated[
+        str | None,
+        typer.Option(help="Name of the layer; the smallest if left out.", metavar="NAME"),
+    ] = None,
     simulator: Annotated[
         str, typer.Option(help="amaranth, icarus or verilator.", metavar="NAME")
     ] = "amaranth",
+    machine: Annotated[
+        str, typer.Option(help="cluster, cambricon-s or extensor.", metavar="NAME")
+    ] = CLUSTER,
     images: ImagesOption = None,
     image: Annotated[int, typer.Option(help="Which image, from 0.", min=0)] = 0,
     rows: Annotated[
@@ -122,8 +131,11 @@ def verify(
     config: ConfigOption = None,
     changes: SetOption = None,
     skip: Annotated[
-        str, typer.Option(help="all, or one of dense, static, dynamic, both.", metavar="MODE")
-    ] = "both",
+        str | None,
+        typer.Option(
+            help="all, or one of dense, static, dynamic, both (a cluster's).", metavar="MODE"
+        ),
+    ] = None,
     balance: BalanceOption = None,
 ) -> None:
     """Run a layer on the hardware and compare all.
@@ -133,17 +145,28 @@ def verify(
     """
     from accel import cli_hardware, cli_machine
 
-    equal = cli_hardware.verify(
-        network,
-        layer,
-        simulator,
-        machine=cli_machine.choose(preset, config, changes or [], balance, default="small"),
-        images=images,
-        image=image,
-        rows=rows,
-        density=density,
-        skips=tuple(SkipMode) if skip == "all" else (_skip_mode(skip),),
-    )
+    subject = {"images": images, "image": image, "rows": rows, "density": density}
+    if machine == CLUSTER:
+        equal = cli_hardware.verify(
+            network,
+            layer,
+            simulator,
+            machine=cli_machine.choose(preset, config, changes or [], balance, default="small"),
+            skips=tuple(SkipMode) if skip == "all" else (_skip_mode(skip or "both"),),
+            **subject,
+        )
+    else:
+        if skip is not None or balance is not None:
+            raise UserError(f"Options --skip and --balance must be left out for {machine}")
+        kind = cli_machine.kind_of(machine)
+        equal = cli_hardware.verify_machine(
+            network,
+            layer,
+            simulator,
+            machine=machine,
+            config=cli_machine.choose(preset, config, changes or [], default="toy", kind=kind),
+            **subject,
+        )
     if not equal:
         raise typer.Exit(DIFFERENT)
 

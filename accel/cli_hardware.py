@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from rich.table import Table
 
 from accel import cli_network
 from accel.cli_output import check_writable, show, status, write_whole
 from golden.config import AcceleratorConfig, SkipMode
-from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS, LayerCounters
+from golden.counters import Counters
 from golden.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,16 +23,20 @@ if TYPE_CHECKING:
     from golden.layer import LayerShape
     from golden.network import Convolution, Network
     from golden.schedule import Schedule
+    from golden.toml_config import TomlConfig
     from golden.workload import LayerWorkload
+    from rtl.run import SimulatorName
 
     Codes = NDArray[np.int8 | np.uint8]
 
-__all__ = ["first_rows", "verify", "write"]
+__all__ = ["first_rows", "verify", "verify_machine", "write"]
+
+Ran = TypeVar("Ran")
 
 
 def verify(
     name: str,
-    layer: str,
+    layer: str | None,
     simulator: str,
     *,
     machine: AcceleratorConfig,
@@ -46,52 +51,139 @@ def verify(
     Codes are compared with the golden reference and with the simulator's activations, every
     counter of every unit with the simulator's.
     """
-    try:
-        from rtl.driver import HardwareError
-        from rtl.run import SIMULATORS, run_layers
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"Python package {error.name} must be installed: pip install -e '.[hardware]'"
-        ) from None
-    if simulator not in SIMULATORS:
-        raise UserError(f"Simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
-    with status(f"Loading {name}"):
-        network, codes = cli_network.load(name, images, density)
-    node = _layer(network, layer)
-    if image >= len(codes):
-        raise UserError(f"Image must be below {len(codes)}, not {image}")
-    from accel import functional
+    subject = _Subject.load(name, layer, simulator, images, image, rows, density)
     from accel.simulator import simulate_layer
-    from golden import reference
+    from rtl.run import run_layers
 
-    shape, source = first_rows(node.layer, _input(network, node, codes[image]), rows)
-    workload, schedule = _program(machine, network, node, shape, source)
-    try:
-        with status(f"Running {layer} under {simulator}"):
-            runs = run_layers(machine, [(workload, schedule, skip) for skip in skips], simulator)
-    except HardwareError as error:
-        print(f"error: {error}", file=sys.stderr)
+    workload, schedule = _program(machine, subject)
+    runs = [(workload, schedule, skip) for skip in skips]
+    ran = subject.run(lambda: run_layers(machine, runs, subject.simulator))
+    if ran is None:
         return False
-    with status(f"Computing {layer} by the golden reference"):
-        golden = reference.convolve(node.weights, source, shape, node.requantisation)
-    fast = functional.convolve(shape, node.weights, source, node.requantisation)
-    report: list[Table | str] = [
-        f"{network.name}, layer {layer}, {shape.out_height} of {node.layer.out_height} output "
-        f"rows, image {image}, on {machine.name}: "
-        f"{machine.clusters} x {machine.units} units under {simulator}",
-        f"Source: {network.source}",
-    ]
-    equal = True
-    for skip, (built, counted) in zip(skips, runs, strict=True):
+    title = f"{machine.name}: {machine.clusters} x {machine.units} units"
+    golden, fast = subject.codes()
+    report, equal = subject.heading(title), True
+    for skip, (built, counted) in zip(skips, ran, strict=True):
         simulated = simulate_layer(machine, workload, schedule, skip, fast)
-        table, agrees = _compare(golden, fast, built, simulated, counted, skip)
+        table, agrees = _compare(golden, fast, built, simulated, counted, f"Skip mode {skip.value}")
         report += [table, *_first_difference(golden, built, simulated, counted)]
         equal = equal and agrees
-    show(*report, "All equal." if equal else "Hardware and models DIFFER.")
+    show(*report, _verdict(equal))
     return equal
 
 
-def _layer(network: Network, name: str) -> Convolution:
+def verify_machine(
+    name: str,
+    layer: str | None,
+    simulator: str,
+    *,
+    machine: str,
+    config: TomlConfig,
+    images: Path | None,
+    image: int,
+    rows: int | None,
+    density: float | None,
+) -> bool:
+    """Do for a machine of ``rtl.machines`` what ``verify`` does for a cluster."""
+    subject = _Subject.load(name, layer, simulator, images, image, rows, density)
+    from accel.arch import registry
+    from rtl.machines import runner
+
+    run_layers = runner(machine)
+    node = subject.node
+    operands = (subject.shape, node.weights, subject.source)
+    simulated = registry.load(machine)(config).count_layer(*operands)  # type: ignore
+    runs = [(*operands, node.requantisation)]
+    ran = subject.run(lambda: run_layers(config, runs, subject.simulator))
+    if ran is None:
+        return False
+    ((built, counted),) = ran
+    golden, fast = subject.codes()
+    table, equal = _compare(golden, fast, built, simulated, counted, machine)
+    differences = _first_difference(golden, built, simulated, counted)
+    title = str(config.to_dict()["name"])
+    show(*subject.heading(title), table, *differences, _verdict(equal))
+    return equal
+
+
+def _verdict(equal: bool) -> str:
+    return "All equal." if equal else "Hardware and models DIFFER."
+
+
+@dataclass(frozen=True, eq=False)
+class _Subject:
+    """What is verified: a layer, or its first rows, with the input that it really has."""
+
+    network: Network
+    node: Convolution
+    image: int
+    shape: LayerShape
+    source: Codes
+    simulator: SimulatorName
+
+    @classmethod
+    def load(
+        cls,
+        name: str,
+        layer: str | None,
+        simulator: str,
+        images: Path | None,
+        image: int,
+        rows: int | None,
+        density: float | None,
+    ) -> _Subject:
+        """Check the options of ``accel verify`` that any hardware needs, and load the layer."""
+        try:
+            from rtl.run import SIMULATORS
+        except ModuleNotFoundError as error:
+            raise UserError(
+                f"Python package {error.name} must be installed: pip install -e '.[hardware]'"
+            ) from None
+        if simulator not in SIMULATORS:
+            raise UserError(f"Simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
+        with status(f"Loading {name}"):
+            network, codes = cli_network.load(name, images, density)
+        node = _layer(network, layer)
+        if image >= len(codes):
+            raise UserError(f"Image must be below {len(codes)}, not {image}")
+        shape, source = first_rows(node.layer, _input(network, node, codes[image]), rows)
+        return cls(network, node, image, shape, source, cast("SimulatorName", simulator))
+
+    def run(self, task: Callable[[], Ran]) -> Ran | None:
+        """Run the hardware; None, and a word why, where it broke its contract."""
+        from rtl.driver import HardwareError
+
+        try:
+            with status(f"Running {self.node.layer.name} under {self.simulator}"):
+                return task()
+        except HardwareError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return None
+
+    def codes(self) -> tuple[Codes, Codes]:
+        """Return the golden reference's codes, and the simulator's activations."""
+        from accel import functional
+        from golden import reference
+
+        weights, how = self.node.weights, self.node.requantisation
+        with status(f"Computing {self.node.layer.name} by the golden reference"):
+            golden = reference.convolve(weights, self.source, self.shape, how)
+        return golden, functional.convolve(self.shape, weights, self.source, how)
+
+    def heading(self, machine: str) -> list[Table | str]:
+        layer = self.node.layer
+        return [
+            f"{self.network.name}, layer {layer.name}, {self.shape.out_height} of "
+            f"{layer.out_height} output rows, image {self.image}, on {machine} "
+            f"under {self.simulator}",
+            f"Source: {self.network.source}",
+        ]
+
+
+def _layer(network: Network, name: str | None) -> Convolution:
+    """Return a layer by name; None is the one with the fewest multiplications."""
+    if name is None:
+        return min(network.convolutions, key=lambda node: node.layer.dense_macs)
     for node in network.convolutions:
         if node.layer.name == name:
             return node
@@ -118,20 +210,18 @@ def first_rows(layer: LayerShape, source: Codes, rows: int | None) -> tuple[Laye
     return shape, source[:height]
 
 
-def _program(
-    machine: AcceleratorConfig,
-    network: Network,
-    node: Convolution,
-    shape: LayerShape,
-    source: Codes,
-) -> tuple[LayerWorkload, Schedule]:
+def _program(machine: AcceleratorConfig, subject: _Subject) -> tuple[LayerWorkload, Schedule]:
     """Return a layer's tensors in chunks and its schedule, balanced as in `accel run`."""
     from accel.simulator import window_density
     from golden.schedule import make_schedule
     from golden.workload import LayerWorkload
 
-    workload = LayerWorkload.build(machine, shape, node.weights, source, node.requantisation)
-    known = window_density(machine, node.layer, network.channel_density.get(node.input))
+    node, shape = subject.node, subject.shape
+    workload = LayerWorkload.build(
+        machine, shape, node.weights, subject.source, node.requantisation
+    )
+    density = subject.network.channel_density.get(node.input)
+    known = window_density(machine, node.layer, density)
     return workload, make_schedule(machine, shape, workload.weights, known)
 
 
@@ -139,33 +229,33 @@ def _compare(
     golden: Codes,
     fast: Codes,
     built: Codes,
-    simulated: LayerCounters,
-    counted: LayerCounters,
-    skip: SkipMode,
+    simulated: Counters,
+    counted: Counters,
+    title: str,
 ) -> tuple[Table, bool]:
-    """Return the table of one skip mode and whether everything in it is equal."""
+    """Return the table of one run and whether everything in it is equal."""
     import numpy as np
 
-    table = Table("", title=f"Skip mode {skip.value}", title_justify="left", title_style="bold")
+    table = Table("", title=title, title_justify="left", title_style="bold")
     for column in ("golden", "simulator", "hardware", "differ"):
         table.add_column(column, justify="right")
     wrong = int(np.sum((built != golden) | (fast != golden)))
     sums = [str(int(codes.sum(dtype=np.int64))) for codes in (golden, fast, built)]
     table.add_row(f"sum of {golden.size} codes", *sums, str(wrong))
     different = wrong
-    counters = [(name, LayerCounters.cluster, "clusters") for name in CLUSTER_COUNTERS]
-    counters += [(name, LayerCounters.unit, "units") for name in UNIT_COUNTERS]
-    for name, read, what in counters:
-        mine, theirs = read(simulated, name), read(counted, name)
-        wrong = int(np.sum(mine != theirs))
-        table.add_row(f"{name} of {mine.size} {what}", "", str(mine.sum()), str(theirs.sum()),
-                      str(wrong))  # fmt: skip
-        different += wrong
+    for mine, theirs in zip(simulated.tables(), counted.tables(), strict=True):
+        parts = f"{mine.what.split()[-1]}s"
+        for index, name in enumerate(mine.names):
+            left, right = mine.counts[..., index], theirs.counts[..., index]
+            wrong = int(np.sum(left != right))
+            table.add_row(f"{name} of {left.size} {parts}", "", str(left.sum()), str(right.sum()),
+                          str(wrong))  # fmt: skip
+            different += wrong
     return table, different == 0
 
 
 def _first_difference(
-    golden: Codes, built: Codes, simulated: LayerCounters, counted: LayerCounters
+    golden: Codes, built: Codes, simulated: Counters, counted: Counters
 ) -> list[str]:
     """Say where codes and counters differ first."""
     import numpy as np

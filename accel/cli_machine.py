@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from golden.config import AcceleratorConfig, Balance, preset_names
 from golden.errors import ConfigError
+from golden.toml_config import TomlConfig
 
-__all__ = ["DEFAULT_PRESET", "choose", "list_presets"]
+__all__ = ["DEFAULT_PRESET", "choose", "kind_of", "list_presets"]
+
+Config = TypeVar("Config", bound=TomlConfig)
 
 #: The machine where none is named: this project's own 1024 multipliers.
 DEFAULT_PRESET = "output-major"
@@ -21,11 +24,14 @@ def choose(
     changes: list[str],
     balance: Balance | None = None,
     default: str = DEFAULT_PRESET,
-) -> AcceleratorConfig:
+    kind: type[Config] = AcceleratorConfig,
+) -> Config:
     """Return the machine that the options of a command describe.
 
     Parameters
     ----------
+    kind : type
+        The configuration's class.
     changes : list of str
         ``key=value``, later ones win; they are added to the machine's name.
 
@@ -36,11 +42,7 @@ def choose(
     """
     if preset is not None and config is not None:
         raise ConfigError("A machine must be given by --preset or by --config, not by both")
-    machine = (
-        AcceleratorConfig.from_toml(config)
-        if config is not None
-        else AcceleratorConfig.preset(preset or default)
-    )
+    machine = kind.from_toml(config) if config is not None else kind.preset(preset or default)
     changed = dict(_change(text) for text in changes)
     if balance is not None:
         changed["balance"] = balance.value
@@ -49,8 +51,31 @@ def choose(
     fields = {**machine.to_dict(), **changed}
     if "name" not in changed:
         described = ", ".join(f"{key}={value}" for key, value in changed.items())
-        fields["name"] = f"{machine.name} with {described}"
-    return AcceleratorConfig.from_dict(fields, where="--set")
+        fields["name"] = f"{fields['name']} with {described}"
+    return kind.from_dict(fields, where="--set")
+
+
+def kind_of(machine: str) -> type[TomlConfig]:
+    """Return the configuration's class of a machine with hardware of its own.
+
+    Raises
+    ------
+    ConfigError
+        The machine has none.
+    """
+    from golden.cambricon_s import CambriconSConfig
+    from golden.extensor import ExTensorConfig
+
+    kinds: dict[str, type[TomlConfig]] = {
+        "cambricon-s": CambriconSConfig,
+        "extensor": ExTensorConfig,
+    }
+    if machine not in kinds:
+        raise ConfigError(
+            f"Machine must be cluster or one of {', '.join(kinds)}, which have hardware, "
+            f"not {machine!r}"
+        )
+    return kinds[machine]
 
 
 def _change(text: str) -> tuple[str, Any]:

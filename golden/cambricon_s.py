@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.counters import UNIT_COUNTERS, first_difference
+from golden.counters import UNIT_COUNTERS, Counters, CounterTable
 from golden.errors import ConfigError
 from golden.layer import LayerShape
 from golden.toml_config import TomlConfig
@@ -131,7 +131,7 @@ class CambriconSConfig(TomlConfig):
 
 
 @dataclass(frozen=True, eq=False)
-class CambriconSCounters:
+class CambriconSCounters(Counters):
     """What a machine counted while it ran one layer for one image.
 
     Parameters
@@ -157,10 +157,10 @@ class CambriconSCounters:
         """Return one counter of every PE, axes core, pe, by name."""
         return self.units[:, :, UNIT_COUNTERS.index(name)]
 
-    def difference(self, other: CambriconSCounters) -> str:
-        """Describe the first counter that differs, or return an empty string."""
-        return first_difference("core", CORE_COUNTERS, self.cores, other.cores) or first_difference(
-            "core, pe", UNIT_COUNTERS, self.units, other.units
+    def tables(self) -> tuple[CounterTable, ...]:
+        return (
+            CounterTable("core", CORE_COUNTERS, self.cores),
+            CounterTable("core, pe", UNIT_COUNTERS, self.units),
         )
 
 

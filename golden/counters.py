@@ -6,11 +6,12 @@ What each one means is in ``docs/machine.md``, *Counters*.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CLUSTER_COUNTERS", "UNIT_COUNTERS", "LayerCounters", "first_difference"]
+__all__ = ["CLUSTER_COUNTERS", "UNIT_COUNTERS", "CounterTable", "Counters", "LayerCounters"]
 
 #: Counters of each unit; for every unit they add up to its cluster's ``cycles``.
 UNIT_COUNTERS = (
@@ -36,30 +37,47 @@ CLUSTER_COUNTERS = (
 )
 
 
-def first_difference(
-    name: str, names: tuple[str, ...], mine: NDArray[np.int64], theirs: NDArray[np.int64]
-) -> str:
-    """Describe the first counter that differs, or return an empty string.
+class CounterTable(NamedTuple):
+    """Counters of one kind of part.
 
     Parameters
     ----------
-    name : str
+    what : str
         What the axes before the last are, such as ``cluster, unit``.
     names : tuple of str
         The counters along the last axis.
-    mine, theirs : ndarray of int64
-        The counts; the last axis is the counter.
+    counts : ndarray of int64
+        The last axis is the counter.
     """
-    if mine.shape != theirs.shape:
-        return f"shapes {mine.shape} and {theirs.shape}"
-    if len(bad := np.argwhere(mine != theirs)):
-        at = tuple(int(i) for i in bad[0])
-        return f"{names[at[-1]]} of {name} {at[:-1]}: {mine[at]} and {theirs[at]}"
-    return ""
+
+    what: str
+    names: tuple[str, ...]
+    counts: NDArray[np.int64]
+
+
+class Counters:
+    """What any machine's counters can do: be listed, and be compared."""
+
+    def tables(self) -> tuple[CounterTable, ...]:
+        """Return all counters by kind of part."""
+        raise NotImplementedError
+
+    def difference(self, other: Counters) -> str:
+        """Describe the first counter that differs, or return an empty string."""
+        for mine, theirs in zip(self.tables(), other.tables(), strict=True):
+            if mine.counts.shape != theirs.counts.shape:
+                return f"shapes {mine.counts.shape} and {theirs.counts.shape}"
+            if len(bad := np.argwhere(mine.counts != theirs.counts)):
+                at = tuple(int(i) for i in bad[0])
+                return (
+                    f"{mine.names[at[-1]]} of {mine.what} {at[:-1]}: "
+                    f"{mine.counts[at]} and {theirs.counts[at]}"
+                )
+        return ""
 
 
 @dataclass(frozen=True, eq=False)
-class LayerCounters:
+class LayerCounters(Counters):
     """What a machine counted while it ran one layer for one image.
 
     Parameters
@@ -84,8 +102,8 @@ class LayerCounters:
         """Return one counter of every unit, axes cluster, unit, by name."""
         return self.units[:, :, UNIT_COUNTERS.index(name)]
 
-    def difference(self, other: LayerCounters) -> str:
-        """Describe the first counter that differs, or return an empty string."""
-        return first_difference(
-            "cluster", CLUSTER_COUNTERS, self.clusters, other.clusters
-        ) or first_difference("cluster, unit", UNIT_COUNTERS, self.units, other.units)
+    def tables(self) -> tuple[CounterTable, ...]:
+        return (
+            CounterTable("cluster", CLUSTER_COUNTERS, self.clusters),
+            CounterTable("cluster, unit", UNIT_COUNTERS, self.units),
+        )

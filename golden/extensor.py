@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.counters import UNIT_COUNTERS, first_difference
+from golden.counters import UNIT_COUNTERS, Counters, CounterTable
 from golden.errors import CapacityError
 from golden.toml_config import TomlConfig
 
@@ -198,7 +198,7 @@ def map_kernel(
 
 
 @dataclass(frozen=True, eq=False)
-class ExTensorCounters:
+class ExTensorCounters(Counters):
     """What the machine counted while it ran one kernel.
 
     Parameters
@@ -224,8 +224,8 @@ class ExTensorCounters:
         """Return one counter of every processing element's multiplier, by name."""
         return self.units[:, UNIT_COUNTERS.index(name)]
 
-    def difference(self, other: ExTensorCounters) -> str:
-        """Describe the first counter that differs, or return an empty string."""
-        return first_difference("pe", PE_COUNTERS, self.pes, other.pes) or first_difference(
-            "unit of pe", UNIT_COUNTERS, self.units, other.units
+    def tables(self) -> tuple[CounterTable, ...]:
+        return (
+            CounterTable("pe", PE_COUNTERS, self.pes),
+            CounterTable("pe unit", UNIT_COUNTERS, self.units),
         )

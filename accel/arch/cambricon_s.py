@@ -141,6 +141,12 @@ class CambriconS:
     def parameters(self) -> dict[str, Any]:
         return self.config.to_dict()
 
+    def count_layer(
+        self, layer: LayerShape, weights: NDArray[np.int8], inputs: Codes
+    ) -> CambriconSCounters:
+        """Count a layer: weights have axes k, r, s, c, input codes y, x, channel."""
+        return count_layer(self.config, layer, weights, inputs)
+
     def prepare(self, task: LayerTask) -> PreparedLayer:
         config, layer = self.config, task.layer
         check_capacity(config, layer, task.weights)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +26,7 @@ Codes = NDArray[np.int8] | NDArray[np.uint8]
 _LAST, _EMPTY = 1, 2
 
 
-@dataclass(frozen=True, eq=False)
-class LayerRun:
+class LayerRun(NamedTuple):
     """A layer to run.
 
     Parameters

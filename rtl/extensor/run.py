@@ -79,6 +79,7 @@ def run_layers(
     HardwareError
         The hardware broke its contract.
     """
+    runs = [LayerRun(*run) for run in runs]
     programs = [make_programs(config, run) for run in runs]
     results = []
     for run, done in zip(
