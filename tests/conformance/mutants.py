@@ -44,6 +44,9 @@ _KERNEL_CASES = (f"{_KERNELS}[plain-3x3]", f"{_KERNELS}[density-0]", f"{_KERNELS
 
 _EXTENSOR = "arch/test_extensor.py"
 
+#: Amaranth's simulator needs no build.
+_CAMBRICON_S = ("arch/test_cambricon_s_hardware.py::test_amaranth",)
+
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "kernel: the join is a position off",
@@ -240,5 +243,50 @@ MUTANTS: tuple[Mutant, ...] = (
         "values * met.data",
         "values",
         ("arch/test_sparse_kernels.py::test_sddmm_by_hand",),
+    ),
+    Mutant(
+        "hardware Cambricon-S selector: a lane too many is sent",
+        "rtl/cambricon_s/selector.py",
+        "issuing & (left > lane)",
+        "issuing & (left >= lane)",
+        _CAMBRICON_S,
+    ),
+    Mutant(
+        "hardware Cambricon-S selector: offsets count selected places, not the mask's",
+        "rtl/cambricon_s/selector.py",
+        '("masked", mask)',
+        '("masked", selected)',
+        _CAMBRICON_S,
+    ),
+    Mutant(
+        "oracle Cambricon-S: zero neurons are selected",
+        "tests/arch/cambricon_s_oracle.py",
+        "& (neurons != 0)",
+        "& (neurons >= 0)",
+        ("arch/test_cambricon_s_oracle.py::test_one_step",),
+    ),
+    Mutant(
+        "hardware ExTensor: a skip goes a coordinate too far",
+        "rtl/extensor/intersect.py",
+        "skipped.eq(mine & other_from)",
+        "skipped.eq(mine & Cat(0, other_from[:-1]))",
+        ("arch/test_extensor_hardware.py::test_intersect_decides_like_two_pointers[8-150]",),
+    ),
+    Mutant(
+        "hardware ExTensor: a sum goes on after its end",
+        "rtl/extensor/multiply.py",
+        "total.eq(Mux(ends[-1], 0, total + product))",
+        "total.eq(total + product)",
+        ("arch/test_extensor_hardware.py::test_icarus[narrow]",),
+    ),
+    Mutant(
+        "oracle ExTensor: a skip stops at once",
+        "tests/arch/extensor_oracle.py",
+        "while self.at_left < len(self.left) and self.left[self.at_left] < right:",
+        "if self.left[self.at_left] < right:",
+        (
+            "arch/test_extensor_oracle.py::test_a_dot_by_hand",
+            "arch/test_extensor_oracle.py::test_intersection_by_hand",
+        ),
     ),
 )
