@@ -103,7 +103,8 @@ def reproduce(paper: str) -> None:
     notes = []
     for number, finding in enumerate(findings, 1):
         claim = finding.claim
-        figures = (f"{claim.figure:.2f}", f"{finding.ours:.2f}", f"{finding.ratio:.2f}")
+        both = (f"{x:,.0f}" if x >= 1000 else f"{x:.2f}" for x in (claim.figure, finding.ours))
+        figures = (*both, f"{finding.ratio:.2f}")
         table.add_row(str(number), claim.what, *figures)
         notes.append(f"{number}. {claim.source}. {claim.differs}".rstrip() + ".")
     show(table, *notes)

@@ -38,8 +38,15 @@ _INSTALL = (
 )
 
 
-def build(network_path: Path, images_path: Path) -> None:
+def build(network_path: Path, images_path: Path, *, name: str = "vgg16", block: int = 1) -> None:
     """Make the compressed network and the codes of the photos; each file appears whole.
+
+    Parameters
+    ----------
+    name : str
+        The network's.
+    block : int
+        Consecutive filters that lose a weight together; 1 is pruning weight by weight.
 
     Raises
     ------
@@ -54,11 +61,32 @@ def build(network_path: Path, images_path: Path) -> None:
     from sw.compress import compress
     from sw.images import image_codes
 
-    network = compress(model, pixels, densities=densities(), name="vgg16", source=SOURCE)
+    if block > 1:
+        source = f"{SOURCE}; pruned in blocks (1, {block}, 1, 1) by their average, in one shot"
+        network = compress(_in_blocks(model, block), pixels, name=name, source=source)
+    else:
+        network = compress(model, pixels, densities=densities(), name=name, source=SOURCE)
     with tempfile.NamedTemporaryFile(dir=images_path.parent, suffix=".npy", delete=False) as file:
         np.save(file, image_codes(pixels, network.input))
     Path(file.name).replace(images_path)
     container.save(network, network_path)
+
+
+def _in_blocks(model: Any, block: int) -> Any:
+    """Prune every convolution in blocks of filters to its published density."""
+    from onnx import numpy_helper
+
+    from sw.prepare import layer_weights
+    from sw.prune import prune_blocks
+
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    names = layer_weights(model)
+    for layer, density in densities().items():
+        tensor = tensors[names[layer]]
+        weights = numpy_helper.to_array(tensor).transpose(0, 2, 3, 1)  # k, c, r, s before
+        pruned = prune_blocks(weights, density, (1, block, 1, 1)).transpose(0, 3, 1, 2)
+        tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(pruned), tensor.name))
+    return model
 
 
 def densities() -> dict[str, float]:

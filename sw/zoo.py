@@ -107,45 +107,44 @@ def _cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "innerjoin"
 
 
-def _vgg16_paths() -> tuple[Path, Path]:
+def _vgg16_paths(name: str) -> tuple[Path, Path]:
     """Return where network and images are cached, by a digest of the sources that make them."""
     digest = hashlib.sha256()
     for source in sorted(resources.files("sw").iterdir(), key=lambda path: path.name):
         if source.name.endswith(".py"):
             digest.update(source.read_bytes())
-    stem = f"vgg16-{digest.hexdigest()[:12]}"
+    stem = f"{name}.{digest.hexdigest()[:12]}"
     return _cache_folder() / f"{stem}.safetensors", _cache_folder() / f"{stem}.npy"
 
 
-def _vgg16() -> Network:
-    from sw.container import load
-
-    network, _ = _vgg16_cached()
-    return load(network)
-
-
-def _vgg16_images() -> Codes:
-    _, photos = _vgg16_cached()
-    return np.load(photos)
-
-
-def _vgg16_cached() -> tuple[Path, Path]:
+def _vgg16_cached(name: str, block: int) -> tuple[Path, Path]:
     """Make network and images unless they are in the cache."""
-    paths = _vgg16_paths()
+    paths = _vgg16_paths(name)
     if not all(path.exists() for path in paths):
         from sw.vgg16 import build
 
         try:
             paths[0].parent.mkdir(parents=True, exist_ok=True)
-            build(*paths)
+            build(*paths, name=name, block=block)
         except OSError as error:
             raise UserError(
                 f"Cache folder {paths[0].parent} must be writable: {error.strerror}; "
                 "set XDG_CACHE_HOME to another"
             ) from None
-        for stale in set(paths[0].parent.glob("vgg16-*")) - set(paths):
+        for stale in set(paths[0].parent.glob(f"{name}.*")) - set(paths):
             stale.unlink(missing_ok=True)
     return paths
+
+
+def _vgg16(block: int = 1) -> _Entry:
+    name = "vgg16" if block == 1 else "vgg16-blocks"
+
+    def load() -> Network:
+        from sw.container import load
+
+        return load(_vgg16_cached(name, block)[0])
+
+    return _Entry(load, lambda: np.load(_vgg16_cached(name, block)[1]))
 
 
 # -- published densities ------------------------------------------------------------------------
@@ -172,7 +171,8 @@ _ENTRIES = {
     "alexnet-published-blocks": _published("alexnet", pool=3, block=BLOCK_FILTERS),
     "lenet5": _shipped("lenet5"),
     "resnet8": _shipped("resnet8"),
-    "vgg16": _Entry(_vgg16, _vgg16_images),
+    "vgg16": _vgg16(),
+    "vgg16-blocks": _vgg16(BLOCK_FILTERS),
     "vgg16-published": _published("vgg16", pool=2),
     "vgg16-published-blocks": _published("vgg16", pool=2, block=BLOCK_FILTERS),
 }

@@ -55,7 +55,7 @@ def load_published(name: str) -> Network:
 
 
 def test_names_are_those_documented() -> None:
-    assert zoo.names() == sorted(["lenet5", "resnet8", "vgg16", *MACS])
+    assert zoo.names() == sorted(["lenet5", "resnet8", "vgg16", "vgg16-blocks", *MACS])
 
 
 def test_an_unknown_network_is_refused_with_the_names() -> None:
