@@ -150,3 +150,27 @@ def test_verify_notices_one_wrong_code_only_in_the_simulator(accel, monkeypatch)
     status, out, _ = accel(*VERIFY)
     assert status == 1
     assert "DIFFER" in out
+
+
+@pytest.mark.parametrize("machine", ["cambricon-s", "extensor"])
+def test_verify_runs_other_machines(accel, machine):
+    status, out, _ = accel("verify", "--machine", machine, "--simulator", "icarus")
+    assert status == 0
+    assert out.startswith(f"resnet8, layer fc, 1 of 1 output rows, image 0, on {machine}-toy under")
+    assert out.endswith("All equal.\n")
+    for line in out.splitlines():
+        if " of " in line and line.split()[-1].isdigit():
+            assert line.split()[-1] == "0"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--machine", "scnn"], ["cambricon-s", "extensor", "'scnn'"]),
+        (["--machine", "extensor", "--skip", "both"], ["--skip", "extensor"]),
+        (["--machine", "extensor", "--preset", "small"], ["paper", "toy", "'small'"]),
+        (["--machine", "cambricon-s", "--set", "fifo_depth=2"], ["fifo_depth", "pes"]),
+    ],
+)
+def test_verify_refuses_for_other_machines(refuses, arguments, words):
+    refuses(["verify", *arguments], *words)
