@@ -97,9 +97,9 @@ def list_presets() -> None:
 
     table = Table()
     for heading in ("machine", "balance", "dealing"):
-        table.add_column(heading)
-    for heading in ("clusters x units", "lanes", "MACs", "chunk", "FIFO", "filters a unit",
-                    "segment", "tile", "filter bytes a unit"):  # fmt: skip
+        table.add_column(heading, no_wrap=True)
+    for heading in ("clusters\nx units", "lanes", "MACs", "chunk", "FIFO", "filters\na unit",
+                    "segment", "tile", "filter bytes\na unit"):  # fmt: skip
         table.add_column(heading, justify="right")
     for name in preset_names():
         machine = AcceleratorConfig.preset(name)

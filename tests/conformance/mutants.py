@@ -165,7 +165,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "rtl/collector.py",
         "place.eq(count_ones(mask[:lane]))",
         "place.eq(count_ones(mask[: lane + 1]))",
-        ("rtl/test_collector.py::test_passes_and_positions[False-2]",),
+        ("rtl/test_collector.py::test_passes_and_positions[filter-False-2]",),
     ),
     Mutant(
         "hardware FIFO: a slot is free as soon as the first unit is done",
