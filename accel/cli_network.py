@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -179,12 +178,7 @@ def _json_text(result: NetworkResult) -> str:
 
 def _csv_text(result: NetworkResult) -> str:
     """Return a row for each layer and mode; each says where its network comes from."""
-    import csv
+    from accel.results import csv_text
 
     stated = {"network": result.network, "source": result.source, "machine": result.config.name}
-    rows = [{**stated, **row} for row in result.rows()]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text([{**stated, **row} for row in result.rows()])

@@ -25,11 +25,21 @@ __all__ = [
     "LayerResult",
     "ModeResult",
     "NetworkResult",
+    "csv_text",
 ]
 
 #: Name and version of what ``to_json`` writes; the version rises when a key changes its meaning.
 SCHEMA = "innerjoin.network_result"
 SCHEMA_VERSION = 1
+
+
+def csv_text(rows: list[dict[str, Any]]) -> str:
+    """Return flat rows, at least one and all with the same keys, as CSV with a header line."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,12 +309,7 @@ class NetworkResult:
 
     def to_csv(self) -> str:
         """Return ``rows`` as CSV text with a header line."""
-        rows = self.rows()
-        text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        return text.getvalue()
+        return csv_text(self.rows())
 
     def to_json(self) -> str:
         """Return the result as JSON text of schema ``SCHEMA``, version ``SCHEMA_VERSION``."""

@@ -18,6 +18,7 @@ from accel.arch.machine import (
     LayerCounts,
     LayerTask,
     PreparedLayer,
+    input_share_bytes,
     layer_buffer,
 )
 from golden.cambricon_s import (
@@ -262,7 +263,7 @@ def _accesses(
     return (
         Access(
             buffer="neurons",
-            capacity_bytes=_neuron_bytes(config, layer),
+            capacity_bytes=input_share_bytes(layer, config.cores),
             bits=steps * config.window * 8,
         ),
         Access(
@@ -286,11 +287,6 @@ def _accesses(
             bits=2 * spilled * SUM_BITS,
         ),
     )
-
-
-def _neuron_bytes(config: CambriconSConfig, layer: LayerShape) -> int:
-    """Bytes of input that a core holds: its share of the layer's, at least a kilobyte."""
-    return max(1024, layer.in_channels * layer.in_height * layer.in_width // config.cores)
 
 
 def _dram_traffic(config: CambriconSConfig, layer: LayerShape, program: Program) -> DramTraffic:

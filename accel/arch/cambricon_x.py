@@ -11,7 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accel.arch.cambricon_s import CambriconS
-from accel.arch.machine import Access, Codes, DramTraffic, LayerCounts, LayerTask, PreparedLayer
+from accel.arch.machine import (
+    Access,
+    Codes,
+    DramTraffic,
+    LayerCounts,
+    LayerTask,
+    PreparedLayer,
+    input_share_bytes,
+)
 from golden.cambricon_s import CambriconSConfig, WindowLayout
 from golden.counters import UNIT_COUNTERS
 from golden.layer import LayerShape
@@ -93,12 +101,11 @@ class CambriconX:
         config = self.config
         total_steps = int(np.maximum(steps, 1).sum()) * layer.positions
         reads = 8 * int(nonzeros.sum()) * layer.positions
-        share = layer.in_channels * layer.in_height * layer.in_width // config.cores
         return (
             # The window is read once for the PEs of a core.
             Access(
                 buffer="neurons",
-                capacity_bytes=max(1024, share),
+                capacity_bytes=input_share_bytes(layer, config.cores),
                 bits=8 * config.window * total_steps // config.pes,
             ),
             Access(buffer="synapses", capacity_bytes=2048, bits=reads),

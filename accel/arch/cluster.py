@@ -13,6 +13,7 @@ from accel.arch.machine import (
     LayerCounts,
     LayerTask,
     PreparedLayer,
+    input_share_bytes,
     layer_buffer,
 )
 from accel.capacity import check_filters, check_inputs
@@ -157,7 +158,9 @@ class ClusterMachine:
         slots_bytes = config.slots * config.chunk
         return (
             Access(
-                buffer="input values", capacity_bytes=_cluster_input_bytes(program), bits=broadcast
+                buffer="input values",
+                capacity_bytes=input_share_bytes(program.layer, config.clusters),
+                bits=broadcast,
             ),
             Access(
                 buffer="chunk slots",
@@ -180,13 +183,6 @@ class ClusterMachine:
 
 def _mask_bytes(codes: int) -> int:
     return -(-codes // 8)
-
-
-def _cluster_input_bytes(program: LayerProgram) -> int:
-    """Bytes of input that a cluster holds: its share of the layer's, at least a kilobyte."""
-    layer = program.layer
-    total = layer.in_channels * layer.in_height * layer.in_width
-    return max(1024, total // program.config.clusters)
 
 
 class InnerJoinMachine(ClusterMachine):

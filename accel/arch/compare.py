@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from accel.arch.energy import Energy, EnergyTable
 from accel.arch.machine import LayerCounts, LayerTask, Machine
 from accel.functional import quantise_images, run_nodes
+from accel.results import csv_text
 from golden.counters import UNIT_COUNTERS
 from golden.errors import UserError
 from golden.network import Convolution, Network
@@ -228,12 +227,7 @@ class Comparison:
     def to_csv(self) -> str:
         """Return ``rows`` as CSV text; each says where its network comes from."""
         stated = {"network": self.network, "source": self.source, "node": self.node}
-        rows = [{**stated, **row} for row in self.rows()]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        return text.getvalue()
+        return csv_text([{**stated, **row} for row in self.rows()])
 
     def to_json(self) -> str:
         """Return the comparison as JSON text of schema ``SCHEMA``, version ``SCHEMA_VERSION``."""

@@ -8,7 +8,16 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from accel.arch.machine import Access, Codes, DramTraffic, LayerCounts, LayerTask, PreparedLayer
+from accel.arch.machine import (
+    OPERANDS_BYTES_MIN,
+    Access,
+    Codes,
+    DramTraffic,
+    LayerCounts,
+    LayerTask,
+    PreparedLayer,
+    input_share_bytes,
+)
 from golden.counters import UNIT_COUNTERS
 from golden.errors import ConfigError
 from golden.layer import LayerShape
@@ -19,8 +28,6 @@ __all__ = ["Dense", "Unrolling"]
 _PIPELINE_CYCLES = 5
 #: Bytes of partial sums that a multiplier keeps for itself.
 _LOCAL_BYTES = 64
-#: Least size of the buffers that hold a layer's weights and inputs, in bytes.
-_BUFFER_BYTES_MIN = 1024
 
 
 @dataclass(frozen=True)
@@ -157,12 +164,12 @@ def _accesses(layer: LayerShape, unrolling: Unrolling) -> tuple[Access, ...]:
     sums = compute * unrolling.filters * unrolling.positions
     weights = Access(
         buffer="weights",
-        capacity_bytes=max(_BUFFER_BYTES_MIN, int(np.prod(layer.weights_shape))),
+        capacity_bytes=max(OPERANDS_BYTES_MIN, int(np.prod(layer.weights_shape))),
         bits=8 * compute * unrolling.filters * unrolling.reduction,
     )
     inputs = Access(
         buffer="inputs",
-        capacity_bytes=max(_BUFFER_BYTES_MIN, layer.in_channels * layer.in_height * layer.in_width),
+        capacity_bytes=input_share_bytes(layer),
         bits=8 * compute * unrolling.reduction * unrolling.positions,
     )
     return (

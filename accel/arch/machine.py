@@ -13,12 +13,14 @@ from golden.counters import UNIT_COUNTERS
 from golden.layer import LayerShape
 
 __all__ = [
+    "OPERANDS_BYTES_MIN",
     "Access",
     "DramTraffic",
     "LayerCounts",
     "LayerTask",
     "Machine",
     "PreparedLayer",
+    "input_share_bytes",
     "layer_buffer",
 ]
 
@@ -74,6 +76,16 @@ class DramTraffic:
         return self.input_bytes + self.weight_bytes + self.output_bytes
 
 
+#: Least size of a buffer that holds a layer's operands, in bytes.
+OPERANDS_BYTES_MIN = 1024
+
+
+def input_share_bytes(layer: LayerShape, parts: int = 1) -> int:
+    """Return the bytes of dense input that each of some parts holds, at least a kilobyte."""
+    size = layer.in_channels * layer.in_height * layer.in_width
+    return max(OPERANDS_BYTES_MIN, size // parts)
+
+
 def layer_buffer(dram: DramTraffic, moved_bytes: int) -> Access:
     """Return the traffic of the buffer that holds a layer's operands on the chip.
 
@@ -84,7 +96,7 @@ def layer_buffer(dram: DramTraffic, moved_bytes: int) -> Access:
     moved_bytes : int
         Bytes loaded from it into the machine's own buffers, each time anew, and outputs written.
     """
-    size = max(1024, dram.input_bytes + dram.weight_bytes)
+    size = max(OPERANDS_BYTES_MIN, dram.input_bytes + dram.weight_bytes)
     return Access(buffer="layer buffer", capacity_bytes=size, bits=8 * moved_bytes)
 
 
