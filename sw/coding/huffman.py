@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from golden.errors import FormatError
 
-__all__ = ["LENGTH_BITS", "LONGEST", "HuffmanCode", "decode", "encode"]
+__all__ = ["LENGTH_BITS", "LONGEST", "HuffmanCode", "decode", "encode", "words_bits"]
 
 #: Longest code word, which is what bitarray decodes.
 LONGEST = 31
@@ -103,11 +103,23 @@ def encode(symbols: NDArray[np.unsignedinteger], symbol_bits: int) -> bitarray:
     """
     if not symbols.size:
         return bitarray()
-    values, counts = np.unique(symbols, return_counts=True)
-    code = HuffmanCode.of(dict(zip(values.tolist(), counts.tolist(), strict=True)), symbol_bits)
+    code = HuffmanCode.of(_frequencies(symbols), symbol_bits)
     bits = code.table()
     bits.encode(code.words, symbols.tolist())
     return bits
+
+
+def words_bits(symbols: NDArray[np.unsignedinteger], symbol_bits: int) -> int:
+    """Return the bits of the symbols' code words in ``encode``, without the table."""
+    if not symbols.size:
+        return 0
+    frequencies = _frequencies(symbols)
+    return HuffmanCode.of(frequencies, symbol_bits).payload_bits(frequencies)
+
+
+def _frequencies(symbols: NDArray[np.unsignedinteger]) -> dict[int, int]:
+    values, counts = np.unique(symbols, return_counts=True)
+    return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
 def decode(bits: bitarray, count: int, symbol_bits: int) -> tuple[NDArray[np.uint16], int]:

@@ -1,0 +1,143 @@
+"""Networks and float models as layers of codes, and the same with codebooks put in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto, numpy_helper
+
+from golden.errors import UserError
+from golden.network import Convolution, Network
+from sw.coding.codebook import CodebookOptions, CodedWeights, share_values
+from sw.coding.stages import LayerCodes
+from sw.onnx_file import is_quantised
+from sw.onnx_pooling import attributes
+from sw.prepare import layer_weights
+
+__all__ = ["int8_layers", "share_model", "share_network"]
+
+#: Bits of a filter's scale.
+_SCALE_BITS = 32
+
+
+def _is_connected(node: Convolution) -> bool:
+    layer = node.layer
+    return (layer.kernel_height, layer.kernel_width) == (layer.in_height, layer.in_width)
+
+
+def int8_layers(network: Network) -> list[LayerCodes]:
+    """Return a network's layers as the machine has them: int8, a 32-bit scale a filter."""
+    return [
+        LayerCodes(
+            name=node.layer.name,
+            connected=_is_connected(node),
+            codes=np.ascontiguousarray(node.weights).view(np.uint8),
+            bits=8,
+            side_bits=_SCALE_BITS * len(node.weights),
+        )
+        for node in network.convolutions
+    ]
+
+
+def share_network(
+    network: Network, options: CodebookOptions
+) -> tuple[Network, list[LayerCodes], list[str]]:
+    """Give a quantised network's int8 weights codebooks of int8 values.
+
+    Returns
+    -------
+    network : Network
+        With the weights that the codebooks decode to.
+    layers : list of LayerCodes
+    short : list of str
+        Layers that have fewer different weights than a codebook has places.
+
+    Raises
+    ------
+    UserError
+        scikit-learn is needed and not installed.
+    """
+    nodes, layers, short = [], [], []
+    for node in network.nodes:
+        if isinstance(node, Convolution):
+            connected = _is_connected(node)
+            coded = _share(node.weights, connected, options)
+            scales = _SCALE_BITS * len(node.weights)
+            layers.append(_layer(node.layer.name, connected, coded, coded.codes, scales))
+            short += [node.layer.name] if coded.short else []
+            node = replace(node, weights=coded.decode().astype(np.int8))
+        nodes.append(node)
+    source = f"{network.source}; {options.describe()}, of the int8 weights"
+    # What was measured of the weights as they were does not hold of these.
+    return (
+        replace(network, nodes=tuple(nodes), source=source, accuracy={}).validate(),
+        layers,
+        short,
+    )
+
+
+def share_model(
+    model: ModelProto, options: CodebookOptions
+) -> tuple[ModelProto, list[LayerCodes], list[str]]:
+    """Give a float model's weights codebooks; prepare it first (``sw.prepare.prepare``).
+
+    Weights that layers share are coded once, under the first one's name.
+
+    Returns
+    -------
+    model : ModelProto
+        A copy with the weights that the codebooks decode to.
+    layers : list of LayerCodes
+        A convolution's codes have axes k, r, s, c; inputs of a fully connected layer are in
+        the model's order.
+    short : list of str
+        Layers that have fewer different weights than a codebook has places.
+
+    Raises
+    ------
+    UserError
+        The model is quantised already, or scikit-learn is needed and not installed.
+    """
+    if is_quantised(model):
+        raise UserError("Model to give codebooks must be float, not quantised already")
+    shared = ModelProto()
+    shared.CopyFrom(model)
+    tensors = {tensor.name: tensor for tensor in shared.graph.initializer}
+    nodes = {node.name: node for node in shared.graph.node}
+    layers, short, done = [], [], set()
+    for name, tensor in layer_weights(shared).items():
+        if tensor in done:
+            continue
+        done.add(tensor)
+        node, values = nodes[name], numpy_helper.to_array(tensors[tensor])
+        connected = node.op_type != "Conv"
+        turned = connected and not attributes(node).get("transB", 0)
+        weights = values.T if turned else values
+        coded = _share(weights, connected, options)
+        codes = coded.codes
+        codes = codes[:, None, None] if connected else codes.transpose(0, 2, 3, 1)
+        layers.append(_layer(name, connected, coded, np.ascontiguousarray(codes), 0))
+        short += [name] if coded.short else []
+        decoded = coded.decode().T if turned else coded.decode()
+        decoded = np.ascontiguousarray(decoded.astype(values.dtype))
+        tensors[tensor].CopyFrom(numpy_helper.from_array(decoded, tensor))
+    return shared, layers, short
+
+
+def _share(weights: NDArray, connected: bool, options: CodebookOptions) -> CodedWeights:
+    bits = options.bits(connected)
+    return share_values(weights, bits, options.start, options.region_filters, options.seed)
+
+
+def _layer(
+    name: str, connected: bool, coded: CodedWeights, codes: NDArray[np.uint8], scales: int
+) -> LayerCodes:
+    return LayerCodes(
+        name=name,
+        connected=connected,
+        codes=codes,
+        bits=coded.bits,
+        side_bits=coded.codebook_bits + scales,
+    )
