@@ -187,20 +187,59 @@ def verilog(
 
 @app.command()
 def compress(
-    model: Annotated[Path, typer.Argument(help="An ONNX model.", metavar="MODEL.onnx")],
+    network: NetworkArgument,
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="The container.", metavar="FILE.safetensors")
-    ],
+        Path | None,
+        typer.Option("-o", "--output", help="The container.", metavar="FILE.safetensors"),
+    ] = None,
     images: Annotated[
         Path | None,
         typer.Option(help="Calibration images.", metavar="FILE.npy"),
     ] = None,
     density: DensityOption = None,
+    codebook: Annotated[
+        str | None,
+        typer.Option(
+            help="Bits of shared weights in convolutions and fully connected layers, as 8,5.",
+            metavar="BITS,BITS",
+        ),
+    ] = None,
+    centroids: Annotated[
+        str, typer.Option(help="Start of k-means: linear, density or random.", metavar="START")
+    ] = "linear",
+    region_filters: Annotated[
+        int | None, typer.Option(help="A codebook for each so many filters.", metavar="N")
+    ] = None,
+    entropy: Annotated[
+        str, typer.Option(help="Entropy coder: huffman or none.", metavar="NAME")
+    ] = "huffman",
+    index_bits: Annotated[int, typer.Option(help="Bits of a relative index.", metavar="BITS")] = 5,
+    json: Annotated[
+        str | None, typer.Option(help="All sizes as JSON; - is standard output.", metavar="FILE")
+    ] = None,
+    csv: Annotated[
+        str | None, typer.Option(help="A row a layer as CSV; - is standard output.", metavar="FILE")
+    ] = None,
 ) -> None:
-    """Prune, quantise and compress an ONNX model."""
-    from accel import cli_network
+    """Prune, quantise and compress; show the sizes of weights.
 
-    cli_network.compress(model, output, images, density)
+    With -o alone a container is written from an ONNX model.
+    """
+    from accel import cli_coding
+
+    cli_coding.compress(
+        network,
+        output=output,
+        images=images,
+        density=density,
+        codebook=codebook,
+        start=centroids,
+        region_filters=region_filters,
+        entropy=entropy,
+        index_bits=index_bits,
+        json=json,
+        csv=csv,
+    )
 
 
 @matrix.command()

@@ -20,7 +20,7 @@ OPTIONS = CodebookOptions(convolution_bits=3, connected_bits=2)
 
 def small(transposed=False):
     graph = Graph((1, 3, 6, 6))
-    x = graph.op("Relu", graph.batch_norm(graph.conv("x", 3, 4), 4))
+    x = graph.op("Relu", graph.batch_norm(graph.conv("image", 3, 4), 4))
     x = graph.op("Flatten", x)
     if not transposed:
         return graph.model(graph.gemm(x, 64, 5))
