@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
-from bitarray import bitarray, frozenbitarray
+from bitarray import bitarray
 from bitarray.util import ba2int, canonical_decode, canonical_huffman, int2ba
 from numpy.typing import NDArray
 
@@ -41,7 +42,7 @@ class HuffmanCode:
     """
 
     symbol_bits: int
-    words: dict[int, frozenbitarray]
+    words: dict[Any, bitarray]
     counts: list[int]
     symbols: list[int]
 
@@ -64,7 +65,7 @@ class HuffmanCode:
                 f"not {sorted(used)[:1]} to {sorted(used)[-1:]}"
             )
         while True:
-            words, counts, symbols = canonical_huffman(used)
+            words, counts, symbols = canonical_huffman(dict[Any, int | float](used))
             if len(counts) <= LONGEST + 1:
                 return cls(symbol_bits, words, counts, symbols)
             used = {symbol: (count + 1) // 2 for symbol, count in used.items()}
