@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -207,7 +208,8 @@ def _k_means(distinct: Values, counts: NDArray[np.int64], start: Values) -> Valu
             "scikit-learn must be installed for codebooks: pip install 'innerjoin[codebook]'"
         ) from None
     start = np.unique(start)
-    fitted = KMeans(len(start), init=start[:, None], n_init=1, max_iter=_STEPS, tol=0)
+    options: dict[str, Any] = {"init": start[:, None], "n_init": 1, "tol": 0}
+    fitted = KMeans(len(start), max_iter=_STEPS, **options)
     fitted.fit(distinct[:, None], sample_weight=counts)
     return fitted.cluster_centers_[:, 0].copy()
 
