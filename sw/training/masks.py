@@ -1,0 +1,100 @@
+"""Zeros that stay zero while the other weights are trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from golden.errors import UserError
+
+__all__ = ["density", "fix", "layers", "mask", "masks", "weight"]
+
+
+class _Mask(nn.Module):
+    """A parametrisation: what is False in ``kept`` is zero and has no gradient."""
+
+    kept: Tensor
+
+    def __init__(self, kept: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("kept", kept)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight * self.kept
+
+
+def layers(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the convolutions and fully connected layers by name, in the order of definition."""
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, (nn.Conv2d, nn.Linear))
+    }
+
+
+def weight(layer: nn.Module) -> Tensor:
+    """Return the weight that a layer computes with, detached; axes as PyTorch has them."""
+    return layer.weight.detach()  # type: ignore[union-attr, operator]
+
+
+def mask(model: nn.Module, kept: Mapping[str, Tensor]) -> None:
+    """Keep only some weights of layers, in place; masks set earlier are replaced.
+
+    Parameters
+    ----------
+    kept : mapping of str to Tensor of bool
+        By name of a layer, shaped as its weight.
+
+    Raises
+    ------
+    UserError
+        There is no such layer, or a mask has another shape.
+    """
+    found = layers(model)
+    for name, wanted in kept.items():
+        if name not in found:
+            raise UserError(f"Layer to prune must be one of {', '.join(found)}, not {name!r}")
+        if wanted.shape != weight(found[name]).shape:
+            raise UserError(
+                f"Mask of layer {name} must have shape {tuple(weight(found[name]).shape)}, "
+                f"not {tuple(wanted.shape)}"
+            )
+    for name, wanted in kept.items():
+        old = _mask_of(found[name])
+        if old is None:
+            parametrize.register_parametrization(found[name], "weight", _Mask(wanted.clone()))
+        else:
+            old.kept.copy_(wanted)
+
+
+def masks(model: nn.Module) -> dict[str, Tensor]:
+    """Return the masks that were set, by layer."""
+    found = {name: _mask_of(layer) for name, layer in layers(model).items()}
+    return {name: each.kept for name, each in found.items() if each is not None}
+
+
+def fix(model: nn.Module) -> None:
+    """Make masked weights plain ones with zeros, in place."""
+    for layer in layers(model).values():
+        if _mask_of(layer) is not None:
+            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+
+
+def density(model: nn.Module) -> float:
+    """Return the share of the layers' weights that are not zero."""
+    weights = [weight(layer) for layer in layers(model).values()]
+    return sum(int(torch.count_nonzero(each)) for each in weights) / sum(
+        each.numel() for each in weights
+    )
+
+
+def _mask_of(layer: nn.Module) -> _Mask | None:
+    if not parametrize.is_parametrized(layer, "weight"):
+        return None
+    for each in layer.parametrizations["weight"]:  # type: ignore[index, union-attr]
+        if isinstance(each, _Mask):
+            return each
+    return None

@@ -1,0 +1,34 @@
+"""Pruning methods: a file here and a line in ``METHODS`` each."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from golden.errors import UserError
+from sw.training.methods.magnitude import Magnitude
+from sw.training.methods.method import Method, Task
+
+__all__ = ["METHODS", "Method", "Task", "make"]
+
+METHODS: dict[str, type[Method]] = {method.name: method for method in (Magnitude,)}
+
+
+def make(name: str, options: dict[str, Any]) -> Method:
+    """Return a method with its options, those left out at their defaults.
+
+    Raises
+    ------
+    UserError
+        There is no such method or option, or a value is refused.
+    """
+    if name not in METHODS:
+        raise UserError(f"Method must be one of {', '.join(METHODS)}, not {name!r}")
+    kind = METHODS[name]
+    fields = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    for option in options:
+        if option not in fields:
+            raise UserError(
+                f"Options of method {name} must be among {', '.join(fields)}, not {option!r}"
+            )
+    return kind(**options)

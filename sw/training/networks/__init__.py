@@ -1,0 +1,30 @@
+"""Networks to train and prune: a definition is an entry of ``DEFINITIONS`` and a module here."""
+
+from __future__ import annotations
+
+from sw.training.networks.definition import Definition, Recipe
+from sw.training.networks.lenet import LENET_5, LENET_300_100
+from sw.training.networks.resnet import RESNET_8, RESNET_20
+from sw.training.networks.vgg_small import VGG_SMALL
+
+__all__ = ["DEFINITIONS", "Definition", "Recipe", "find"]
+
+DEFINITIONS: dict[str, Definition] = {
+    definition.name: definition
+    for definition in (LENET_300_100, LENET_5, VGG_SMALL, RESNET_8, RESNET_20)
+}
+
+
+def find(name: str) -> Definition:
+    """Return a definition by name.
+
+    Raises
+    ------
+    UserError
+        There is none of this name.
+    """
+    from golden.errors import UserError
+
+    if name not in DEFINITIONS:
+        raise UserError(f"Network must be one of {', '.join(DEFINITIONS)}, not {name!r}")
+    return DEFINITIONS[name]

@@ -1,0 +1,54 @@
+"""What a network is, and how it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+__all__ = ["Definition", "Recipe"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a network is trained before and after something is pruned.
+
+    Parameters
+    ----------
+    epochs : int
+        Of dense training.
+    rate, retrain_rate : float
+        Learning rates at the start of dense training, of retraining.
+    """
+
+    epochs: int
+    rate: float
+    retrain_rate: float
+    weight_decay: float = 5e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Definition:
+    """A network by name.
+
+    Parameters
+    ----------
+    make : function
+        Returns it with fresh weights, drawn from PyTorch's generator. Where ``widths`` is not
+        None it takes numbers of channels in their place.
+    input_shape : tuple of int, axes c, y, x
+    classes : int
+        Outputs.
+    widths : tuple of int, optional
+        Channels that can be chosen freely, in the order in which ``make`` takes them, at full
+        size. A width may stand for several layers that must agree.
+    """
+
+    name: str
+    summary: str
+    make: Callable[..., nn.Module]
+    recipe: Recipe
+    input_shape: tuple[int, int, int] = (1, 28, 28)
+    classes: int = 10
+    widths: tuple[int, ...] | None = None

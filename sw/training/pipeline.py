@@ -1,0 +1,193 @@
+"""From a network's name to its pruned, compressed form: what `accel prune` does."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from golden.errors import UserError
+from golden.network import Network
+from sw import container
+from sw.training import masks
+from sw.training.cost import Cost, macs
+from sw.training.data import Split
+from sw.training.distillation import Distillation
+from sw.training.methods import Method, Task
+from sw.training.models import load_model, save_model, to_network, to_onnx
+from sw.training.networks import Definition
+from sw.training.session import Phase, Session, accuracy
+
+__all__ = ["Outcome", "prune", "start", "train_dense"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Outcome:
+    """A pruned network.
+
+    Parameters
+    ----------
+    accuracy : dict of str to float
+        On the test data: ``dense`` before pruning, ``pruned`` after it, ``int8`` of ``network``
+        as the caller measured it, if it did.
+    density : float
+        Share of the weights of the pruned network that are not zero.
+    weights, macs : int
+        Of the pruned network, zeros included; channels that were removed are not.
+    """
+
+    model: nn.Module
+    network: Network
+    accuracy: dict[str, float]
+    density: float
+    weights: int
+    macs: int
+    dense_weights: int
+    dense_macs: int
+    files: tuple[Path, ...]
+
+
+def start(seed: int) -> None:
+    """Make PyTorch repeatable: one thread, deterministic algorithms, a seed."""
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    torch.manual_seed(seed)
+
+
+def train_dense(definition: Definition, session: Session, epochs: int | None = None) -> nn.Module:
+    """Return a network trained from fresh weights by its recipe (phase ``dense``).
+
+    Parameters
+    ----------
+    epochs : int, optional
+        In place of the recipe's.
+    """
+    torch.manual_seed(session.seed)
+    model = definition.make()
+    recipe = definition.recipe
+    session.train(
+        model,
+        Phase(
+            name="dense",
+            epochs=recipe.epochs if epochs is None else epochs,
+            rate=recipe.rate,
+            weight_decay=recipe.weight_decay,
+        ),
+    )
+    return model
+
+
+def prune(
+    definition: Definition,
+    method: Method,
+    data: Split,
+    folder: Path,
+    *,
+    seed: int = 1,
+    epochs: int = 3,
+    dense: Path | None = None,
+    dense_epochs: int | None = None,
+    teacher: Path | None = None,
+    temperature: float = 4.0,
+    mixing: float = 0.9,
+    cost: Cost | None = None,
+    images: int | None = None,
+) -> Outcome:
+    """Train a network, prune it by a method, and write it in every form.
+
+    Interrupted, it goes on where it was when it is called again with the same arguments.
+
+    Parameters
+    ----------
+    folder : Path
+        For checkpoints and results: ``NAME-METHOD.pt``, ``.onnx`` and ``.safetensors``.
+    epochs : int
+        Of retraining after a step of pruning.
+    dense : Path, optional
+        A trained model to start from (``sw.training.models.save_model``); without it one is
+        trained, for ``dense_epochs`` or by its recipe, and left in ``folder/NAME-dense.pt``.
+    teacher : Path, optional
+        A model to distil from while pruning.
+    cost : function, optional
+        Cycles of a model, for methods that ask for them.
+    images : int, optional
+        Training images that ``data`` was limited to; part of the run's settings.
+
+    Raises
+    ------
+    UserError
+        A file can't be used, the folder is of another run, the method or training refuse.
+    """
+    start(seed)
+    wanted = {
+        "network": definition.name,
+        "method": method.name,
+        "options": dataclasses.asdict(method),  # type: ignore[call-overload]
+        "epochs": epochs,
+        "images": images,
+        "dense": str(dense) if dense else dense_epochs,
+        "teacher": [str(teacher), temperature, mixing] if teacher else None,
+    }
+    master = _load(teacher) if teacher else None
+    given = _load(dense, definition.name) if dense else None
+    session = Session(data.train, data.validation, folder, seed=seed, settings=wanted)
+    files: list[Path] = []
+    if given is None:
+        model = train_dense(definition, session, dense_epochs)
+    else:
+        model = given
+    scores = {"dense": accuracy(model, data.test)}
+    dense_macs, dense_weights = macs(model, definition.input_shape), _weights(model)
+    if given is None:
+        files.append(folder / f"{definition.name}-dense.pt")
+        save_model(model, definition.name, files[-1], {"test": scores["dense"]})
+    session.teacher = Distillation(master, temperature, mixing) if master else None
+    task = Task(
+        session=session,
+        recipe=definition.recipe,
+        input_shape=definition.input_shape,
+        epochs=epochs,
+        definition=definition,
+        cost=cost,
+    )
+    model = method.prune(model, task)
+    scores["pruned"] = accuracy(model, data.test)
+    name = f"{definition.name}-{method.name}"
+    source = f"trained on {_source(data)}; pruned by {method.name} ({method.source}), retrained"
+    save_model(model, definition.name, folder / f"{name}.pt", {"test": scores["pruned"]})
+    proto = to_onnx(model, definition.input_shape, name)
+    (folder / f"{name}.onnx").write_bytes(proto.SerializeToString())
+    network = dataclasses.replace(
+        to_network(model, data.calibration, name, source), accuracy=dict(scores)
+    )
+    container.save(network, folder / f"{name}.safetensors")
+    files += [folder / f"{name}.{ending}" for ending in ("pt", "onnx", "safetensors")]
+    return Outcome(
+        model=model,
+        network=network,
+        accuracy=scores,
+        density=masks.density(model),
+        weights=_weights(model),
+        macs=macs(model, definition.input_shape),
+        dense_weights=dense_weights,
+        dense_macs=dense_macs,
+        files=tuple(files),
+    )
+
+
+def _load(path: Path, network: str | None = None) -> nn.Module:
+    model, found, _ = load_model(path)
+    if network is not None and found != network:
+        raise UserError(f"Model {path} must be of network {network}, not {found}")
+    return model
+
+
+def _weights(model: nn.Module) -> int:
+    return sum(masks.weight(layer).numel() for layer in masks.layers(model).values())
+
+
+def _source(data: Split) -> str:
+    return f"{len(data.train.images)} images"

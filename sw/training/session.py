@@ -1,0 +1,301 @@
+"""Training in phases that can be interrupted: a finished phase is never trained again.
+
+A pruning method is ordinary code that calls ``Session.train`` one or more times. Run again in
+the same folder, it repeats its decisions, and each phase that had finished is loaded instead of
+trained; the one that was interrupted goes on after its last whole epoch. Nothing is random but
+by ``seed``, the phase's name and the epoch, so the weights are those of an unbroken run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from golden.errors import FormatError, UserError
+from sw.training.distillation import Distillation
+
+__all__ = ["Batches", "Loss", "Phase", "Session", "accuracy"]
+
+log = logging.getLogger(__name__)
+
+#: Inputs, batch first, and labels, int64 of axis n.
+Batches = Iterable[tuple[Tensor, Tensor]]
+#: Of outputs, axes n, class, and labels, axis n.
+Loss = Callable[[Tensor, Tensor], Tensor]
+Json = TypeVar("Json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """Some epochs of stochastic gradient descent with Nesterov momentum.
+
+    Parameters
+    ----------
+    name : str
+        Of its checkpoint; no other phase of a run may have it.
+    epochs : int
+        0 leaves the model as it is.
+    rate : float
+        Learning rate of the first step; it falls along half a cosine to 0.
+    """
+
+    name: str
+    epochs: int
+    rate: float
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+
+
+class Session:
+    """Data, seed, teacher and checkpoints of one run of a method.
+
+    Parameters
+    ----------
+    train, validation : iterables of (inputs, labels)
+        Iterated once an epoch, a ``DataLoader`` for example. Whatever is chosen by a score is
+        chosen by the validation data.
+    folder : Path
+        Of checkpoints; made if missing.
+    seed : int
+        All that is random follows from it.
+    teacher : Distillation, optional
+        A trained network to learn from, in every phase.
+    settings : mapping, optional
+        What else the weights depend on, as JSON. A folder is of one run: other settings in it
+        are refused.
+
+    Raises
+    ------
+    UserError
+        The folder is of another run, or can't be made.
+    """
+
+    def __init__(
+        self,
+        train: Batches,
+        validation: Batches,
+        folder: Path,
+        *,
+        seed: int = 1,
+        teacher: Distillation | None = None,
+        settings: dict[str, Any] | None = None,
+    ) -> None:
+        self.train_batches = train
+        self.validation_batches = validation
+        self.folder = folder
+        self.seed = seed
+        self.teacher = teacher
+        self._phases: set[str] = set()
+        self._claim({"seed": seed, **(settings or {})})
+
+    # -- training -------------------------------------------------------------------------------
+
+    def train(
+        self,
+        model: nn.Module,
+        phase: Phase,
+        *,
+        loss: Loss = nn.functional.cross_entropy,
+        penalty: Callable[[nn.Module], Tensor] | None = None,
+        before_step: Callable[[nn.Module, float], None] | None = None,
+        parameters: Iterable[nn.Parameter] | None = None,
+    ) -> None:
+        """Train a model in place, or load what this phase left when it was trained before.
+
+        Parameters
+        ----------
+        loss : function
+            Of outputs and labels; with a teacher, the hard part of its loss.
+        penalty : function, optional
+            Of the model, added to the loss at each step.
+        before_step : function, optional
+            Called with the model and the share of the phase that is done, before each step;
+            what it changes must follow from its arguments and the model's state.
+        parameters : iterable of Parameter, optional
+            Those to train; all of the model's by default.
+
+        Raises
+        ------
+        UserError
+            The loss is not finite; checkpoints of earlier epochs and phases are kept. Or the
+            name was used already, or the training data have no batch.
+        """
+        if phase.name in self._phases:
+            raise ValueError(f"phase {phase.name!r} twice in one run")
+        self._phases.add(phase.name)
+        finished, partial = self._path(phase.name), self._path(f"{phase.name}.partial")
+        if finished.exists():
+            model.load_state_dict(_load(finished)["model"])
+            return
+        steps = _length(self.train_batches)
+        chosen = list(model.parameters() if parameters is None else parameters)
+        optimiser = torch.optim.SGD(
+            chosen,
+            phase.rate,
+            phase.momentum,
+            weight_decay=phase.weight_decay,
+            nesterov=phase.momentum > 0,
+        )
+        total = max(1, phase.epochs * steps)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, total)
+        first = 0
+        if partial.exists():
+            state = _load(partial)
+            model.load_state_dict(state["model"])
+            optimiser.load_state_dict(state["optimiser"])
+            schedule.load_state_dict(state["schedule"])
+            first = state["epochs"]
+        for epoch in range(first, phase.epochs):
+            begin, sum_of_losses = time.process_time(), 0.0
+            torch.manual_seed(_seed(self.seed, phase.name, epoch))
+            model.train()
+            for step, (inputs, labels) in enumerate(self.train_batches):
+                if before_step is not None:
+                    before_step(model, (epoch * steps + step) / total)
+                outputs = model(inputs)
+                value = loss(outputs, labels)
+                if self.teacher is not None:
+                    value = self.teacher(inputs, outputs, value)
+                if penalty is not None:
+                    value = value + penalty(model)
+                if not bool(torch.isfinite(value)):
+                    raise UserError(
+                        f"Loss must be finite, not {float(value.detach())}, in phase {phase.name}, "
+                        f"epoch {epoch + 1}, step {step + 1}; checkpoints before it are kept in "
+                        f"{self.folder}"
+                    )
+                optimiser.zero_grad()
+                value.backward()
+                optimiser.step()
+                schedule.step()
+                sum_of_losses += float(value.detach())
+            log.info(
+                "%s: epoch %d of %d, loss %.4f, %.0f s of CPU",
+                phase.name,
+                epoch + 1,
+                phase.epochs,
+                sum_of_losses / steps,
+                time.process_time() - begin,
+            )
+            if epoch + 1 < phase.epochs:
+                state = {
+                    "model": model.state_dict(),
+                    "optimiser": optimiser.state_dict(),
+                    "schedule": schedule.state_dict(),
+                    "epochs": epoch + 1,
+                }
+                _save(state, partial)
+        _save({"model": model.state_dict()}, finished)
+        partial.unlink(missing_ok=True)
+
+    def remember(self, name: str, make: Callable[[], Json]) -> Json:
+        """Return what ``make`` returned when it was called for this name, if need be now.
+
+        For decisions that take long, a search for example. What they return must survive JSON.
+        """
+        path = self.folder / f"{name}.json"
+        if path.exists():
+            return _read_json(path)
+        torch.manual_seed(_seed(self.seed, name, 0))
+        value = make()
+        _write(path, json.dumps(value, indent=1).encode())
+        return value
+
+    def accuracy(self, model: nn.Module) -> float:
+        """Return the share of validation data whose largest output is their label."""
+        return accuracy(model, self.validation_batches)
+
+    # -- files ----------------------------------------------------------------------------------
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.pt"
+
+    def _claim(self, settings: dict[str, Any]) -> None:
+        """Take the folder for these settings, or see that it was theirs before."""
+        path = self.folder / "settings.json"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"Folder {self.folder} can't be made: {error.strerror}") from None
+        settings = json.loads(json.dumps(settings))
+        if not path.exists():
+            _write(path, json.dumps(settings, indent=1).encode())
+            return
+        found = _read_json(path)
+        for key in sorted(set(settings) | set(found)):
+            if settings.get(key) != found.get(key):
+                raise UserError(
+                    f"Folder {self.folder} is of a run with {key} {found.get(key)!r}, not "
+                    f"{settings.get(key)!r}: go on with that, or give another folder"
+                )
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, batches: Batches) -> float:
+    """Return the share of data whose largest output is their label; the model is left in eval.
+
+    Raises
+    ------
+    UserError
+        There are no data.
+    """
+    model.eval()
+    hits = count = 0
+    for inputs, labels in batches:
+        hits += int((model(inputs).argmax(1) == labels).sum())
+        count += len(labels)
+    if not count:
+        raise UserError("Data to measure accuracy with must not be empty")
+    return hits / count
+
+
+def _length(batches: Batches) -> int:
+    try:
+        steps = len(batches)  # type: ignore[arg-type]
+    except TypeError:
+        raise UserError("Training data must know their number of batches (len)") from None
+    if not steps:
+        raise UserError("Training data must have a batch at least, not none")
+    return steps
+
+
+def _seed(seed: int, name: str, epoch: int) -> int:
+    digest = hashlib.sha256(f"{seed}/{name}/{epoch}".encode()).digest()
+    return int.from_bytes(digest[:7])
+
+
+def _write(path: Path, data: bytes) -> None:
+    beside = path.with_name(f"{path.name}.writing")
+    beside.write_bytes(data)
+    beside.replace(path)
+
+
+def _save(state: dict[str, Any], path: Path) -> None:
+    beside = path.with_name(f"{path.name}.writing")
+    torch.save(state, beside)
+    beside.replace(path)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        return torch.load(path, weights_only=True)
+    # What a damaged file raises depends on where it is damaged.
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        raise FormatError(f"Checkpoint {path} can't be read: {reason}; remove it") from None
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise FormatError(f"File {path} must be JSON: {error}; remove it") from None
