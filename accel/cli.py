@@ -56,6 +56,15 @@ BalanceOption = Annotated[
     Balance | None, typer.Option(help="How filters are dealt to units; short for --set balance=.")
 ]
 
+DataOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder of a data set; Fashion-MNIST where Debian puts it.",
+                 metavar="FOLDER"),
+]  # fmt: skip
+TrainImagesOption = Annotated[
+    int | None, typer.Option(help="Train with only so many images.", metavar="N")
+]
+
 MatrixArgument = Annotated[
     Path, typer.Argument(help="A Matrix Market file.", metavar="FILE.mtx", show_default=False)
 ]
@@ -237,6 +246,135 @@ def compress(
         region_filters=region_filters,
         entropy=entropy,
         index_bits=index_bits,
+        json=json,
+        csv=csv,
+    )
+
+
+@app.command()
+def prune(
+    network: Annotated[
+        str | None, typer.Argument(help="A network to train (--list).", show_default=False)
+    ] = None,
+    method: Annotated[str, typer.Option(help="How (--list).", metavar="NAME")] = "magnitude",
+    show_list: Annotated[
+        bool, typer.Option("--list", help="List methods and networks, and do nothing else.")
+    ] = False,
+    density: Annotated[
+        float | None, typer.Option(help="Share of weights that stay.", metavar="0..1")
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(help="Steps of pruning and retraining.", metavar="N")
+    ] = None,
+    block: Annotated[
+        str | None,
+        typer.Option(help="Input channels, filters, columns, rows.", metavar="N,N,N,N"),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Another option of the method; repeatable.",
+                     metavar="KEY=VALUE"),
+    ] = None,
+    epochs: Annotated[int, typer.Option(help="Of retraining after a step.", metavar="N")] = 3,
+    dense: Annotated[
+        Path | None, typer.Option(help="Start from this trained model.", metavar="FILE.pt")
+    ] = None,
+    dense_epochs: Annotated[
+        int | None, typer.Option(help="Of dense training; by the recipe.", metavar="N")
+    ] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Distil from this trained model.", metavar="FILE.pt")
+    ] = None,
+    temperature: Annotated[float, typer.Option(help="Of distillation.", metavar="T")] = 4.0,
+    mixing: Annotated[
+        float, typer.Option(help="Share of the teacher in the loss.", metavar="0..1")
+    ] = 0.9,
+    data: DataOption = None,
+    train_images: TrainImagesOption = None,
+    seed: Annotated[int, typer.Option(help="All that is random follows from it.")] = 1,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="build/pruned/NETWORK-METHOD.", metavar="FOLDER",
+                     show_default=False),
+    ] = None,
+    preset: PresetOption = None,
+    config: ConfigOption = None,
+) -> None:  # fmt: skip
+    """Train, prune and retrain a network.
+
+    Interrupted, it goes on where it was when it is called again.
+    """
+    from accel import cli_machine, cli_prune
+
+    if show_list:
+        cli_prune.list_methods()
+        return
+    if network is None:
+        raise UserError("Network to prune must be given (accel prune --list)")
+    cli_prune.prune(
+        network,
+        method=method,
+        options={"density": density, "rounds": rounds, "block": block},
+        changes=changes or [],
+        machine=cli_machine.choose(preset, config, [], default="small"),
+        data=data,
+        images=train_images,
+        output=output,
+        seed=seed,
+        epochs=epochs,
+        dense=dense,
+        dense_epochs=dense_epochs,
+        teacher=teacher,
+        temperature=temperature,
+        mixing=mixing,
+    )
+
+
+@app.command()
+def study(
+    name: Annotated[
+        str | None, typer.Argument(help="Left out: list the studies.", show_default=False)
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Times that everything is trained.")] = 3,
+    scale: Annotated[
+        float, typer.Option(help="Multiplies epochs; below 1 for a quick look.")
+    ] = 1.0,
+    data: DataOption = None,
+    train_images: TrainImagesOption = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="For checkpoints: build/studies.", metavar="FOLDER",
+                     show_default=False),
+    ] = None,
+    preset: PresetOption = None,
+    config: ConfigOption = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Plots as one page.", metavar="FILE.html")
+    ] = None,
+    json: Annotated[
+        str | None, typer.Option(help="All rows as JSON; - is standard output.", metavar="FILE")
+    ] = None,
+    csv: Annotated[
+        str | None,
+        typer.Option(help="A row a network and seed as CSV; - is standard output.",
+                     metavar="FILE"),
+    ] = None,
+) -> None:  # fmt: skip
+    """Train and prune several networks, and compare them."""
+    from accel import cli_machine, cli_prune
+
+    if name is None:
+        cli_prune.list_studies()
+        return
+    cli_prune.study(
+        name,
+        machine=cli_machine.choose(preset, config, [], default="small"),
+        data=data,
+        images=train_images,
+        output=output,
+        seeds=seeds,
+        scale=scale,
+        plot=plot,
         json=json,
         csv=csv,
     )

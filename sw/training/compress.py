@@ -24,7 +24,7 @@ from sw.onnx_file import load_model, model_input
 from sw.onnx_import import import_codes
 from sw.prepare import prepare
 from sw.quantise import quantise
-from sw.training.dataset import FOLDER, Dataset, load_fashion_mnist
+from sw.training.dataset import FOLDER, Dataset, load_dataset
 
 __all__ = ["compress_network"]
 
@@ -106,7 +106,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        data = load_fashion_mnist(arguments.data)
+        data = load_dataset(arguments.data)
         for path in arguments.model:
             compress_network(path, data, path.with_suffix(".safetensors"))
     except UserError as error:

@@ -1,4 +1,4 @@
-"""Fashion-MNIST (Xiao et al., arXiv:1708.07747; MIT licence) as Debian packages it.
+"""Images and labels on disk: Fashion-MNIST as Debian packages it, or a folder of one's own.
 
 ``python -m sw.training.dataset FILE`` writes the test images that come with the project.
 """
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from golden.errors import FormatError, UserError
 
-__all__ = ["CLASSES", "FOLDER", "Dataset", "load_fashion_mnist", "write_test_images"]
+__all__ = ["CLASSES", "FOLDER", "Dataset", "load_dataset", "write_test_images"]
 
 #: Where the Debian package ``dataset-fashion-mnist`` puts its files.
 FOLDER = Path("/usr/share/datasets/fashion-mnist")
@@ -37,6 +37,9 @@ CLASSES = (
     "ankle boot",
 )
 
+#: Stems of the files of each split: MNIST's names.
+_SPLITS = {"train": "train", "test": "t10k"}
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -48,21 +51,45 @@ class Dataset:
     test_labels: NDArray[np.int64]
 
 
-def load_fashion_mnist(folder: Path = FOLDER) -> Dataset:
-    """Read the 60,000 training and 10,000 test images.
+def load_dataset(folder: Path = FOLDER) -> Dataset:
+    """Read training and test images with their labels from a folder.
+
+    It has files of MNIST's names, ``train-images-idx3-ubyte`` and so on, which may be gzipped,
+    or ``train-images.npy``, ``train-labels.npy``, ``test-images.npy``, ``test-labels.npy``.
 
     Raises
     ------
     UserError
-        A file is missing; the message names the Debian package that has it.
+        A file is missing (the message names the Debian package that has Fashion-MNIST), there
+        are no images, or labels don't match them.
     FormatError
         A file is not what its name says.
     """
+    if not folder.is_dir():
+        raise UserError(f"Data folder {folder} must be a folder; {_HINT}")
+    arrays: dict[str, NDArray[np.uint8]] = {}
+    for split, stem in _SPLITS.items():
+        images = _read(folder, f"{split}-images", f"{stem}-images-idx3-ubyte", 3)
+        labels = _read(folder, f"{split}-labels", f"{stem}-labels-idx1-ubyte", 1)
+        if not len(images):
+            raise UserError(f"Data folder {folder} must have {split} images, not 0")
+        if len(images) != len(labels):
+            raise UserError(
+                f"Data folder {folder} must have a label for each of {len(images)} {split} "
+                f"images, not {len(labels)} labels"
+            )
+        arrays |= {f"{split}_images": images, f"{split}_labels": labels}
+    train, test = arrays["train_images"], arrays["test_images"]
+    if train.shape[1:] != test.shape[1:]:
+        raise UserError(
+            f"Test images of {folder} must be of the training images' size {train.shape[1:]}, "
+            f"not {test.shape[1:]}"
+        )
     return Dataset(
-        _read_idx(folder / "train-images-idx3-ubyte.gz", 3),
-        _read_idx(folder / "train-labels-idx1-ubyte.gz", 1).astype(np.int64),
-        _read_idx(folder / "t10k-images-idx3-ubyte.gz", 3),
-        _read_idx(folder / "t10k-labels-idx1-ubyte.gz", 1).astype(np.int64),
+        train,
+        arrays["train_labels"].astype(np.int64),
+        test,
+        arrays["test_labels"].astype(np.int64),
     )
 
 
@@ -76,18 +103,44 @@ def write_test_images(path: Path, data: Dataset, count: int = 64) -> None:
     )
 
 
-def _read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
-    """Read an idx file of bytes: 0, 0, 8, axes, the big-endian sizes, the data."""
+_HINT = "Fashion-MNIST: apt-get install dataset-fashion-mnist, or give its folder with --data"
+
+
+def _read(folder: Path, npy: str, idx: str, axes: int) -> NDArray[np.uint8]:
+    """Read the first that is there: ``NPY.npy``, ``IDX.gz``, ``IDX``."""
+    if (path := folder / f"{npy}.npy").exists():
+        return _read_npy(path, axes)
+    if (path := folder / f"{idx}.gz").exists():
+        try:
+            with gzip.open(path) as file:
+                return _parse_idx(path, file.read(), axes)
+        except (OSError, EOFError) as error:
+            raise FormatError(f"Data set {path} must be a gzip file: {error}") from None
+    if (path := folder / idx).exists():
+        return _parse_idx(path, path.read_bytes(), axes)
+    raise UserError(
+        f"Data folder {folder} must have {npy}.npy or {idx}, gzipped or not; it has none. {_HINT}"
+    )
+
+
+def _read_npy(path: Path, axes: int) -> NDArray[np.uint8]:
     try:
-        with gzip.open(path) as file:
-            data = file.read()
-    except FileNotFoundError:
-        raise UserError(
-            f"Fashion-MNIST must be installed to train, not found at {path}: "
-            "apt-get install dataset-fashion-mnist, or give its folder with --data"
-        ) from None
-    except (OSError, EOFError) as error:
-        raise FormatError(f"Data set {path} must be a gzip file: {error}") from None
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise FormatError(f"Data set {path} must be a .npy file: {error}") from None
+    integers = array.dtype.kind in "ui" and (
+        not array.size or 0 <= array.min() <= array.max() < 256
+    )
+    if array.ndim != axes or not integers:
+        raise FormatError(
+            f"Data set {path} must have {axes} axes and integers 0..255, not shape {array.shape} "
+            f"of {array.dtype}"
+        )
+    return array.astype(np.uint8)
+
+
+def _parse_idx(path: Path, data: bytes, axes: int) -> NDArray[np.uint8]:
+    """Read an idx file of bytes: 0, 0, 8, axes, the big-endian sizes, the data."""
     header = 4 + 4 * axes
     if len(data) < header or data[:4] != bytes((0, 0, 8, axes)):
         raise FormatError(f"Data set {path} must be an idx file of bytes with {axes} axes")
@@ -98,4 +151,4 @@ def _read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
 
 
 if __name__ == "__main__":
-    write_test_images(Path(sys.argv[1]), load_fashion_mnist())
+    write_test_images(Path(sys.argv[1]), load_dataset())

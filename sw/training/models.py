@@ -177,11 +177,19 @@ def _export(model: nn.Module, *inputs: Tensor) -> onnx.ModelProto:
 
 
 def _module_name(node: str, operator: str) -> str:
-    """Return ``block1.conv1`` for the exporter's ``/block1/conv1/Conv``."""
+    """Return ``block1.conv1`` for the exporter's ``/block1/conv1/Conv``.
+
+    It writes a child of a ``Sequential`` with its parent: ``/features/features.0/Conv``.
+    """
     parts = [part for part in node.split("/") if part]
     if len(parts) > 1 and parts[-1] == operator and operator in ("Conv", "Gemm", "MatMul"):
         parts.pop()
-    return ".".join(parts)
+    names: list[str] = []
+    for part in parts:
+        if names and part.startswith(f"{names[-1]}."):
+            names.pop()
+        names.append(part)
+    return ".".join(names)
 
 
 def _untraceable(model: nn.Module, example: Tensor) -> str | None:

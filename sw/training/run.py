@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from golden.errors import UserError
-from sw.training.dataset import FOLDER, load_fashion_mnist
+from sw.training.dataset import FOLDER, load_dataset
 from sw.training.loop import Recipe, train_and_prune
 
 __all__ = ["main"]
@@ -39,7 +39,7 @@ def main(
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        data = load_fashion_mnist(arguments.data)
+        data = load_dataset(arguments.data)
         arguments.output.mkdir(parents=True, exist_ok=True)
     except (UserError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from golden.errors import FormatError, UserError
-from sw.training.dataset import load_fashion_mnist
+from sw.training.dataset import load_dataset
 
 IMAGES = bytes((0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3)) + bytes(range(12))
 LABELS = bytes((0, 0, 8, 1, 0, 0, 0, 2, 7, 9))
@@ -23,14 +23,14 @@ def _write(folder: Path, images: bytes = IMAGES) -> None:
 
 def test_idx_files_are_read(tmp_path: Path) -> None:
     _write(tmp_path)
-    data = load_fashion_mnist(tmp_path)
+    data = load_dataset(tmp_path)
     assert data.test_images.tolist() == [[[0, 1, 2], [3, 4, 5]], [[6, 7, 8], [9, 10, 11]]]
     assert data.train_labels.tolist() == [7, 9]
 
 
 def test_a_missing_data_set_names_the_package(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="apt-get install dataset-fashion-mnist"):
-        load_fashion_mnist(tmp_path)
+        load_dataset(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -44,14 +44,14 @@ def test_a_missing_data_set_names_the_package(tmp_path: Path) -> None:
 def test_a_damaged_data_set_is_refused(tmp_path: Path, images: bytes, words: str) -> None:
     _write(tmp_path, images)
     with pytest.raises(FormatError, match=words):
-        load_fashion_mnist(tmp_path)
+        load_dataset(tmp_path)
 
 
 def test_a_data_set_that_is_not_gzip_is_refused(tmp_path: Path) -> None:
     _write(tmp_path)
     (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(LABELS)
     with pytest.raises(FormatError, match="must be a gzip file"):
-        load_fashion_mnist(tmp_path)
+        load_dataset(tmp_path)
 
 
 def test_pruning_keeps_the_largest_weights_and_never_brings_one_back() -> None:

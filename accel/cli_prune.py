@@ -1,0 +1,325 @@
+"""Training and pruning from the command line: `accel prune`, `accel study`."""
+
+from __future__ import annotations
+
+import logging
+import tomllib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from accel.cli_output import STANDARD_OUTPUT, check_writable, show, write_whole
+from golden.config import AcceleratorConfig, SkipMode
+from golden.errors import UserError
+
+if TYPE_CHECKING:
+    from golden.network import Network
+
+__all__ = ["list_methods", "list_studies", "prune", "study"]
+
+#: Calibration images that a final network's cycles are the mean of.
+MEASURED_IMAGES = 4
+#: The same while searching.
+SEARCH_IMAGES = 2
+
+
+def prune(
+    network: str,
+    *,
+    method: str,
+    options: dict[str, Any],
+    changes: Sequence[str],
+    machine: AcceleratorConfig,
+    data: Path | None,
+    images: int | None,
+    output: Path | None,
+    seed: int,
+    epochs: int,
+    dense: Path | None,
+    dense_epochs: int | None,
+    teacher: Path | None,
+    temperature: float,
+    mixing: float,
+) -> None:
+    """Train, prune and compress a network; say what became of it.
+
+    Parameters
+    ----------
+    options : dict of str to object
+        Options of the method that have an option of the command; None is left out.
+    changes : sequence of str
+        Other options of the method as ``key=value``, the value as in TOML.
+    """
+    _need_torch()
+    from sw.training import methods, networks, pipeline
+
+    definition = networks.find(network)
+    wanted = {key: value for key, value in options.items() if value is not None}
+    chosen = methods.make(method, wanted | dict(_change(text) for text in changes))
+    for name, count in (("epochs", epochs), ("dense-epochs", dense_epochs), ("images", images)):
+        if count is not None and count < 1:
+            raise UserError(f"Option --{name} must be 1 at least, not {count}")
+    for path in (dense, teacher):
+        if path is not None and not path.is_file():
+            raise UserError(f"Model {path} must be a file")
+    _log()
+    split = _split(data, images)
+    outcome = pipeline.prune(
+        definition,
+        chosen,
+        split,
+        output or Path("build/pruned") / f"{network}-{method}",
+        seed=seed,
+        epochs=epochs,
+        dense=dense,
+        dense_epochs=dense_epochs,
+        teacher=teacher,
+        temperature=temperature,
+        mixing=mixing,
+        cost=_cost(machine, split.calibration),
+        images=images,
+    )
+    show(*_report(outcome, _measure(machine, split.calibration)))
+
+
+def study(
+    name: str,
+    *,
+    machine: AcceleratorConfig,
+    data: Path | None,
+    images: int | None,
+    output: Path | None,
+    seeds: int,
+    scale: float,
+    plot: Path | None,
+    json: str | None,
+    csv: str | None,
+) -> None:
+    """Run a study and print its table, or write JSON, CSV and a page."""
+    _need_torch()
+    from sw.training import studies
+    from sw.training.studies.study import StudyTask, summarise
+
+    chosen = studies.find(name)
+    for path in (plot, json, csv):
+        check_writable(path)
+    if seeds < 1 or not scale > 0:
+        raise UserError(f"Seeds must be 1 at least and scale above 0, not {seeds} and {scale}")
+    _log()
+    split = _split(data, images)
+    rows = chosen.rows(
+        StudyTask(
+            data=split,
+            folder=output or Path("build/studies"),
+            seeds=tuple(range(1, seeds + 1)),
+            scale=scale,
+            measure=_measure(machine, split.calibration),
+            cost=_cost(machine, split.calibration),
+            images=images,
+        )
+    )
+    if csv is not None:
+        from accel.results import csv_text
+
+        write_whole(csv, csv_text(rows))
+    if json is not None:
+        import json as library
+
+        document = {"study": name, "machine": machine.to_dict(), "rows": rows}
+        write_whole(json, library.dumps(document, indent=1) + "\n")
+    if plot is not None:
+        write_whole(plot, _page(chosen, rows))
+    if STANDARD_OUTPUT in (json, csv):
+        return
+    from rich.table import Table
+
+    frame = summarise(rows, chosen.columns)
+    table = Table("network", "what", "seeds", title=chosen.question, title_justify="left")
+    for column in chosen.columns:
+        table.add_column(column.replace("_", "\n"), justify="right")
+    for line in frame.to_dict("records"):
+        cells = [_spread(line[column], line[f"{column}_std"]) for column in chosen.columns]
+        table.add_row(line["network"], line["label"], str(line["seeds"]), *cells)
+    show(table, f"± is the standard deviation over seeds. {chosen.notes}".strip())
+
+
+def list_methods() -> None:
+    """Print what each method removes, its source, what it needs and its options."""
+    _need_torch()
+    import dataclasses
+
+    from rich.table import Table
+
+    from sw.training.methods import METHODS
+    from sw.training.networks import DEFINITIONS
+
+    table = Table("method", "removes", "source", "needs", "options")
+    for name, method in METHODS.items():
+        fields = ", ".join(field.name for field in dataclasses.fields(method))  # type: ignore[arg-type]
+        table.add_row(name, method.removes, method.source, method.needs, fields)
+    networks = Table("network", "what it is")
+    for name, definition in DEFINITIONS.items():
+        networks.add_row(name, definition.summary)
+    show(table, networks)
+
+
+def list_studies() -> None:
+    """Print the studies and their questions."""
+    _need_torch()
+    from rich.table import Table
+
+    from sw.training.studies import STUDIES
+
+    table = Table("study", "question")
+    for name, each in STUDIES.items():
+        table.add_row(name, each.question)
+    show(table)
+
+
+def _need_torch() -> None:
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise UserError(
+            "Training needs PyTorch, which is not installed: pip install 'innerjoin[train]'"
+        ) from None
+
+
+def _log() -> None:
+    """Say on standard error what is being trained."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+
+
+def _split(folder: Path | None, images: int | None) -> Any:
+    from sw.training.data import split
+    from sw.training.dataset import FOLDER, load_dataset
+
+    return split(load_dataset(folder or FOLDER), images)
+
+
+def _change(text: str) -> tuple[str, Any]:
+    """Read ``key=value`` of a method's option: the value as in TOML, or else as a bare word."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UserError(f"Option --set must be key=value, not {text!r}")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value
+
+
+def _cost(machine: AcceleratorConfig, images: Any) -> Callable[[Any], float]:
+    """Return a function that counts the cycles of a PyTorch model, the mean of a few images."""
+    import torch
+
+    from accel.layers import count_cycles
+    from sw.training.tensors import layer_tensors
+
+    chosen = torch.from_numpy(images[:SEARCH_IMAGES])
+
+    def cost(model: Any) -> float:
+        counts = [count_cycles(machine, layer_tensors(model, image)) for image in chosen]
+        return sum(sum(each.values()) for each in counts) / len(counts)
+
+    return cost
+
+
+def _measure(machine: AcceleratorConfig, images: Any) -> Callable[[Network], dict[str, float]]:
+    """Return a function that simulates a final network on a few calibration images."""
+    from accel.simulator import simulate
+
+    chosen = images[:MEASURED_IMAGES].transpose(0, 2, 3, 1)
+
+    def measure(network: Network) -> dict[str, float]:
+        total = simulate(machine, network, chosen).total
+        both = SkipMode.BOTH
+        return {
+            "cycles": total.modes[both].cycles / len(chosen),
+            "speed_up_over_dense": total.speed_up(both, SkipMode.DENSE) or 0.0,
+            "speed_up_over_static": total.speed_up(both, SkipMode.STATIC) or 0.0,
+            "speed_up_over_dynamic": total.speed_up(both, SkipMode.DYNAMIC) or 0.0,
+        }
+
+    return measure
+
+
+def _report(outcome: Any, measure: Callable[[Network], dict[str, float]]) -> list[Any]:
+    """Return what is printed of a pruned network."""
+    from rich.table import Table
+
+    figures = measure(outcome.network)
+    table = Table("", "dense", "pruned")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    kept = round(outcome.density * outcome.weights)
+    table.add_row(
+        "accuracy on test data",
+        f"{100 * outcome.accuracy['dense']:.2f} %",
+        f"{100 * outcome.accuracy['pruned']:.2f} %",
+    )
+    table.add_row("weights", f"{outcome.dense_weights:,}", f"{outcome.weights:,}")
+    table.add_row("weights that are not zero", "", f"{kept:,}")
+    table.add_row("share of the dense network's", "", f"{100 * kept / outcome.dense_weights:.2f} %")
+    table.add_row("MACs, zeros included", f"{outcome.dense_macs:,}", f"{outcome.macs:,}")
+    table.add_row("cycles an image", "", f"{figures['cycles']:,.0f}")
+    speed_ups = [
+        f"{figures[f'speed_up_over_{mode}']:.2f} over {words}"
+        for mode, words in (
+            ("dense", "dense"),
+            ("static", "weights' zeros alone"),
+            ("dynamic", "activations' zeros alone"),
+        )
+    ]
+    return [
+        f"{outcome.network.name}: {outcome.network.source}",
+        table,
+        f"Speed-up of skipping both: {', '.join(speed_ups)} (this network, same machine).",
+        *(f"wrote {path}" for path in outcome.files),
+    ]
+
+
+def _spread(mean: float, deviation: float) -> str:
+    digits = max(0, 4 - len(str(int(abs(mean)))))
+    text = f"{mean:,.{digits}f}"
+    return text if deviation != deviation else f"{text} ±{deviation:,.{digits}f}"
+
+
+def _page(study: Any, rows: list[dict[str, Any]]) -> str:
+    """Return a page with the study's plots: means over seeds, spreads as bars."""
+    try:
+        from plotly import graph_objects as go
+        from plotly.subplots import make_subplots
+    except ImportError:
+        raise UserError(
+            "Plots need plotly, which is not installed: pip install 'innerjoin[plot]'"
+        ) from None
+    import pandas as pd
+
+    figure = make_subplots(
+        rows=len(study.plots), cols=1, subplot_titles=[f"{p.y} by {p.x}" for p in study.plots]
+    )
+    frame: Any = pd.DataFrame(rows)
+    for number, plot in enumerate(study.plots, start=1):
+        means = frame.groupby([plot.series, "label"], sort=False)[[plot.x, plot.y]]
+        mean, spread = means.mean(), means.std().fillna(0)
+        for series in mean.index.get_level_values(0).unique():
+            line, bars = mean.loc[series].sort_values(plot.x), spread.loc[series]
+            figure.add_trace(
+                go.Scatter(
+                    x=line[plot.x],
+                    y=line[plot.y],
+                    text=line.index,
+                    error_y={"array": bars.loc[line.index, plot.y]},
+                    mode="lines+markers",
+                    name=str(series),
+                    showlegend=number == 1,
+                ),
+                row=number,
+                col=1,
+            )
+        figure.update_xaxes(title_text=plot.x.replace("_", " "), row=number, col=1)
+        figure.update_yaxes(title_text=plot.y.replace("_", " "), row=number, col=1)
+    figure.update_layout(
+        title=study.question, template="plotly_white", height=150 + 450 * len(study.plots)
+    )
+    return figure.to_html(include_plotlyjs=True, full_html=True, div_id="study")

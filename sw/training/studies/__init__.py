@@ -1,0 +1,26 @@
+"""Studies: several networks trained and pruned, and what became of them in one table.
+
+A study is a file here and a line in ``STUDIES``.
+"""
+
+from __future__ import annotations
+
+from golden.errors import UserError
+from sw.training.studies.study import Study, StudyTask
+
+__all__ = ["STUDIES", "Study", "StudyTask", "find"]
+
+STUDIES: dict[str, Study] = {study.name: study for study in ()}
+
+
+def find(name: str) -> Study:
+    """Return a study by name.
+
+    Raises
+    ------
+    UserError
+        There is none of this name.
+    """
+    if name not in STUDIES:
+        raise UserError(f"Study must be one of {', '.join(STUDIES)}, not {name!r}")
+    return STUDIES[name]
