@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["list_methods", "list_studies", "prune", "study"]
 
 #: Calibration images that a final network's cycles are the mean of.
-MEASURED_IMAGES = 4
+MEASURED_IMAGES = 2
 #: The same while searching.
 SEARCH_IMAGES = 2
 

@@ -6,11 +6,13 @@ A study is a file here and a line in ``STUDIES``.
 from __future__ import annotations
 
 from golden.errors import UserError
+from sw.training.studies.distillation import DISTILLATION
+from sw.training.studies.sparsity import SPARSITY
 from sw.training.studies.study import Study, StudyTask
 
 __all__ = ["STUDIES", "Study", "StudyTask", "find"]
 
-STUDIES: dict[str, Study] = {study.name: study for study in ()}
+STUDIES: dict[str, Study] = {study.name: study for study in (SPARSITY, DISTILLATION)}
 
 
 def find(name: str) -> Study:

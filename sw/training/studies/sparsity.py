@@ -1,0 +1,45 @@
+"""How sparse a network gets by magnitude pruning, and what it loses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sw.training.methods.magnitude import Magnitude
+from sw.training.networks.vgg_small import VGG_SMALL
+from sw.training.studies.study import Plot, Study, StudyTask
+
+__all__ = ["SPARSITY"]
+
+DENSITIES = (0.1, 0.05)
+EPOCHS = 3
+
+
+def _rows(task: StudyTask) -> list[dict[str, Any]]:
+    rows = []
+    for seed in task.seeds:
+        dense = task.row(VGG_SMALL, task.dense(VGG_SMALL, seed), seed, "dense")
+        rows.append(dense | {"lost": 0.0})
+        for density in DENSITIES:
+            method = Magnitude(density=density, rounds=2)
+            label = f"magnitude {density:g}"
+            _, row = task.prune(VGG_SMALL, method, seed, label, epochs=EPOCHS)
+            rows.append(row | {"lost": dense["accuracy"] - row["accuracy"]})
+    return rows
+
+
+SPARSITY = Study(
+    name="sparsity",
+    question="How many weights can go before accuracy does?",
+    rows=_rows,
+    columns=(
+        "accuracy",
+        "lost",
+        "density",
+        "cycles",
+        "speed_up_over_dense",
+        "speed_up_over_static",
+    ),
+    plots=(Plot(x="density", y="accuracy", series="network"),),
+    notes="Lost: accuracy of the dense network of the same seed, less that of the pruned one, "
+    "which was trained for more epochs.",
+)
