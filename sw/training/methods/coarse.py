@@ -66,12 +66,17 @@ class Coarse:
         check_density(self.density)
         for layer, value in (self.densities or {}).items():
             check_density(value, f"Density of layer {layer}")
-        parse_size(self.block)
+        parse_size(self.block)  # refuses
         check_score(self.by)
         if self.spread not in ("global", "uniform"):
             raise UserError(f"Spread must be global or uniform, not {self.spread!r}")
         if self.rounds < 1:
             raise UserError(f"Rounds must be 1 at least, not {self.rounds}")
+
+    @property
+    def size(self) -> Size:
+        """Input channels, filters, columns, rows of a block."""
+        return parse_size(self.block)
 
     def prune(self, model: nn.Module, task: Task) -> nn.Module:
         """Prune and retrain ``rounds`` times; ``task.epochs`` epochs each time."""
@@ -80,7 +85,7 @@ class Coarse:
 
     def _choose(self, model: nn.Module, progress: float) -> dict[str, Tensor]:
         layers = masks.layers(model)
-        cut = {name: blocks_of(layer, parse_size(self.block)) for name, layer in layers.items()}
+        cut = {name: blocks_of(layer, self.size) for name, layer in layers.items()}
         scores = {}
         for name, layer in layers.items():
             score = cut[name].score(weights_krsc(layer), self.by)
