@@ -18,19 +18,18 @@ from sw.training.studies.study import Plot, Study, StudyTask
 __all__ = ["GRANULARITY", "at_accuracy", "index_row"]
 
 NETWORK = "vgg-small"
-#: Single weights below the lowest density of blocks too, to find equal accuracies.
-DENSITIES, LOWEST = (0.4, 0.2, 0.1), 0.05
 EPOCHS = 2
 VALUE_BITS = 8
 
-#: Series of the plots: block and score. Of equal blocks sum and average rank the same.
+#: Series of the plots: block, score, densities. Of equal blocks sum and average rank the same;
+#: single weights go below the others, so that equal accuracies can be found.
 _GRAINS = {
-    "fine": ("fine", "sum"),
-    "vector": ("vector", "sum"),
-    "kernel": ("kernel", "sum"),
-    "block average": ("1,16,1,1", "average"),
-    "block max": ("1,16,1,1", "max"),
-    "filter": ("filter", "sum"),
+    "fine": ("fine", "sum", (0.4, 0.2, 0.1, 0.05)),
+    "vector": ("vector", "sum", (0.2, 0.1)),
+    "kernel": ("kernel", "sum", (0.4, 0.2, 0.1)),
+    "block average": ("1,16,1,1", "average", (0.4, 0.2, 0.1)),
+    "block max": ("1,16,1,1", "max", (0.2, 0.1)),
+    "filter": ("filter", "sum", (0.4, 0.2)),
 }
 #: What is read off a curve.
 _COLUMNS = ("density", "index_bits", "storage_bits", "cycles", "cambricon_s_cycles")
@@ -45,8 +44,8 @@ def _rows(task: StudyTask) -> list[dict[str, Any]]:
         first, *_, last = masks.layers(dense)
         row = task.row(definition, dense, seed, "dense")
         found.append({**row, "grain": "dense", **index_row(dense, Coarse(block="fine"))})
-        for grain, (block, by) in _GRAINS.items():
-            for density in (*DENSITIES, LOWEST) if grain == "fine" else DENSITIES:
+        for grain, (block, by, densities) in _GRAINS.items():
+            for density in densities:
                 method = Coarse(
                     density=density,
                     densities={first: 1.0, last: 1.0},
