@@ -15,7 +15,7 @@ from sw.training.methods.coarse import Coarse, blocks_of, weights_krsc
 from sw.training.networks import find
 from sw.training.studies.study import Plot, Study, StudyTask
 
-__all__ = ["GRANULARITY", "at_accuracy", "index_row"]
+__all__ = ["GRANULARITY", "at_accuracy", "equal_accuracy", "index_row"]
 
 NETWORK = "vgg-small"
 EPOCHS = 2
@@ -31,8 +31,15 @@ _GRAINS = {
     "block max": ("1,16,1,1", "max", (0.2, 0.1)),
     "filter": ("filter", "sum", (0.4, 0.2)),
 }
-#: What is read off a curve.
-_COLUMNS = ("density", "index_bits", "storage_bits", "cycles", "cambricon_s_cycles")
+#: What the table shows beside accuracy, and what is read off a curve.
+_COLUMNS = (
+    "density",
+    "index_bits",
+    "storage_bits",
+    "cycles",
+    "speed_up_over_dense",
+    "cambricon_s_cycles",
+)
 
 
 def _rows(task: StudyTask) -> list[dict[str, Any]]:
@@ -59,7 +66,7 @@ def _rows(task: StudyTask) -> list[dict[str, Any]]:
                 )
                 row |= {"label": label, "grain": grain, **index_row(model, method)}
                 found.append(row)
-    return found + _equal_accuracy(found)
+    return found + equal_accuracy(found)
 
 
 def index_row(model: nn.Module, method: Coarse) -> dict[str, int]:
@@ -104,10 +111,19 @@ def at_accuracy(
     return None
 
 
-def _equal_accuracy(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def equal_accuracy(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return what single weights take at the mean accuracies of blocks by average.
 
-    Other keys of these rows are None, those of the plots too.
+    Parameters
+    ----------
+    rows : list of dict
+        Rows of the study, a seed each.
+
+    Returns
+    -------
+    list of dict
+        A row for each density of ``block average`` that ``at_accuracy`` finds. Keys that it does
+        not state are None: seed and grain too, so that no plot has it.
     """
     columns = [name for name in _COLUMNS if name in rows[0]]
 
@@ -124,7 +140,7 @@ def _equal_accuracy(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for label, point in curve("block average").items():
         read = at_accuracy(fine, point["accuracy"], columns)
         if read is not None:
-            stated = {"network": NETWORK, "label": f"fine, as accurate as {label}"}
+            stated = {"network": rows[0]["network"], "label": f"fine, as accurate as {label}"}
             stated["accuracy"] = point["accuracy"]
             found.append({**dict.fromkeys(rows[0]), **stated, **read})
     return found
@@ -134,7 +150,7 @@ GRANULARITY = Study(
     name="granularity",
     question="What does a coarser grain of pruning cost in accuracy, and save in index and cycles?",
     rows=_rows,
-    columns=("accuracy", *_COLUMNS, "speed_up_over_dense"),
+    columns=("accuracy", *_COLUMNS),
     plots=(
         Plot(x="density", y="accuracy", series="grain"),
         Plot(x="storage_bits", y="accuracy", series="grain"),

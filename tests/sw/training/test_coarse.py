@@ -15,9 +15,10 @@ from sw.training import masks  # noqa: E402
 from sw.training.data import ImageBatches  # noqa: E402
 from sw.training.methods import Task, make  # noqa: E402
 from sw.training.methods.coarse import Coarse  # noqa: E402
+from sw.training.methods.magnitude import deviation  # noqa: E402
 from sw.training.networks import Recipe  # noqa: E402
 from sw.training.session import Session  # noqa: E402
-from sw.training.studies.granularity import at_accuracy, index_row  # noqa: E402
+from sw.training.studies.granularity import at_accuracy, equal_accuracy, index_row  # noqa: E402
 
 RECIPE = Recipe(epochs=1, rate=0.05, retrain_rate=0.05)
 
@@ -167,6 +168,11 @@ def test_global_spread_ranks_layers_by_their_own_deviations():
         assert kept[name][0].tolist() == [False, False, True, True]
 
 
+def test_layers_with_hardly_a_weight_still_have_a_deviation():
+    assert 0 < deviation(torch.zeros(3)) < 1e-30
+    assert deviation(torch.tensor([0, -0.5, 0])) == 0.5
+
+
 def test_an_interrupted_run_gives_the_same_weights(tmp_path):
     method = make("coarse", {"block": "1,2,1,1", "density": 0.3, "rounds": 2})
     whole = method.prune(toy(), task(tmp_path / "whole"))
@@ -282,3 +288,28 @@ def test_curves_are_read_where_they_first_reach_an_accuracy():
     assert at_accuracy(curve, 0.5, ["cycles"]) == {"cycles": 100}
     assert at_accuracy(curve, 0.4, ["cycles"]) is None
     assert at_accuracy(curve, 0.95, ["cycles"]) is None
+
+
+def test_single_weights_as_accurate_as_blocks_are_read_off_the_means():
+    def rows(label, grain, density, accuracies, bits):
+        return [
+            {"network": "n", "label": label, "seed": seed, "grain": grain, "density": density,
+             "accuracy": accuracy, "index_bits": bits, "storage_bits": 10 * bits, "cycles": bits}
+            for seed, accuracy in enumerate(accuracies)
+        ]  # fmt: skip
+
+    found = equal_accuracy(
+        rows("fine 0.1", "fine", 0.1, (0.4, 0.6), 100)
+        + rows("fine 0.2", "fine", 0.2, (0.8, 1.0), 300)
+        + rows("block average 0.1", "block average", 0.1, (0.2, 0.2), 5)
+        + rows("block average 0.2", "block average", 0.2, (0.6, 0.8), 7)
+    )
+    # 0.7 is half way from 0.5 to 0.9; 0.2 is below the line.
+    (row,) = found
+    assert row["label"] == "fine, as accurate as block average 0.2"
+    assert row["grain"] is None
+    assert row["seed"] is None
+    read = {name: row[name] for name in ("accuracy", "density", "index_bits", "storage_bits")}
+    assert read == pytest.approx(
+        {"accuracy": 0.7, "density": 0.15, "index_bits": 200, "storage_bits": 2000}
+    )
