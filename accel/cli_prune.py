@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accel.cli_output import STANDARD_OUTPUT, check_writable, show, write_whole
+from golden.cambricon_s import CambriconSConfig
 from golden.config import AcceleratorConfig, SkipMode
 from golden.errors import UserError
 
@@ -226,18 +227,25 @@ def _cost(machine: AcceleratorConfig, images: Any) -> Callable[[Any], float]:
 
 def _measure(machine: AcceleratorConfig, images: Any) -> Callable[[Network], dict[str, float]]:
     """Return a function that simulates a final network on a few calibration images."""
+    from accel.arch.cambricon_s import CambriconS
+    from accel.arch.compare import compare
+    from accel.arch.energy import EnergyTable
     from accel.simulator import simulate
 
+    cambricon_s = CambriconS(CambriconSConfig.preset("paper"))
+    table = EnergyTable.load("45nm")
     chosen = images[:MEASURED_IMAGES].transpose(0, 2, 3, 1)
 
     def measure(network: Network) -> dict[str, float]:
         total = simulate(machine, network, chosen).total
         both = SkipMode.BOTH
+        other = compare([cambricon_s], network, chosen, table).total(cambricon_s.name)
         return {
             "cycles": total.modes[both].cycles / len(chosen),
             "speed_up_over_dense": total.speed_up(both, SkipMode.DENSE) or 0.0,
             "speed_up_over_static": total.speed_up(both, SkipMode.STATIC) or 0.0,
             "speed_up_over_dynamic": total.speed_up(both, SkipMode.DYNAMIC) or 0.0,
+            "cambricon_s_cycles": other.cycles / len(chosen),
         }
 
     return measure

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper
 
 from golden.errors import UserError
+from sw.blocks import Blocks, Size, parse_size
 from sw.onnx_file import is_quantised
 from sw.prepare import layer_weights
 
@@ -131,7 +132,7 @@ def prune(
 def prune_blocks(
     weights: NDArray[Weight],
     density: float,
-    block: tuple[int, int, int, int] = (1, 16, 1, 1),
+    block: str | Size = (1, 16, 1, 1),
     by: str = "average",
     groups: int = 1,
 ) -> NDArray[Weight]:
@@ -146,11 +147,11 @@ def prune_blocks(
     weights : ndarray of int8 or floats, axes k, r, s, c
     density : float
         Share of blocks that stay.
-    block : tuple of int
+    block : tuple of int, or str
         Input channels, filters, kernel columns (x), kernel rows (y): the authors' order.
-        The last block along an axis may be short.
+        The last block along an axis may be short. Or a grain's name (``sw.blocks.GRAINS``).
     by : str
-        ``average`` or ``max`` of the magnitudes in a block, of those that it has.
+        ``average``, ``max`` or ``sum`` of the magnitudes in a block, of those that it has.
     groups : int
         Convolution groups; a block lies within one.
 
@@ -165,42 +166,7 @@ def prune_blocks(
         An argument is not what it should be, or a weight is not finite.
     """
     _check_density("of the blocks", density)
-    if by not in ("average", "max"):
-        raise UserError(f"Magnitude of a block must be its average or max, not {by!r}")
-    if len(block) != 4 or min(block) < 1:
-        raise UserError(f"Block must be four positive sizes, not {block!r}")
-    if weights.ndim != 4 or groups < 1 or weights.shape[0] % groups:
-        raise UserError(
-            f"Weights to prune must have axes k, r, s, c, and filters that {groups} groups divide, "
-            f"not shape {weights.shape}"
-        )
-    if not np.all(np.isfinite(weights)):
-        raise UserError("Weights to prune must be finite")
-    starts = _block_starts(weights.shape, block, groups)
-    score = np.abs(weights.astype(np.float64))
-    sizes = []
-    for axis, first in enumerate(starts):
-        size = np.diff([*first, weights.shape[axis]])
-        sizes.append(size)
-        if by == "average":
-            score = np.add.reduceat(score, first, axis=axis)
-            score = score / size.reshape([-1 if axis == i else 1 for i in range(4)])
-        else:
-            score = np.maximum.reduceat(score, first, axis=axis)
-    kept = _largest(score.reshape(-1), density).reshape(score.shape)
-    for axis, size in enumerate(sizes):
-        kept = np.repeat(kept, size, axis=axis)
+    blocks = Blocks(weights.shape, parse_size(block), groups)
+    score = blocks.score(weights, by)
+    kept = blocks.expand(_largest(score.reshape(-1), density).reshape(score.shape))
     return np.where(kept, weights, np.zeros((), dtype=weights.dtype))
-
-
-def _block_starts(
-    shape: tuple[int, ...], block: tuple[int, int, int, int], groups: int
-) -> list[list[int]]:
-    """Return where blocks begin along each axis k, r, s, c."""
-    channels, filters, columns, rows = block
-    by_group = shape[0] // groups
-    of_filters = [
-        group * by_group + first for group in range(groups) for first in range(0, by_group, filters)
-    ]
-    steps = zip(shape[1:], (rows, columns, channels), strict=True)
-    return [of_filters, *(list(range(0, size, step)) for size, step in steps)]

@@ -8,14 +8,16 @@ Positions are counted in that order, filter by filter.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from golden.errors import UserError
+from sw.blocks import Blocks
 from sw.coding import relative_index
 
-__all__ = ["FORMATS", "sizes_bits"]
+__all__ = ["FORMATS", "BlockBits", "block_bits", "sizes_bits"]
 
 Mask = NDArray[np.bool_]
 
@@ -100,3 +102,58 @@ def sizes_bits(mask: Mask, value_bits: int) -> dict[str, int]:
     if mask.ndim != 4 or not mask.size:
         raise UserError(f"Mask must have axes k, r, s, c and a position, not shape {mask.shape}")
     return {name: size(mask, value_bits) for name, size in FORMATS.items()}
+
+
+@dataclass(frozen=True)
+class BlockBits:
+    """What a layer takes whose weights are stored in whole blocks, with one index for a block.
+
+    Parameters
+    ----------
+    value_bits : int
+        Of the weights in blocks that have a non-zero.
+    index_bits : dict of str to int
+        All else, by format: ``dense`` (no index; the zeros of the other blocks), ``bitmask`` (a
+        bit a block), ``relative 4`` and ``relative 5`` (a run of blocks before each that is
+        stored, and a block of zeros where a run is cut).
+    """
+
+    value_bits: int
+    index_bits: dict[str, int]
+
+    @property
+    def least(self) -> int:
+        """Bits of the index that takes fewest."""
+        return min(self.index_bits.values())
+
+
+def block_bits(mask: Mask, value_bits: int, blocks: Blocks) -> BlockBits:
+    """Return a layer's size with one index for each block, blocks being in the order k, r, s, c.
+
+    With blocks of single weights, value and index bits add up to ``sizes_bits``.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, axes k, r, s, c
+        True where a weight is not zero.
+    value_bits : int
+        Bits of a stored weight.
+    blocks : Blocks
+        Of the mask's shape.
+
+    Raises
+    ------
+    UserError
+        The mask has another shape.
+    """
+    if mask.shape != blocks.shape:
+        raise UserError(f"Mask must have the blocks' shape {blocks.shape}, not {mask.shape}")
+    stored, weights = blocks.any(mask), blocks.weights.reshape(-1)
+    kept = int(weights[stored.reshape(-1)].sum())
+    index = {"dense": (mask.size - kept) * value_bits, "bitmask": stored.size}
+    for bits in (4, 5):
+        entries = relative_index.encode(stored, bits)
+        places = np.cumsum(entries.runs.astype(np.int64) + 1) - 1
+        zeros = int(weights[places[entries.filler]].sum())
+        index[f"relative {bits}"] = places.size * bits + zeros * value_bits
+    return BlockBits(kept * value_bits, index)

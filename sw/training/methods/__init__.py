@@ -6,12 +6,13 @@ import dataclasses
 from typing import Any
 
 from golden.errors import UserError
+from sw.training.methods.coarse import Coarse
 from sw.training.methods.magnitude import Magnitude
 from sw.training.methods.method import Method, Task
 
 __all__ = ["METHODS", "Method", "Task", "make"]
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (Magnitude,)}
+METHODS: dict[str, type[Method]] = {method.name: method for method in (Magnitude, Coarse)}
 
 
 def make(name: str, options: dict[str, Any]) -> Method:

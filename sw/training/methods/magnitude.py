@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,7 +15,15 @@ from sw.training import masks
 from sw.training.methods.method import Task, check_density
 from sw.training.session import Phase
 
-__all__ = ["Magnitude", "keep_largest", "rescale_dropout", "threshold"]
+__all__ = [
+    "Magnitude",
+    "deviation",
+    "keep_by_layer",
+    "keep_largest",
+    "prune_in_rounds",
+    "rescale_dropout",
+    "threshold",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,19 +70,7 @@ class Magnitude:
 
     def prune(self, model: nn.Module, task: Task) -> nn.Module:
         """Prune and retrain ``rounds`` times; ``task.epochs`` epochs each time."""
-        dropout = {id(m): m.p for m in model.modules() if isinstance(m, nn.Dropout)}
-        for number in range(1, self.rounds + 1):
-            masks.mask(model, self._choose(model, number / self.rounds))
-            rescale_dropout(model, dropout)
-            task.session.train(
-                model,
-                Phase(
-                    name=f"round-{number}",
-                    epochs=task.epochs,
-                    rate=task.recipe.retrain_rate,
-                    weight_decay=task.recipe.weight_decay,
-                ),
-            )
+        prune_in_rounds(model, task, self.rounds, self._choose)
         return model
 
     def _choose(self, model: nn.Module, progress: float) -> dict[str, Tensor]:
@@ -82,31 +78,81 @@ class Magnitude:
         if self.quality is not None:
             limit = self.quality * progress
             return {name: each.abs() > threshold(each, limit) for name, each in weights.items()}
-        stated = dict(self.densities or {})
-        for name in stated:
-            if name not in weights:
-                raise UserError(f"Layer to prune must be one of {', '.join(weights)}, not {name!r}")
-        if self.spread == "uniform":
-            stated = {name: stated.get(name, self.density) for name in weights}
-        kept = {
-            name: keep_largest(weights[name].abs(), share**progress)
-            for name, share in stated.items()
+        scores = {name: each.abs() / deviation(each) for name, each in weights.items()}
+        return keep_by_layer(scores, self.density, self.densities, self.spread, progress)
+
+
+def prune_in_rounds(
+    model: nn.Module,
+    task: Task,
+    rounds: int,
+    choose: Callable[[nn.Module, float], dict[str, Tensor]],
+) -> None:
+    """Set masks, lower dropout rates and retrain, several times, in place.
+
+    Parameters
+    ----------
+    choose : function
+        Returns masks by layer, of the model and the share of rounds with this one.
+    """
+    dropout = {id(m): m.p for m in model.modules() if isinstance(m, nn.Dropout)}
+    for number in range(1, rounds + 1):
+        masks.mask(model, choose(model, number / rounds))
+        rescale_dropout(model, dropout)
+        task.session.train(
+            model,
+            Phase(
+                name=f"round-{number}",
+                epochs=task.epochs,
+                rate=task.recipe.retrain_rate,
+                weight_decay=task.recipe.weight_decay,
+            ),
+        )
+
+
+def keep_by_layer(
+    scores: Mapping[str, Tensor],
+    density: float,
+    densities: Mapping[str, float] | None = None,
+    spread: str = "global",
+    progress: float = 1.0,
+) -> dict[str, Tensor]:
+    """Return True at the largest scores of each layer, shaped as the scores.
+
+    Parameters
+    ----------
+    density, densities, spread
+        As ``Magnitude`` has them.
+    progress : float
+        Shares are raised to this power: 1 in the last round.
+
+    Raises
+    ------
+    UserError
+        ``densities`` names a layer that there is not.
+    """
+    stated = dict(densities or {})
+    for name in stated:
+        if name not in scores:
+            raise UserError(f"Layer to prune must be one of {', '.join(scores)}, not {name!r}")
+    if spread == "uniform":
+        stated = {name: stated.get(name, density) for name in scores}
+    kept = {name: keep_largest(scores[name], share**progress) for name, share in stated.items()}
+    rest = {name: each for name, each in scores.items() if name not in stated}
+    if rest:
+        chosen = keep_largest(
+            torch.cat([each.flatten() for each in rest.values()]), density**progress
+        )
+        parts = torch.split(chosen, [each.numel() for each in rest.values()])
+        kept |= {
+            name: part.reshape(rest[name].shape) for name, part in zip(rest, parts, strict=True)
         }
-        rest = {name: each for name, each in weights.items() if name not in stated}
-        if rest:
-            scores = [(each.abs() / _deviation(each)).flatten() for each in rest.values()]
-            chosen = keep_largest(torch.cat(scores), self.density**progress)
-            parts = torch.split(chosen, [each.numel() for each in rest.values()])
-            kept |= {
-                name: part.reshape(weights[name].shape)
-                for name, part in zip(rest, parts, strict=True)
-            }
-        return kept
+    return kept
 
 
 def threshold(weights: Tensor, quality: float) -> float:
     """Return ``quality`` times the standard deviation of the weights that are not zero."""
-    return quality * _deviation(weights)
+    return quality * deviation(weights)
 
 
 def keep_largest(scores: Tensor, share: float) -> Tensor:
@@ -140,5 +186,11 @@ def rescale_dropout(model: nn.Module, original: Mapping[int, float]) -> None:
             waiting = []
 
 
-def _deviation(weights: Tensor) -> float:
-    return max(float(weights[weights != 0].std()), torch.finfo(weights.dtype).tiny)
+def deviation(weights: Tensor) -> float:
+    """Return the standard deviation of the weights that are not zero; above 0.
+
+    Of fewer than two, which have none, the largest magnitude.
+    """
+    found = weights[weights != 0]
+    value = float(found.std()) if found.numel() > 1 else float(weights.abs().max())
+    return max(value, torch.finfo(weights.dtype).tiny)

@@ -7,12 +7,20 @@ from __future__ import annotations
 
 from golden.errors import UserError
 from sw.training.studies.distillation import DISTILLATION
+from sw.training.studies.granularity import GRANULARITY
 from sw.training.studies.sparsity import SPARSITY
 from sw.training.studies.study import Study, StudyTask
 
 __all__ = ["STUDIES", "Study", "StudyTask", "find"]
 
-STUDIES: dict[str, Study] = {study.name: study for study in (SPARSITY, DISTILLATION)}
+STUDIES: dict[str, Study] = {
+    study.name: study
+    for study in (
+        SPARSITY,
+        GRANULARITY,
+        DISTILLATION,
+    )
+}
 
 
 def find(name: str) -> Study:
