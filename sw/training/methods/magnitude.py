@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,7 +15,7 @@ from sw.training import masks
 from sw.training.methods.method import Task, check_density
 from sw.training.session import Phase
 
-__all__ = ["Magnitude", "keep_largest", "rescale_dropout", "threshold"]
+__all__ = ["Magnitude", "keep_largest", "prune_in_rounds", "rescale_dropout", "threshold"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,20 +62,7 @@ class Magnitude:
 
     def prune(self, model: nn.Module, task: Task) -> nn.Module:
         """Prune and retrain ``rounds`` times; ``task.epochs`` epochs each time."""
-        dropout = {id(m): m.p for m in model.modules() if isinstance(m, nn.Dropout)}
-        for number in range(1, self.rounds + 1):
-            masks.mask(model, self._choose(model, number / self.rounds))
-            rescale_dropout(model, dropout)
-            task.session.train(
-                model,
-                Phase(
-                    name=f"round-{number}",
-                    epochs=task.epochs,
-                    rate=task.recipe.retrain_rate,
-                    weight_decay=task.recipe.weight_decay,
-                ),
-            )
-        return model
+        return prune_in_rounds(model, task, self.rounds, self._choose)
 
     def _choose(self, model: nn.Module, progress: float) -> dict[str, Tensor]:
         weights = {name: masks.weight(layer) for name, layer in masks.layers(model).items()}
@@ -102,6 +89,35 @@ class Magnitude:
                 for name, part in zip(rest, parts, strict=True)
             }
         return kept
+
+
+def prune_in_rounds(
+    model: nn.Module,
+    task: Task,
+    rounds: int,
+    choose: Callable[[nn.Module, float], dict[str, Tensor]],
+) -> nn.Module:
+    """Mask and retrain in turns, in place; dropout falls with density.
+
+    Parameters
+    ----------
+    choose : function
+        Returns the masks for a model and a share of the rounds, ``1 / rounds`` to 1.
+    """
+    dropout = {id(m): m.p for m in model.modules() if isinstance(m, nn.Dropout)}
+    for number in range(1, rounds + 1):
+        masks.mask(model, choose(model, number / rounds))
+        rescale_dropout(model, dropout)
+        task.session.train(
+            model,
+            Phase(
+                name=f"round-{number}",
+                epochs=task.epochs,
+                rate=task.recipe.retrain_rate,
+                weight_decay=task.recipe.weight_decay,
+            ),
+        )
+    return model
 
 
 def threshold(weights: Tensor, quality: float) -> float:

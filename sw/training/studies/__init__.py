@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from golden.errors import UserError
 from sw.training.studies.distillation import DISTILLATION
+from sw.training.studies.hardware import HARDWARE
+from sw.training.studies.sensitivity import SENSITIVITY
 from sw.training.studies.sparsity import SPARSITY
 from sw.training.studies.study import Study, StudyTask
 
 __all__ = ["STUDIES", "Study", "StudyTask", "find"]
 
-STUDIES: dict[str, Study] = {study.name: study for study in (SPARSITY, DISTILLATION)}
+STUDIES: dict[str, Study] = {
+    study.name: study for study in (SPARSITY, DISTILLATION, SENSITIVITY, HARDWARE)
+}
 
 
 def find(name: str) -> Study:
