@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import nn
+
 from golden.errors import UserError
 from sw.training.methods import Method
 from sw.training.methods.balance import Balance
@@ -53,24 +55,25 @@ def _rows(task: StudyTask) -> list[dict[str, Any]]:
     if task.measure_on is None:
         raise UserError("Study hardware must be given measure_on, not None")
     unsorted = task.measure_on(balance="none")
+
+    def more(definition: Definition, model: nn.Module, series: str) -> dict[str, Any]:
+        figures = unsorted(to_network(model, task.data.calibration, definition.name))
+        return {
+            "series": f"{definition.name} {series}",
+            "cycles_unsorted": figures["cycles"],
+            "utilisation_unsorted": figures["utilisation"],
+        }
+
     rows = []
     for definition, epochs, densities, budgets in CASES:
         for seed in task.seeds:
-            dense = task.row(definition, task.dense(definition, seed), seed, "dense")
-            rows.append({**dense, "series": f"{definition.name} dense"})
+            model = task.dense(definition, seed)
+            row = task.row(definition, model, seed, "dense")
+            rows.append(row | more(definition, model, "dense"))
             for series, share, method in _methods(densities, budgets):
-                model, row = task.prune(
-                    definition, method, seed, f"{series} {share:g}", epochs=epochs
-                )
-                figures = unsorted(to_network(model, task.data.calibration, definition.name))
-                rows.append(
-                    {
-                        **row,
-                        "series": f"{definition.name} {series}",
-                        "cycles_unsorted": figures["cycles"],
-                        "utilisation_unsorted": figures["utilisation"],
-                    }
-                )
+                label = f"{series} {share:g}"
+                model, row = task.prune(definition, method, seed, label, epochs=epochs)
+                rows.append(row | more(definition, model, series))
     return rows
 
 

@@ -14,6 +14,7 @@ __all__ = ["SENSITIVITY"]
 DENSITIES = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05)
 #: Validation images; the standard error of an accuracy of 90 % is 0.7 points.
 IMAGES = 2000
+NETWORKS = (LENET_5, RESNET_8)
 
 
 def _rows(task: StudyTask) -> list[dict[str, Any]]:
@@ -23,7 +24,7 @@ def _rows(task: StudyTask) -> list[dict[str, Any]]:
         return score(model, data), (task.layer_cost(model)[name] if task.layer_cost else 0.0)
 
     rows = []
-    for definition in (LENET_5, RESNET_8):
+    for definition in NETWORKS:
         for seed in task.seeds:
             found = scan(task.dense(definition, seed), DENSITIES, measure)
             rows += [
