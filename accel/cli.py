@@ -42,6 +42,9 @@ DensityOption = Annotated[
     float | None,
     typer.Option(help="Prune by magnitude to this share of weights.", metavar="0..1"),
 ]
+MachineOption = Annotated[
+    str, typer.Option(help="cluster, cambricon-s or extensor.", metavar="NAME")
+]
 PresetOption = Annotated[
     str | None, typer.Option(help="A shipped machine (`accel presets`).", metavar="NAME")
 ]
@@ -127,9 +130,7 @@ def verify(
     simulator: Annotated[
         str, typer.Option(help="amaranth, icarus or verilator.", metavar="NAME")
     ] = "amaranth",
-    machine: Annotated[
-        str, typer.Option(help="cluster, cambricon-s or extensor.", metavar="NAME")
-    ] = CLUSTER,
+    machine: MachineOption = CLUSTER,
     images: ImagesOption = None,
     image: Annotated[int, typer.Option(help="Which image, from 0.", min=0)] = 0,
     rows: Annotated[
@@ -183,6 +184,7 @@ def verify(
 @app.command()
 def verilog(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder.", metavar="FOLDER")],
+    machine: MachineOption = CLUSTER,
     preset: PresetOption = None,
     config: ConfigOption = None,
     changes: SetOption = None,
@@ -190,8 +192,13 @@ def verilog(
     """Write a machine as Verilog, for cocotb benches too."""
     from accel import cli_hardware, cli_machine
 
-    machine = cli_machine.choose(preset, config, changes or [], default="small")
-    cli_hardware.write(machine, output)
+    if machine == CLUSTER:
+        cluster = cli_machine.choose(preset, config, changes or [], default="small")
+        cli_hardware.write(cluster, output)
+        return
+    kind = cli_machine.kind_of(machine)
+    chosen = cli_machine.choose(preset, config, changes or [], default="toy", kind=kind)
+    cli_hardware.write_machine(machine, chosen, output)
 
 
 @app.command()

@@ -87,9 +87,9 @@ def verify_machine(
     """Do for a machine of ``rtl.machines`` what ``verify`` does for a cluster."""
     subject = _Subject.load(name, layer, simulator, images, image, rows, density)
     from accel.arch import registry
-    from rtl.machines import runner
+    from rtl.machines import HARDWARE
 
-    run_layers = runner(machine)
+    run_layers = HARDWARE[machine].runner()
     node = subject.node
     operands = (subject.shape, node.weights, subject.source)
     simulated = registry.load(machine)(config).count_layer(*operands)  # type: ignore
@@ -339,14 +339,34 @@ if __name__ == "__main__":
 '''
 
 
-def write(machine: AcceleratorConfig, folder: Path) -> None:
-    """Write ``cluster.v``, ``cluster.json`` and ``bench.py`` into a folder."""
+def write_machine(name: str, machine: TomlConfig, folder: Path) -> None:
+    """Write the Verilog of a machine of ``rtl.machines`` and its side-car into a folder."""
+    _need_hardware()
+    from rtl.design import write_design
+    from rtl.machines import HARDWARE
+
+    design = HARDWARE[name].designer()(machine)
+    if folder.exists():
+        check_writable(folder / f"{design.top}.v")
+    with status(f"Writing {name}"):
+        paths = write_design(design, machine, folder)
+    show(*(str(path) for path in paths))
+
+
+def _need_hardware() -> None:
     try:
-        from rtl.verilog import write_verilog
+        import rtl.verilog  # noqa: F401
     except ModuleNotFoundError as error:
         raise UserError(
             f"Python package {error.name} must be installed: pip install -e '.[hardware]'"
         ) from None
+
+
+def write(machine: AcceleratorConfig, folder: Path) -> None:
+    """Write ``cluster.v``, ``cluster.json`` and ``bench.py`` into a folder."""
+    _need_hardware()
+    from rtl.verilog import write_verilog
+
     if folder.exists():
         check_writable(folder / "cluster.v")
     with status(f"Writing {machine.name}"):

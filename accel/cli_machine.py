@@ -117,4 +117,31 @@ def list_presets() -> None:
             str(machine.tile_positions),
             str(machine.filter_buffer_bytes),
         )
-    show(table)
+    show(table, *_other_presets())
+
+
+def _other_presets() -> list[Any]:
+    """Return a table for each other kind of machine: its presets and what is special of each."""
+    from rich.table import Table
+
+    from golden.cambricon_s import CambriconSConfig
+    from golden.extensor import ExTensorConfig
+    from golden.scnn import ScnnConfig
+
+    tables = []
+    for title, kind in (
+        ("cambricon-s", CambriconSConfig),
+        ("extensor", ExTensorConfig),
+        ("scnn", ScnnConfig),
+    ):
+        table = Table(title=title, title_justify="left")
+        machines = [kind.preset(name) for name in kind.preset_names()]
+        table.add_column("key", no_wrap=True)
+        for machine in machines:
+            table.add_column(machine.name, justify="right")
+        rows = [machine.to_dict() for machine in machines]
+        for key in rows[0]:
+            if key != "name":
+                table.add_row(key, *(str(row[key]) for row in rows))
+        tables.append(table)
+    return tables

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
+from amaranth.hdl import Fragment
 from amaranth.lib import wiring
 
 from golden.config import AcceleratorConfig
+from golden.toml_config import TomlConfig
 from rtl.cluster import Cluster
 from rtl.layouts import Layouts
+from rtl.ram import VerilogPlatform
 from rtl.registers import LOAD_TARGETS, register_map
-from rtl.verilog import cluster_verilog
+from rtl.verilog import cluster_verilog, port_list, to_json, write_files
 
-__all__ = ["Design", "cluster_design"]
+__all__ = ["Design", "cluster_design", "write_design"]
 
 
 @dataclass(frozen=True)
@@ -60,3 +64,26 @@ def cluster_design(config: AcceleratorConfig) -> Design:
         beat_bits=Layouts(config).beat_bits,
         output_bits=Layouts(config).output.size,
     )
+
+
+def write_design(design: Design, config: TomlConfig, folder: str | Path) -> list[Path]:
+    """Write a design's Verilog and what a program needs to know of it, as ``TOP.v``, ``TOP.json``.
+
+    Raises
+    ------
+    UserError
+        The folder can't be written, or pyosys is not installed.
+    """
+    component = design.make()
+    Fragment.get(component, VerilogPlatform())  # or Amaranth complains that it was not used
+    description = {
+        "top": design.top,
+        "config": config.to_dict(),
+        "ports": port_list(component.signature),
+        "registers": design.registers,
+        "load_targets": {name: index for index, name in enumerate(design.load_targets)},
+        "filter_stream": {"bits": design.beat_bits},
+        "output_stream": {"bits": design.output_bits},
+    }
+    texts = {f"{design.top}.v": design.verilog(), f"{design.top}.json": to_json(description)}
+    return write_files(folder, texts)

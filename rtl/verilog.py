@@ -33,7 +33,16 @@ from rtl.registers import LAYER_REGISTERS, LOAD_TARGETS, register_map
 from rtl.unit import Unit, unit_ports
 from rtl.yosys import rtlil_to_verilog
 
-__all__ = ["ModuleInstance", "cluster_verilog", "modules_verilog", "sidecar", "write_verilog"]
+__all__ = [
+    "ModuleInstance",
+    "cluster_verilog",
+    "modules_verilog",
+    "port_list",
+    "sidecar",
+    "to_json",
+    "write_files",
+    "write_verilog",
+]
 
 _HEADER = """\
 // {what}.
@@ -95,13 +104,15 @@ def cluster_verilog(config: AcceleratorConfig) -> str:
     return modules_verilog(what, {"innerjoin_unit": Unit(Layouts(config)), "cluster": cluster})
 
 
-def modules_verilog(what: str, modules: dict[str, wiring.Component]) -> str:
+def modules_verilog(what: str, modules: dict[str, wiring.Component], undriven: str = "") -> str:
     """Return the Verilog of some modules, the top one last.
 
     Parameters
     ----------
     what : str
         What the first line says that they are.
+    undriven : str
+        Why bits of wires may have no driver, if they may.
 
     Raises
     ------
@@ -119,27 +130,18 @@ def modules_verilog(what: str, modules: dict[str, wiring.Component]) -> str:
         rtlil_to_verilog(inputs, written)
         text = written.read_text(encoding="utf-8")
     body = "\n".join(line for line in text.splitlines() if not line.startswith("/* Generated"))
-    return f"{_HEADER.format(what=what)}{RAM_VERILOG}{body}\n"
+    lint = f"// {undriven}\n/* verilator lint_off UNDRIVEN */\n" if undriven else ""
+    return f"{_HEADER.format(what=what)}{lint}{RAM_VERILOG}{body}\n"
 
 
 def sidecar(config: AcceleratorConfig) -> dict[str, Any]:
     """Return what a program needs to know to drive the cluster: plain values."""
     layouts = Layouts(config)
-    signature = wiring.Signature(cluster_ports(layouts))
-    ports = [
-        {
-            "name": "__".join(map(str, path)),
-            "direction": "output" if member.flow is wiring.Out else "input",
-            "width": Shape.cast(member.shape).width,
-        }
-        for path, member, _ in signature.flatten(signature.create())
-    ]
-    ports += [{"name": name, "direction": "input", "width": 1} for name in ("clk", "rst")]
     lanes = config.collector_width
     return {
         "top": "cluster",
         "config": config.to_dict(),
-        "ports": ports,
+        "ports": port_list(wiring.Signature(cluster_ports(layouts))),
         "registers": register_map(config.units),
         "layer_registers": {
             name: {"bits": bits, "is": text} for name, bits, text in LAYER_REGISTERS
@@ -166,6 +168,19 @@ def sidecar(config: AcceleratorConfig) -> dict[str, Any]:
     }
 
 
+def port_list(signature: wiring.Signature) -> list[dict[str, Any]]:
+    """Return name, direction and width in bits of each port of a top module, its clock too."""
+    ports = [
+        {
+            "name": "__".join(map(str, path)),
+            "direction": "output" if member.flow is wiring.Out else "input",
+            "width": Shape.cast(member.shape).width,
+        }
+        for path, member, _ in signature.flatten(signature.create())
+    ]
+    return ports + [{"name": name, "direction": "input", "width": 1} for name in ("clk", "rst")]
+
+
 def _home_fields(layouts: Layouts) -> dict[str, list[int]]:
     """Return where a beat has the home of its filter: first bit, bits."""
     first, lane = 8 * layouts.config.filter_bus_bytes, layouts.lane_bits
@@ -182,11 +197,25 @@ def write_verilog(config: AcceleratorConfig, folder: str | Path) -> list[Path]:
     UserError
         The folder can't be written, or pyosys is not installed.
     """
+    return write_files(
+        folder, {"cluster.v": cluster_verilog(config), "cluster.json": to_json(sidecar(config))}
+    )
+
+
+def to_json(description: dict[str, Any]) -> str:
+    """Return a side-car's text."""
+    return json.dumps(description, indent=1) + "\n"
+
+
+def write_files(folder: str | Path, texts: dict[str, str]) -> list[Path]:
+    """Write texts into files of a folder, which is made; each is complete or not there.
+
+    Raises
+    ------
+    UserError
+        The folder can't be written.
+    """
     folder = Path(folder)
-    texts = {
-        "cluster.v": cluster_verilog(config),
-        "cluster.json": json.dumps(sidecar(config), indent=1) + "\n",
-    }
     paths = []
     try:
         folder.mkdir(parents=True, exist_ok=True)

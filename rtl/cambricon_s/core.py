@@ -218,7 +218,7 @@ class Core(wiring.Component):
             (registers.cluster_counters[at], core[name]) for at, name in enumerate(CORE_COUNTERS)
         ]
         for number in range(layouts.config.pes):
-            mine = selector.pes_last >= number
+            mine = selector.pes_last >= number if number else 1
             events = {
                 "busy_cycles": selector.busy & mine,
                 "bubble_cycles": selector.bubble & mine,

@@ -28,6 +28,7 @@ def core_verilog(config: CambriconSConfig) -> str:
     return modules_verilog(
         f"{config.name}: one Cambricon-S core of {config.pes} PEs",
         {_PE: ProcessingElement(CoreLayouts(config)), "cambricon_s_core": core},
+        undriven="The selector's distances lose bits on the way; the tool removes their drivers.",
     )
 
 

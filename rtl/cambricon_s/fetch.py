@@ -115,7 +115,8 @@ class WindowFetch(wiring.Component):
         columns = []
         for column in range(window):
             upper = Signal(name=f"upper{column}")  # the column belongs to the row above
-            m.d.comb += upper.eq(place > column)
+            if column + 1 < window:
+                m.d.comb += upper.eq(place > column)
             columns.append(
                 Mux(odd ^ upper, self.neuron_rows[1][column], self.neuron_rows[0][column])
             )

@@ -1,1 +1,1 @@
-"""Training, pruning and quantisation of the networks that come with the project."""
+"""Training and pruning in PyTorch (the extra ``train``): networks, methods, studies."""

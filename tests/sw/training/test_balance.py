@@ -18,7 +18,7 @@ from sw.training.methods.balance import Balance, by_chunk, by_filter, chunk_numb
 from sw.training.methods.magnitude import Magnitude  # noqa: E402
 from sw.training.session import Session  # noqa: E402
 from sw.training.tensors import layer_tensors  # noqa: E402
-from tests.sw.training.toys import MACHINE, Small, task  # noqa: E402
+from tests.sw.training.small_pictures import MACHINE, Small, task  # noqa: E402
 
 
 def test_each_filter_keeps_its_own_largest():

@@ -15,7 +15,7 @@ from sw.training.methods.cycles import Cycles, choose  # noqa: E402
 from sw.training.models import to_network  # noqa: E402
 from sw.training.session import Session  # noqa: E402
 from sw.training.tensors import layer_tensors  # noqa: E402
-from tests.sw.training.toys import MACHINE, Small, split, task  # noqa: E402
+from tests.sw.training.small_pictures import MACHINE, Small, split, task  # noqa: E402
 
 GRID = [1.0, 0.5, 0.25]
 

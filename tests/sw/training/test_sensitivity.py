@@ -12,7 +12,7 @@ from sw.training.methods.sensitivity import first, scan, score  # noqa: E402
 from sw.training.session import accuracy  # noqa: E402
 from sw.training.studies import find, hardware, sensitivity  # noqa: E402
 from sw.training.studies.study import StudyTask, summarise  # noqa: E402
-from tests.sw.training.toys import SMALL, Small, split  # noqa: E402
+from tests.sw.training.small_pictures import SMALL, Small, split  # noqa: E402
 
 
 def counts(model):

@@ -1,0 +1,136 @@
+"""Phases that are interrupted, resumed, refused; runs that own their folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+
+from golden.errors import FormatError, UserError  # noqa: E402
+from sw.training.session import Phase, Session, accuracy  # noqa: E402
+from tests.sw.training.toys import toy_loader, toy_net  # noqa: E402
+
+PHASE = Phase(name="dense", epochs=3, rate=0.05)
+
+
+class _Killed(Exception):
+    pass
+
+
+def _session(folder: Path, **settings: object) -> Session:
+    return Session(toy_loader(), toy_loader(64, seed=1), folder, settings=settings)
+
+
+def _trained(folder: Path, kill_at: float = 2.0) -> nn.Module:
+    model = toy_net(dropout=0.3)
+    session = _session(folder)
+
+    def before_step(model: nn.Module, progress: float) -> None:
+        if progress >= kill_at:
+            raise _Killed
+
+    for name in ("dense", "again"):
+        session.train(model, Phase(name=name, epochs=3, rate=0.05), before_step=before_step)
+    return model
+
+
+def _equal(a: nn.Module, b: nn.Module) -> bool:
+    states = a.state_dict(), b.state_dict()
+    return all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+def test_training_learns(tmp_path: Path) -> None:
+    fresh = accuracy(toy_net(), toy_loader(64, seed=1))
+    trained = _trained(tmp_path)
+    assert accuracy(trained, toy_loader(64, seed=1)) > max(0.9, fresh + 0.2)
+
+
+def test_a_run_that_was_killed_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path) -> None:
+    whole = _trained(tmp_path / "whole")
+    with pytest.raises(_Killed):
+        _trained(tmp_path / "killed", kill_at=0.5)
+    assert (tmp_path / "killed" / "dense.partial.pt").exists()
+    assert _equal(_trained(tmp_path / "killed"), whole)
+
+
+def test_a_run_killed_in_a_later_phase_does_not_train_the_first_again(tmp_path: Path) -> None:
+    whole = _trained(tmp_path / "whole")
+    (tmp_path / "whole" / "again.pt").unlink()
+    before = (tmp_path / "whole" / "dense.pt").stat().st_mtime_ns
+    assert _equal(_trained(tmp_path / "whole"), whole)
+    assert (tmp_path / "whole" / "dense.pt").stat().st_mtime_ns == before
+
+
+def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
+    models = []
+    for seed in (1, 2):
+        session = Session(toy_loader(), toy_loader(64), tmp_path / str(seed), seed=seed)
+        models.append(toy_net())
+        session.train(models[-1], PHASE)
+    assert not _equal(*models)
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
+    _session(tmp_path, method="magnitude", density=0.1)
+    _session(tmp_path, method="magnitude", density=0.1)
+    with pytest.raises(UserError, match=r"run with density 0\.1, not 0\.2"):
+        _session(tmp_path, method="magnitude", density=0.2)
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(tmp_path: Path) -> None:
+    model = toy_net()
+    session = _session(tmp_path)
+
+    def spoil(model: nn.Module, progress: float) -> None:
+        if progress >= 0.5:
+            with torch.no_grad():
+                model.fc.weight[0, 0] = float("nan")
+
+    with pytest.raises(UserError, match="must be finite, not nan, in phase dense, epoch 2, step 4"):
+        session.train(model, PHASE, before_step=spoil)
+    state = torch.load(tmp_path / "dense.partial.pt", weights_only=True)
+    assert state["epochs"] == 1
+    assert all(bool(torch.isfinite(each).all()) for each in state["model"].values())
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    _session(tmp_path)
+    (tmp_path / "dense.pt").write_bytes(b"PK\x03\x04 not at all")
+    with pytest.raises(FormatError, match=r"dense\.pt can't be read"):
+        _session(tmp_path).train(toy_net(), PHASE)
+
+
+def test_decisions_are_remembered(tmp_path: Path) -> None:
+    calls = []
+
+    def decide() -> list[float]:
+        calls.append(1)
+        return [float(torch.rand(()))]
+
+    first = _session(tmp_path).remember("choice", decide)
+    torch.manual_seed(77)
+    assert _session(tmp_path).remember("choice", decide) == first
+    assert len(calls) == 1
+
+
+def test_a_penalty_is_added_to_the_loss(tmp_path: Path) -> None:
+    norms = []
+    for weight in (0.0, 1.0):
+        model = toy_net()
+        session = _session(tmp_path / str(weight))
+        session.train(model, PHASE, penalty=lambda m, w=weight: w * m.fc.weight.abs().sum())
+        norms.append(float(model.fc.weight.detach().abs().sum()))
+    assert norms[1] < 0.3 * norms[0]
+
+
+def test_data_without_a_batch_are_refused(tmp_path: Path) -> None:
+    empty = toy_loader(8, batch=32)
+    session = Session(empty, empty, tmp_path)
+    with pytest.raises(UserError, match="must have a batch at least"):
+        session.train(toy_net(), PHASE)
+    with pytest.raises(UserError, match="must not be empty"):
+        session.accuracy(toy_net())
