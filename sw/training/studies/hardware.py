@@ -45,7 +45,7 @@ def _methods(
         ]
     for share in budgets:
         found += [
-            (f"cycles by {by}", share, Cycles(budget=share, by=by, rounds=ROUNDS))
+            (f"cycles by {by}", share, Cycles(budget=share, by=by, images=500, rounds=ROUNDS))
             for by in ("weights", "cycles")
         ]
     return found
