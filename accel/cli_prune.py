@@ -65,6 +65,7 @@ def prune(
             raise UserError(f"Model {path} must be a file")
     _log()
     split = _split(data, images)
+    layer_cost = _layer_cost(machine, split.calibration)
     outcome = pipeline.prune(
         definition,
         chosen,
@@ -77,7 +78,8 @@ def prune(
         teacher=teacher,
         temperature=temperature,
         mixing=mixing,
-        cost=_cost(machine, split.calibration),
+        cost=_total(layer_cost),
+        layer_cost=layer_cost,
         images=images,
     )
     show(*_report(outcome, _measure(machine, split.calibration)))
@@ -108,6 +110,7 @@ def study(
         raise UserError(f"Seeds must be 1 at least and scale above 0, not {seeds} and {scale}")
     _log()
     split = _split(data, images)
+    layer_cost = _layer_cost(machine, split.calibration)
     rows = chosen.rows(
         StudyTask(
             data=split,
@@ -115,7 +118,9 @@ def study(
             seeds=tuple(range(1, seeds + 1)),
             scale=scale,
             measure=_measure(machine, split.calibration),
-            cost=_cost(machine, split.calibration),
+            cost=_total(layer_cost),
+            layer_cost=layer_cost,
+            measure_on=lambda **changes: _measure(machine.replace(**changes), split.calibration),
             images=images,
         )
     )
@@ -209,8 +214,8 @@ def _change(text: str) -> tuple[str, Any]:
         return key, value
 
 
-def _cost(machine: AcceleratorConfig, images: Any) -> Callable[[Any], float]:
-    """Return a function that counts the cycles of a PyTorch model, the mean of a few images."""
+def _layer_cost(machine: AcceleratorConfig, images: Any) -> Callable[[Any], dict[str, float]]:
+    """Return a function that counts a PyTorch model's cycles by layer, means of a few images."""
     import torch
 
     from accel.layers import count_cycles
@@ -218,11 +223,15 @@ def _cost(machine: AcceleratorConfig, images: Any) -> Callable[[Any], float]:
 
     chosen = torch.from_numpy(images[:SEARCH_IMAGES])
 
-    def cost(model: Any) -> float:
+    def cost(model: Any) -> dict[str, float]:
         counts = [count_cycles(machine, layer_tensors(model, image)) for image in chosen]
-        return sum(sum(each.values()) for each in counts) / len(counts)
+        return {name: sum(each[name] for each in counts) / len(counts) for name in counts[0]}
 
     return cost
+
+
+def _total(layer_cost: Callable[[Any], dict[str, float]]) -> Callable[[Any], float]:
+    return lambda model: sum(layer_cost(model).values())
 
 
 def _measure(machine: AcceleratorConfig, images: Any) -> Callable[[Network], dict[str, float]]:
@@ -242,6 +251,7 @@ def _measure(machine: AcceleratorConfig, images: Any) -> Callable[[Network], dic
         other = compare([cambricon_s], network, chosen, table).total(cambricon_s.name)
         return {
             "cycles": total.modes[both].cycles / len(chosen),
+            "utilisation": total.utilisation(both),
             "speed_up_over_dense": total.speed_up(both, SkipMode.DENSE) or 0.0,
             "speed_up_over_static": total.speed_up(both, SkipMode.STATIC) or 0.0,
             "speed_up_over_dynamic": total.speed_up(both, SkipMode.DYNAMIC) or 0.0,

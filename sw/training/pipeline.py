@@ -13,7 +13,7 @@ from golden.errors import UserError
 from golden.network import Network
 from sw import container
 from sw.training import masks
-from sw.training.cost import Cost, macs
+from sw.training.cost import Cost, LayerCost, macs
 from sw.training.data import Split
 from sw.training.distillation import Distillation
 from sw.training.methods import Method, Task
@@ -94,6 +94,7 @@ def prune(
     temperature: float = 4.0,
     mixing: float = 0.9,
     cost: Cost | None = None,
+    layer_cost: LayerCost | None = None,
     images: int | None = None,
 ) -> Outcome:
     """Train a network, prune it by a method, and write it in every form.
@@ -111,8 +112,8 @@ def prune(
         trained, for ``dense_epochs`` or by its recipe, and left in ``folder/NAME-dense.pt``.
     teacher : Path, optional
         A model to distil from while pruning.
-    cost : function, optional
-        Cycles of a model, for methods that ask for them.
+    cost, layer_cost : functions, optional
+        Cycles of a model, in all and by layer, for methods that ask for them.
     images : int, optional
         Training images that ``data`` was limited to; part of the run's settings.
 
@@ -152,6 +153,7 @@ def prune(
         epochs=epochs,
         definition=definition,
         cost=cost,
+        layer_cost=layer_cost,
     )
     model = method.prune(model, task)
     scores["pruned"] = accuracy(model, data.test)

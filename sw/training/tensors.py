@@ -69,7 +69,8 @@ def layer_tensors(model: nn.Module, image: Tensor) -> list[LayerTensors]:
         elif run.inputs.ndim > 1:
             raise UserError(f"Layer {run.name} must have one row of inputs for an image")
         else:
-            filters = filters[:, :, None, None]
+            shape = run.flattened or inputs.shape
+            inputs, filters = inputs.reshape(shape), filters.reshape(-1, *shape)
         found.append(
             LayerTensors(
                 LayerShape(

@@ -6,13 +6,23 @@ import dataclasses
 from typing import Any
 
 from golden.errors import UserError
+from sw.training.methods.balance import Balance
 from sw.training.methods.coarse import Coarse
+from sw.training.methods.cycles import Cycles
 from sw.training.methods.magnitude import Magnitude
 from sw.training.methods.method import Method, Task
 
 __all__ = ["METHODS", "Method", "Task", "make"]
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (Magnitude, Coarse)}
+METHODS: dict[str, type[Method]] = {
+    method.name: method
+    for method in (
+        Magnitude,
+        Coarse,
+        Balance,
+        Cycles,
+    )
+}
 
 
 def make(name: str, options: dict[str, Any]) -> Method:

@@ -80,8 +80,7 @@ class Coarse:
 
     def prune(self, model: nn.Module, task: Task) -> nn.Module:
         """Prune and retrain ``rounds`` times; ``task.epochs`` epochs each time."""
-        prune_in_rounds(model, task, self.rounds, self._choose)
-        return model
+        return prune_in_rounds(model, task, self.rounds, self._choose)
 
     def _choose(self, model: nn.Module, progress: float) -> dict[str, Tensor]:
         layers = masks.layers(model)

@@ -70,8 +70,7 @@ class Magnitude:
 
     def prune(self, model: nn.Module, task: Task) -> nn.Module:
         """Prune and retrain ``rounds`` times; ``task.epochs`` epochs each time."""
-        prune_in_rounds(model, task, self.rounds, self._choose)
-        return model
+        return prune_in_rounds(model, task, self.rounds, self._choose)
 
     def _choose(self, model: nn.Module, progress: float) -> dict[str, Tensor]:
         weights = {name: masks.weight(layer) for name, layer in masks.layers(model).items()}
@@ -80,34 +79,6 @@ class Magnitude:
             return {name: each.abs() > threshold(each, limit) for name, each in weights.items()}
         scores = {name: each.abs() / deviation(each) for name, each in weights.items()}
         return keep_by_layer(scores, self.density, self.densities, self.spread, progress)
-
-
-def prune_in_rounds(
-    model: nn.Module,
-    task: Task,
-    rounds: int,
-    choose: Callable[[nn.Module, float], dict[str, Tensor]],
-) -> None:
-    """Set masks, lower dropout rates and retrain, several times, in place.
-
-    Parameters
-    ----------
-    choose : function
-        Returns masks by layer, of the model and the share of rounds with this one.
-    """
-    dropout = {id(m): m.p for m in model.modules() if isinstance(m, nn.Dropout)}
-    for number in range(1, rounds + 1):
-        masks.mask(model, choose(model, number / rounds))
-        rescale_dropout(model, dropout)
-        task.session.train(
-            model,
-            Phase(
-                name=f"round-{number}",
-                epochs=task.epochs,
-                rate=task.recipe.retrain_rate,
-                weight_decay=task.recipe.weight_decay,
-            ),
-        )
 
 
 def keep_by_layer(
@@ -148,6 +119,35 @@ def keep_by_layer(
             name: part.reshape(rest[name].shape) for name, part in zip(rest, parts, strict=True)
         }
     return kept
+
+
+def prune_in_rounds(
+    model: nn.Module,
+    task: Task,
+    rounds: int,
+    choose: Callable[[nn.Module, float], dict[str, Tensor]],
+) -> nn.Module:
+    """Mask and retrain in turns, in place; dropout falls with density.
+
+    Parameters
+    ----------
+    choose : function
+        Returns the masks for a model and a share of the rounds, ``1 / rounds`` to 1.
+    """
+    dropout = {id(m): m.p for m in model.modules() if isinstance(m, nn.Dropout)}
+    for number in range(1, rounds + 1):
+        masks.mask(model, choose(model, number / rounds))
+        rescale_dropout(model, dropout)
+        task.session.train(
+            model,
+            Phase(
+                name=f"round-{number}",
+                epochs=task.epochs,
+                rate=task.recipe.retrain_rate,
+                weight_decay=task.recipe.weight_decay,
+            ),
+        )
+    return model
 
 
 def threshold(weights: Tensor, quality: float) -> float:

@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol
 from torch import nn
 
 from golden.errors import UserError
-from sw.training.cost import Cost
+from sw.training.cost import Cost, LayerCost
 from sw.training.networks.definition import Definition, Recipe
 from sw.training.session import Session
 
@@ -34,6 +34,8 @@ class Task:
         Where the model is one of ours; methods that try other widths need it.
     cost : Cost, optional
         Cycles of a model on a machine, for methods that ask for them.
+    layer_cost : LayerCost, optional
+        The same by layer.
     """
 
     session: Session
@@ -42,6 +44,7 @@ class Task:
     epochs: int = 3
     definition: Definition | None = None
     cost: Cost | None = None
+    layer_cost: LayerCost | None = None
 
 
 class Method(Protocol):

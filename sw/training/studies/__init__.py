@@ -8,6 +8,8 @@ from __future__ import annotations
 from golden.errors import UserError
 from sw.training.studies.distillation import DISTILLATION
 from sw.training.studies.granularity import GRANULARITY
+from sw.training.studies.hardware import HARDWARE
+from sw.training.studies.sensitivity import SENSITIVITY
 from sw.training.studies.sparsity import SPARSITY
 from sw.training.studies.study import Study, StudyTask
 
@@ -17,8 +19,10 @@ STUDIES: dict[str, Study] = {
     study.name: study
     for study in (
         SPARSITY,
+        SENSITIVITY,
         GRANULARITY,
         DISTILLATION,
+        HARDWARE,
     )
 }
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from golden.network import Network
 from sw.training import masks, pipeline
-from sw.training.cost import Cost, macs
+from sw.training.cost import Cost, LayerCost, macs
 from sw.training.data import Split
 from sw.training.methods import Method, Task
 from sw.training.models import to_network
@@ -44,6 +44,10 @@ class StudyTask:
         Figures of a final network on the machine.
     cost : function
         Cycles of a model while it is searched for.
+    layer_cost : function, optional
+        The same by layer.
+    measure_on : function, optional
+        Of changes to the machine, as keyword arguments: ``measure`` for the changed machine.
     images : int, optional
         Training images that ``data`` was limited to.
     """
@@ -55,6 +59,8 @@ class StudyTask:
     cost: Cost
     scale: float = 1.0
     images: int | None = None
+    layer_cost: LayerCost | None = None
+    measure_on: Callable[..., Measure] | None = None
 
     def epochs(self, wanted: float) -> int:
         """Return a number of epochs, scaled; one at least."""
@@ -113,6 +119,7 @@ class StudyTask:
             epochs=count,
             definition=definition,
             cost=self.cost,
+            layer_cost=self.layer_cost,
         )
         model = method.prune(model, task)
         return model, self.row(definition, model, seed, label)
