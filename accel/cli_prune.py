@@ -14,6 +14,7 @@ from golden.errors import UserError
 
 if TYPE_CHECKING:
     from golden.network import Network
+    from sw.training.unrolled import Unrolled
 
 __all__ = ["list_methods", "list_studies", "prune", "study"]
 
@@ -224,26 +225,37 @@ def _cost(machine: AcceleratorConfig, images: Any) -> Callable[[Any], float]:
     return cost
 
 
-def _measure(machine: AcceleratorConfig, images: Any) -> Callable[[Network], dict[str, float]]:
+def _measure(
+    machine: AcceleratorConfig, images: Any
+) -> Callable[[Network | Unrolled], dict[str, float]]:
     """Return a function that simulates a final network on a few calibration images."""
+    from accel.layers import count_cycles
     from accel.simulator import simulate
+    from golden.network import Network
 
-    chosen = images[:MEASURED_IMAGES].transpose(0, 2, 3, 1)
+    chosen = images[:MEASURED_IMAGES]
 
-    def measure(network: Network) -> dict[str, float]:
-        total = simulate(machine, network, chosen).total
-        both = SkipMode.BOTH
+    def count(network: Network | Unrolled) -> dict[SkipMode, int]:
+        if isinstance(network, Network):
+            modes = simulate(machine, network, chosen.transpose(0, 2, 3, 1)).total.modes
+            return {skip: mode.cycles for skip, mode in modes.items()}
+        runs = [run for image in chosen for run in network.run(image)]
+        return {skip: sum(count_cycles(machine, runs, skip).values()) for skip in SkipMode}
+
+    def measure(network: Network | Unrolled) -> dict[str, float]:
+        cycles = count(network)
+        both = cycles[SkipMode.BOTH]
         return {
-            "cycles": total.modes[both].cycles / len(chosen),
-            "speed_up_over_dense": total.speed_up(both, SkipMode.DENSE) or 0.0,
-            "speed_up_over_static": total.speed_up(both, SkipMode.STATIC) or 0.0,
-            "speed_up_over_dynamic": total.speed_up(both, SkipMode.DYNAMIC) or 0.0,
+            "cycles": both / len(chosen),
+            "speed_up_over_dense": cycles[SkipMode.DENSE] / both,
+            "speed_up_over_static": cycles[SkipMode.STATIC] / both,
+            "speed_up_over_dynamic": cycles[SkipMode.DYNAMIC] / both,
         }
 
     return measure
 
 
-def _report(outcome: Any, measure: Callable[[Network], dict[str, float]]) -> list[Any]:
+def _report(outcome: Any, measure: Callable[[Network | Unrolled], dict[str, float]]) -> list[Any]:
     """Return what is printed of a pruned network."""
     from rich.table import Table
 
@@ -257,6 +269,8 @@ def _report(outcome: Any, measure: Callable[[Network], dict[str, float]]) -> lis
         f"{100 * outcome.accuracy['dense']:.2f} %",
         f"{100 * outcome.accuracy['pruned']:.2f} %",
     )
+    if (int8 := outcome.accuracy.get("int8")) is not None:
+        table.add_row("accuracy in int8", "", f"{100 * int8:.2f} %")
     table.add_row("weights", f"{outcome.dense_weights:,}", f"{outcome.weights:,}")
     table.add_row("weights that are not zero", "", f"{kept:,}")
     table.add_row("share of the dense network's", "", f"{100 * kept / outcome.dense_weights:.2f} %")
