@@ -52,12 +52,7 @@ class Outcome:
 
 
 def check_data(definition: Definition, data: Split) -> None:
-    """Refuse images or labels that a network has no inputs or outputs for.
-
-    Raises
-    ------
-    UserError
-    """
+    """Raise ``UserError`` for images or labels that a network has no inputs or outputs for."""
     found, wanted = data.calibration.shape[1:], definition.input_shape
     if found != wanted:
         raise UserError(
@@ -74,7 +69,7 @@ def check_data(definition: Definition, data: Split) -> None:
 def quantise(
     definition: Definition, model: nn.Module, data: Split, name: str, source: str
 ) -> Network | Unrolled:
-    """Return a trained model in int8, calibrated on the data, as it is measured."""
+    """Return a trained model in int8, calibrated on the data, as it is measured; masks become zeros."""
     make = unroll if definition.recurrent else to_network
     return make(model, data.calibration, name, source)
 

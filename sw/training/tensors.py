@@ -135,6 +135,7 @@ def rounded(model: nn.Module, ranges: Mapping[str, float]) -> nn.Module:
 
     Weights have a scale for each filter, inputs one for each layer. Biases and all between the
     layers stay float32. ``layer_tensors`` of the copy, with the same ranges, are the codes.
+    Masks become zeros of the model, in place.
 
     Parameters
     ----------
@@ -145,8 +146,8 @@ def rounded(model: nn.Module, ranges: Mapping[str, float]) -> nn.Module:
     def hook(largest: Tensor, _: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor, ...]:
         return (_round(inputs[0], largest) * _scale(largest),)
 
-    model = copy.deepcopy(model).eval()
     fix(model)
+    model = copy.deepcopy(model).eval()
     for name, layer in layers(model).items():
         filters = weight(layer)
         largest = filters.abs().amax(tuple(range(1, filters.ndim)), keepdim=True)
