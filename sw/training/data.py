@@ -99,4 +99,4 @@ def split(
 def _floats(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return images with axes n, c, y, x, scaled to 0..1, so that the background stays zero."""
     channels = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
-    return channels.astype(np.float32) / np.float32(255)
+    return channels.astype(np.float32, order="C") / np.float32(255)

@@ -134,8 +134,8 @@ def _read_npy(path: Path, axes: tuple[int, ...]) -> NDArray[np.uint8]:
     )
     if array.ndim not in axes or not integers:
         raise FormatError(
-            f"Data set {path} must have {' or '.join(map(str, axes))} axes and integers 0..255, not shape {array.shape} "
-            f"of {array.dtype}"
+            f"Data set {path} must have {' or '.join(map(str, axes))} axes and integers 0..255, "
+            f"not shape {array.shape} of {array.dtype}"
         )
     return array.astype(np.uint8)
 

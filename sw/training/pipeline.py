@@ -69,7 +69,10 @@ def check_data(definition: Definition, data: Split) -> None:
 def quantise(
     definition: Definition, model: nn.Module, data: Split, name: str, source: str
 ) -> Network | Unrolled:
-    """Return a trained model in int8, calibrated on the data, as it is measured; masks become zeros."""
+    """Return a trained model in int8, calibrated on the data, as it is measured.
+
+    Masks become zeros of the model, in place.
+    """
     make = unroll if definition.recurrent else to_network
     return make(model, data.calibration, name, source)
 
