@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from functools import partial
 from typing import Any
 
@@ -19,8 +18,9 @@ from sw.training.unrolled import unroll
 __all__ = ["STUDY", "zero_shares"]
 
 DENSITIES = (0.2, 0.1, 0.05)
-#: Of the hidden state, tried on the network of the second density without retraining.
+#: Of the hidden state, tried on the network of this density without retraining.
 THRESHOLDS = (0.02, 0.05, 0.1)
+THRESHOLD_DENSITY = 0.1
 ROUNDS = 3
 EPOCHS = 2
 
@@ -51,38 +51,37 @@ def zero_shares(model: nn.Module, images: Tensor) -> dict[str, float]:
     return {name: sum(shares) / len(shares) for name, shares in zeros.items()}
 
 
-def _row(task: StudyTask, model: nn.Module, seed: int, label: str, series: str) -> dict[str, Any]:
-    row = task.row(LSTM, model, seed, label)
-    calibration = task.data.calibration
-    network, images = unroll(model, calibration, label), torch.from_numpy(calibration)
-    exact, codes = zero_shares(model, images), zero_shares(network.model, images)
-    return row | {
-        "series": series,
-        "accuracy_int8": accuracy(network.model, task.data.test),
-        "zeros_x": codes["input_gates"],
-        "zeros_h": codes["hidden_gates"],
-        "zeros_h_float": exact["hidden_gates"],
-    }
-
-
 def _rows(task: StudyTask) -> list[dict[str, Any]]:
     rows = []
     for seed in task.seeds:
         dense = task.dense(LSTM, seed)
-        rows.append(_row(task, dense, seed, "dense", "densities"))
+        rows.append(_with_zeros(task, dense, task.row(LSTM, dense, seed, "dense")))
         for density in DENSITIES:
             label = f"density {density}"
             method = Magnitude(density=density, rounds=ROUNDS)
-            model, _ = task.prune(
-                LSTM, method, seed, label, epochs=EPOCHS, model=copy.deepcopy(dense)
-            )
-            rows.append(_row(task, model, seed, label, "densities"))
-            if density == DENSITIES[1]:
-                for threshold in THRESHOLDS:
-                    model.hidden_threshold = threshold
-                    words = f"{label}, |h| > {threshold}"
-                    rows.append(_row(task, model, seed, words, "hidden thresholds"))
+            model, row = task.prune(LSTM, method, seed, label, epochs=EPOCHS)
+            rows.append(_with_zeros(task, model, row))
+            if density != THRESHOLD_DENSITY:
+                continue
+            for threshold in THRESHOLDS:
+                model.hidden_threshold = threshold  # type: ignore[assignment]
+                row = task.row(LSTM, model, seed, f"{label}, |h| > {threshold}")
+                rows.append(_with_zeros(task, model, row))
     return rows
+
+
+def _with_zeros(task: StudyTask, model: nn.Module, row: dict[str, Any]) -> dict[str, Any]:
+    """Add to a row what is measured of an LSTM alone."""
+    calibration = task.data.calibration
+    network, images = unroll(model, calibration, row["label"]), torch.from_numpy(calibration)
+    codes = zero_shares(network.model, images)
+    return row | {
+        "series": "hidden thresholds" if "|h|" in row["label"] else "densities",
+        "accuracy_int8": accuracy(network.model, task.data.test),
+        "zeros_x": codes["input_gates"],
+        "zeros_h": codes["hidden_gates"],
+        "zeros_h_float": zero_shares(model, images)["hidden_gates"],
+    }
 
 
 STUDY = Study(
