@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from golden.errors import UserError
 from sw.training.networks.definition import Definition, Recipe
 
-__all__ = ["ALEXNET", "VGG_16", "AlexNet", "Vgg16", "hed_backbone"]
+__all__ = ["ALEXNET", "VGG_16", "AlexNet", "Vgg16", "load_hed"]
 
 ALEXNET_WIDTHS = (96, 256, 384, 384, 256, 4096, 4096)
 VGG_WIDTHS = (64, 64, 128, 128, *(256,) * 3, *(512,) * 6, 4096, 4096)
@@ -104,8 +104,8 @@ class Vgg16(Classifier):
         return self.classify(self.features(images))
 
 
-def hed_backbone() -> Vgg16:
-    """Return a VGG-16 with HED's trained convolutions (``sw.vgg16``); the rest is fresh.
+def load_hed(model: Vgg16) -> None:
+    """Give a VGG-16 the trained convolutions of HED (``sw.vgg16``), in place.
 
     Its images are blue, green, red from 0 to 255 less ``sw.vgg16.MEANS``.
 
@@ -120,13 +120,11 @@ def hed_backbone() -> Vgg16:
 
     graph = float_model().graph
     tensors = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
-    model = Vgg16()
     for node in graph.node:
         if node.op_type == "Conv":
             layer = model.get_submodule(node.name)
             values = zip(("weight", "bias"), node.input[1:], strict=True)
             layer.load_state_dict({key: torch.tensor(tensors[name]) for key, name in values})
-    return model
 
 
 ALEXNET = Definition(
