@@ -7,6 +7,8 @@ papers' as recalled, but for what is said below.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -60,7 +62,7 @@ class AlexNet(Classifier):
         for layer in self.modules():
             if isinstance(layer, (nn.Conv2d, nn.Linear)):
                 nn.init.normal_(layer.weight, std=0.01)
-                nn.init.constant_(layer.bias, float(layer in ones))
+                nn.init.constant_(cast(Tensor, layer.bias), float(layer in ones))
 
     def forward(self, images: Tensor) -> Tensor:
         x = nn.functional.max_pool2d(self.conv1(images).relu(), 3, 2)
@@ -89,7 +91,7 @@ class Vgg16(Classifier):
             elif isinstance(layer, nn.Linear):
                 nn.init.normal_(layer.weight, std=0.01)
             if isinstance(layer, (nn.Conv2d, nn.Linear)):
-                nn.init.zeros_(layer.bias)
+                nn.init.zeros_(cast(Tensor, layer.bias))
 
     def features(self, images: Tensor) -> Tensor:
         """Return the activations after the last pool, axes n, c, y, x."""
