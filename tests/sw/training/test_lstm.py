@@ -12,8 +12,9 @@ from accel.simulator import simulate_layer
 from golden import reference
 from golden.arithmetic import Requantisation, quantise_scale
 from golden.config import AcceleratorConfig, SkipMode
-from golden.schedule import make_schedule
+from golden.schedule import Schedule, make_schedule
 from golden.workload import LayerWorkload
+from tests.case import HARDWARE_CONFIGURATIONS
 from tests.oracle import run_layer
 
 torch = pytest.importorskip("torch")
@@ -164,29 +165,51 @@ def test_the_rounded_network_is_near_the_float_one_and_not_equal(model: Lstm) ->
     assert 0 < float(difference) < 0.02
 
 
-def test_a_run_on_the_machine_is_exact() -> None:
-    """A step's two products of a pruned LSTM: codes and counters as golden model and oracle."""
+def step_runs(
+    machine: AcceleratorConfig, hidden: int
+) -> list[tuple[LayerWorkload, Schedule, np.ndarray]]:
+    """Return both products of a step of a pruned LSTM, and the reference's codes of each."""
     torch.manual_seed(2)
-    model = Lstm(hidden=24)
+    model = Lstm(hidden=hidden)
     masks.mask(model, Magnitude()._choose(model, 0.5))
     x = images(4)
-    network = unroll(model, x, "small")
-    step = 12
-    for codes in network.run(x[0])[2 * step : 2 * step + 2]:
+    step, filters, found = 12, 4 * hidden, []
+    for codes in unroll(model, x, "small").run(x[0])[2 * step : 2 * step + 2]:
         assert np.count_nonzero(codes.activations)
         assert 0 < np.count_nonzero(codes.weights) < codes.weights.size
         sums = reference.accumulate(codes.weights, codes.activations, codes.layer)
-        multiplier, shift = quantise_scale(np.full(96, 100 / np.abs(sums).max()))
-        how = Requantisation(np.arange(96) * 10, multiplier, shift, low=-128, high=127, signed=True)
+        multiplier, shift = quantise_scale(np.full(filters, 100 / np.abs(sums).max()))
+        bias = np.arange(filters) * 10
+        how = Requantisation(bias, multiplier, shift, low=-128, high=127, signed=True)
         expected = reference.convolve(codes.weights, codes.activations, codes.layer, how)
-        assert len(np.unique(expected)) > 30
-        workload = LayerWorkload.build(MACHINE, codes.layer, codes.weights, codes.activations, how)
-        schedule = make_schedule(MACHINE, codes.layer, workload.weights)
+        assert len(np.unique(expected)) > filters // 4
+        workload = LayerWorkload.build(machine, codes.layer, codes.weights, codes.activations, how)
+        found.append((workload, make_schedule(machine, codes.layer, workload.weights), expected))
+    return found
+
+
+def test_a_step_in_the_simulator_is_exact() -> None:
+    """Codes as the golden model's, every counter as the tick oracle's."""
+    for workload, schedule, expected in step_runs(MACHINE, hidden=24):
         for skip in SkipMode:
-            found, counters = run_layer(MACHINE, workload, schedule, skip)
-            assert np.array_equal(found, expected)
-            simulated = simulate_layer(MACHINE, workload, schedule, skip, found)
+            codes, counters = run_layer(MACHINE, workload, schedule, skip)
+            assert np.array_equal(codes, expected)
+            simulated = simulate_layer(MACHINE, workload, schedule, skip, expected)
             assert counters.difference(simulated) == ""
+
+
+def test_a_step_on_the_hardware_is_exact() -> None:
+    """The same of the hardware itself, under Amaranth's simulator."""
+    pytest.importorskip("amaranth")
+    from rtl.run import run_layers as run_hardware
+
+    machine = HARDWARE_CONFIGURATIONS["output-major"]
+    steps = step_runs(machine, hidden=8)
+    runs = [(workload, schedule, SkipMode.BOTH) for workload, schedule, _ in steps]
+    found = run_hardware(machine, runs, "amaranth", None)
+    for run, (_, _, expected), (codes, counters) in zip(runs, steps, found, strict=True):
+        assert np.array_equal(codes, expected)
+        assert counters.difference(run_layer(machine, *run)[1]) == ""
 
 
 def test_cycles_are_the_sum_of_the_runs(model: Lstm) -> None:
