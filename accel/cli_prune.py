@@ -15,6 +15,7 @@ from golden.errors import UserError
 
 if TYPE_CHECKING:
     from golden.network import Network
+    from sw.training.unrolled import Unrolled
 
 __all__ = ["list_methods", "list_studies", "prune", "study"]
 
@@ -234,34 +235,51 @@ def _total(layer_cost: Callable[[Any], dict[str, float]]) -> Callable[[Any], flo
     return lambda model: sum(layer_cost(model).values())
 
 
-def _measure(machine: AcceleratorConfig, images: Any) -> Callable[[Network], dict[str, float]]:
-    """Return a function that simulates a final network on a few calibration images."""
+def _measure(
+    machine: AcceleratorConfig, images: Any
+) -> Callable[[Network | Unrolled], dict[str, float]]:
+    """Return a function that simulates a final network on a few calibration images.
+
+    Of an unrolled network only the cycles of ``machine`` are counted.
+    """
     from accel.arch.cambricon_s import CambriconS
     from accel.arch.compare import compare
     from accel.arch.energy import EnergyTable
+    from accel.layers import count_cycles
     from accel.simulator import simulate
+    from golden.network import Network
 
     cambricon_s = CambriconS(CambriconSConfig.preset("paper"))
     table = EnergyTable.load("45nm")
-    chosen = images[:MEASURED_IMAGES].transpose(0, 2, 3, 1)
+    chosen = images[:MEASURED_IMAGES]
 
-    def measure(network: Network) -> dict[str, float]:
-        total = simulate(machine, network, chosen).total
-        both = SkipMode.BOTH
-        other = compare([cambricon_s], network, chosen, table).total(cambricon_s.name)
+    def figures(cycles: dict[SkipMode, int]) -> dict[str, float]:
+        both = cycles[SkipMode.BOTH]
         return {
-            "cycles": total.modes[both].cycles / len(chosen),
-            "utilisation": total.utilisation(both),
-            "speed_up_over_dense": total.speed_up(both, SkipMode.DENSE) or 0.0,
-            "speed_up_over_static": total.speed_up(both, SkipMode.STATIC) or 0.0,
-            "speed_up_over_dynamic": total.speed_up(both, SkipMode.DYNAMIC) or 0.0,
+            "cycles": both / len(chosen),
+            "speed_up_over_dense": cycles[SkipMode.DENSE] / both,
+            "speed_up_over_static": cycles[SkipMode.STATIC] / both,
+            "speed_up_over_dynamic": cycles[SkipMode.DYNAMIC] / both,
+        }
+
+    def measure(network: Network | Unrolled) -> dict[str, float]:
+        if not isinstance(network, Network):
+            runs = [run for image in chosen for run in network.run(image)]
+            modes = {skip: sum(count_cycles(machine, runs, skip).values()) for skip in SkipMode}
+            return figures(modes)
+        codes = chosen.transpose(0, 2, 3, 1)
+        total = simulate(machine, network, codes).total
+        other = compare([cambricon_s], network, codes, table).total(cambricon_s.name)
+        return {
+            **figures({skip: mode.cycles for skip, mode in total.modes.items()}),
+            "utilisation": total.utilisation(SkipMode.BOTH),
             "cambricon_s_cycles": other.cycles / len(chosen),
         }
 
     return measure
 
 
-def _report(outcome: Any, measure: Callable[[Network], dict[str, float]]) -> list[Any]:
+def _report(outcome: Any, measure: Callable[[Network | Unrolled], dict[str, float]]) -> list[Any]:
     """Return what is printed of a pruned network."""
     from rich.table import Table
 
@@ -275,6 +293,8 @@ def _report(outcome: Any, measure: Callable[[Network], dict[str, float]]) -> lis
         f"{100 * outcome.accuracy['dense']:.2f} %",
         f"{100 * outcome.accuracy['pruned']:.2f} %",
     )
+    if (int8 := outcome.accuracy.get("int8")) is not None:
+        table.add_row("accuracy in int8", "", f"{100 * int8:.2f} %")
     table.add_row("weights", f"{outcome.dense_weights:,}", f"{outcome.weights:,}")
     table.add_row("weights that are not zero", "", f"{kept:,}")
     table.add_row("share of the dense network's", "", f"{100 * kept / outcome.dense_weights:.2f} %")

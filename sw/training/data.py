@@ -16,11 +16,11 @@ __all__ = ["ImageBatches", "Split", "split"]
 
 
 class ImageBatches:
-    """Batches of images, float32 of axes n, c=1, y, x from 0 to 1, and labels.
+    """Batches of images, float32 of axes n, c, y, x from 0 to 1, and labels.
 
     Parameters
     ----------
-    images : ndarray of uint8, axes n, y, x
+    images : ndarray of uint8, axes n, y, x or n, y, x, c
     labels : ndarray of int64, axis n
     batch : int
         Images of a batch. While training, what is left over by the last is left out.
@@ -36,8 +36,7 @@ class ImageBatches:
         *,
         training: bool = False,
     ) -> None:
-        # Scaled to 0..1, so that the background stays zero.
-        self.images = torch.from_numpy(images.astype(np.float32) / 255)[:, None]
+        self.images = torch.from_numpy(_floats(images))
         self.labels = torch.from_numpy(labels.astype(np.int64))
         self.batch = batch
         self.training = training
@@ -93,5 +92,11 @@ def split(
         ImageBatches(train, data.train_labels[used], batch, training=True),
         ImageBatches(held, data.train_labels[end:], 500),
         ImageBatches(data.test_images, data.test_labels, 500),
-        train[:512, None].astype(np.float32) / np.float32(255),
+        _floats(train[:512]),
     )
+
+
+def _floats(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return images with axes n, c, y, x, scaled to 0..1, so that the background stays zero."""
+    channels = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
+    return channels.astype(np.float32, order="C") / np.float32(255)

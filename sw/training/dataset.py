@@ -43,7 +43,7 @@ _SPLITS = {"train": "train", "test": "t10k"}
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images (uint8, axes n, y, x) and labels (int64, axis n)."""
+    """Images (uint8, axes n, y, x, or n, y, x, c in colour) and labels (int64, axis n)."""
 
     train_images: NDArray[np.uint8]
     train_labels: NDArray[np.int64]
@@ -55,7 +55,8 @@ def load_dataset(folder: Path = FOLDER) -> Dataset:
     """Read training and test images with their labels from a folder.
 
     It has files of MNIST's names, ``train-images-idx3-ubyte`` and so on, which may be gzipped,
-    or ``train-images.npy``, ``train-labels.npy``, ``test-images.npy``, ``test-labels.npy``.
+    or ``train-images.npy``, ``train-labels.npy``, ``test-images.npy``, ``test-labels.npy``. Images
+    in colour, axes n, y, x, c, are ``.npy``.
 
     Raises
     ------
@@ -109,7 +110,7 @@ _HINT = "Fashion-MNIST: apt-get install dataset-fashion-mnist, or give its folde
 def _read(folder: Path, npy: str, idx: str, axes: int) -> NDArray[np.uint8]:
     """Read the first that is there: ``NPY.npy``, ``IDX.gz``, ``IDX``."""
     if (path := folder / f"{npy}.npy").exists():
-        return _read_npy(path, axes)
+        return _read_npy(path, (3, 4) if axes == 3 else (axes,))
     if (path := folder / f"{idx}.gz").exists():
         try:
             with gzip.open(path) as file:
@@ -123,7 +124,7 @@ def _read(folder: Path, npy: str, idx: str, axes: int) -> NDArray[np.uint8]:
     )
 
 
-def _read_npy(path: Path, axes: int) -> NDArray[np.uint8]:
+def _read_npy(path: Path, axes: tuple[int, ...]) -> NDArray[np.uint8]:
     try:
         array = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
@@ -131,10 +132,10 @@ def _read_npy(path: Path, axes: int) -> NDArray[np.uint8]:
     integers = array.dtype.kind in "ui" and (
         not array.size or 0 <= array.min() <= array.max() < 256
     )
-    if array.ndim != axes or not integers:
+    if array.ndim not in axes or not integers:
         raise FormatError(
-            f"Data set {path} must have {axes} axes and integers 0..255, not shape {array.shape} "
-            f"of {array.dtype}"
+            f"Data set {path} must have {' or '.join(map(str, axes))} axes and integers 0..255, "
+            f"not shape {array.shape} of {array.dtype}"
         )
     return array.astype(np.uint8)
 

@@ -20,8 +20,9 @@ from sw.training.methods import Method, Task
 from sw.training.models import load_model, save_model, to_network, to_onnx
 from sw.training.networks import Definition
 from sw.training.session import Phase, Session, accuracy
+from sw.training.unrolled import Unrolled, unroll
 
-__all__ = ["Outcome", "prune", "start", "train_dense"]
+__all__ = ["Outcome", "check_data", "prune", "quantise", "start", "train_dense"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,7 +33,7 @@ class Outcome:
     ----------
     accuracy : dict of str to float
         On the test data: ``dense`` before pruning, ``pruned`` after it, ``int8`` of ``network``
-        as the caller measured it, if it did.
+        if it is unrolled.
     density : float
         Share of the weights of the pruned network that are not zero.
     weights, macs : int
@@ -40,7 +41,7 @@ class Outcome:
     """
 
     model: nn.Module
-    network: Network
+    network: Network | Unrolled
     accuracy: dict[str, float]
     density: float
     weights: int
@@ -48,6 +49,32 @@ class Outcome:
     dense_weights: int
     dense_macs: int
     files: tuple[Path, ...]
+
+
+def check_data(definition: Definition, data: Split) -> None:
+    """Raise ``UserError`` for images or labels that a network has no inputs or outputs for."""
+    found, wanted = data.calibration.shape[1:], definition.input_shape
+    if found != wanted:
+        raise UserError(
+            f"Images must have shape {wanted} (c, y, x) for network {definition.name}, not {found}"
+        )
+    highest = int(data.train.labels.max())
+    if highest >= definition.classes:
+        raise UserError(
+            f"Labels must be below {definition.classes} for network {definition.name}, "
+            f"not {highest}"
+        )
+
+
+def quantise(
+    definition: Definition, model: nn.Module, data: Split, name: str, source: str
+) -> Network | Unrolled:
+    """Return a trained model in int8, calibrated on the data, as it is measured.
+
+    Masks become zeros of the model, in place.
+    """
+    make = unroll if definition.recurrent else to_network
+    return make(model, data.calibration, name, source)
 
 
 def start(seed: int) -> None:
@@ -104,7 +131,8 @@ def prune(
     Parameters
     ----------
     folder : Path
-        For checkpoints and results: ``NAME-METHOD.pt``, ``.onnx`` and ``.safetensors``.
+        For checkpoints and results: ``NAME-METHOD.pt``, ``.onnx`` and ``.safetensors``; the
+        first alone if the network is recurrent.
     epochs : int
         Of retraining after a step of pruning.
     dense : Path, optional
@@ -120,8 +148,10 @@ def prune(
     Raises
     ------
     UserError
-        A file can't be used, the folder is of another run, the method or training refuse.
+        The data are not of the network's size, a file can't be used, the folder is of another
+        run, the method or training refuse.
     """
+    check_data(definition, data)
     start(seed)
     wanted = {
         "network": definition.name,
@@ -159,14 +189,17 @@ def prune(
     scores["pruned"] = accuracy(model, data.test)
     name = f"{definition.name}-{method.name}"
     source = f"trained on {_source(data)}; pruned by {method.name} ({method.source}), retrained"
-    save_model(model, definition.name, folder / f"{name}.pt", {"test": scores["pruned"]})
-    proto = to_onnx(model, definition.input_shape, name)
-    (folder / f"{name}.onnx").write_bytes(proto.SerializeToString())
-    network = dataclasses.replace(
-        to_network(model, data.calibration, name, source), accuracy=dict(scores)
-    )
-    container.save(network, folder / f"{name}.safetensors")
-    files += [folder / f"{name}.{ending}" for ending in ("pt", "onnx", "safetensors")]
+    files.append(folder / f"{name}.pt")
+    save_model(model, definition.name, files[-1], {"test": scores["pruned"]})
+    network = quantise(definition, model, data, name, source)
+    if isinstance(network, Unrolled):
+        scores["int8"] = accuracy(network.model, data.test)
+    else:
+        files += [folder / f"{name}.{ending}" for ending in ("onnx", "safetensors")]
+        proto = to_onnx(model, definition.input_shape, name)
+        files[-2].write_bytes(proto.SerializeToString())
+        network = dataclasses.replace(network, accuracy=dict(scores))
+        container.save(network, files[-1])
     return Outcome(
         model=model,
         network=network,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from sw.training.networks.definition import Definition, Recipe
+from sw.training.networks.imagenet import ALEXNET, VGG_16
 from sw.training.networks.lenet import LENET_5, LENET_300_100
+from sw.training.networks.lstm import LSTM
 from sw.training.networks.resnet import RESNET_8, RESNET_20
 from sw.training.networks.vgg_small import VGG_SMALL
 
@@ -11,7 +13,16 @@ __all__ = ["DEFINITIONS", "Definition", "Recipe", "find"]
 
 DEFINITIONS: dict[str, Definition] = {
     definition.name: definition
-    for definition in (LENET_300_100, LENET_5, VGG_SMALL, RESNET_8, RESNET_20)
+    for definition in (
+        LENET_300_100,
+        LENET_5,
+        VGG_SMALL,
+        RESNET_8,
+        RESNET_20,
+        LSTM,
+        ALEXNET,
+        VGG_16,
+    )
 }
 
 

@@ -43,6 +43,9 @@ class Definition:
     widths : tuple of int, optional
         Channels that can be chosen freely, in the order in which ``make`` takes them, at full
         size. A width may stand for several layers that must agree.
+    recurrent : bool
+        Layers run several times for an input, in a loop that no ``golden.network.Network`` has:
+        it is measured as ``sw.training.unrolled`` says.
     """
 
     name: str
@@ -52,3 +55,4 @@ class Definition:
     input_shape: tuple[int, int, int] = (1, 28, 28)
     classes: int = 10
     widths: tuple[int, ...] | None = None
+    recurrent: bool = False

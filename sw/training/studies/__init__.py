@@ -9,6 +9,7 @@ from golden.errors import UserError
 from sw.training.studies.distillation import DISTILLATION
 from sw.training.studies.granularity import GRANULARITY
 from sw.training.studies.hardware import HARDWARE
+from sw.training.studies.lstm import LSTM_STUDY
 from sw.training.studies.sensitivity import SENSITIVITY
 from sw.training.studies.sparsity import SPARSITY
 from sw.training.studies.study import Study, StudyTask
@@ -22,6 +23,7 @@ STUDIES: dict[str, Study] = {
         SENSITIVITY,
         GRANULARITY,
         DISTILLATION,
+        LSTM_STUDY,
         HARDWARE,
     )
 }

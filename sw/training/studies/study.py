@@ -14,9 +14,9 @@ from sw.training import masks, pipeline
 from sw.training.cost import Cost, LayerCost, macs
 from sw.training.data import Split
 from sw.training.methods import Method, Task
-from sw.training.models import to_network
 from sw.training.networks import Definition
 from sw.training.session import Phase, Session, accuracy
+from sw.training.unrolled import Unrolled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Measure", "Plot", "Study", "StudyTask"]
 
 #: Figures of a network on a machine, by name: cycles, speed-ups.
-Measure = Callable[[Network], dict[str, float]]
+Measure = Callable[[Network | Unrolled], dict[str, float]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,6 +68,7 @@ class StudyTask:
 
     def dense(self, definition: Definition, seed: int, epochs: int | None = None) -> nn.Module:
         """Return a network trained dense for this seed, shared by all studies in the folder."""
+        pipeline.check_data(definition, self.data)
         pipeline.start(seed)
         count = self.epochs(definition.recipe.epochs if epochs is None else epochs)
         session = self.session(f"dense-{definition.name}-{count}", seed)
@@ -128,7 +129,8 @@ class StudyTask:
         self, definition: Definition, model: nn.Module, seed: int, label: str
     ) -> dict[str, Any]:
         """Return what is stated of every final network: accuracy on test data, sizes, cycles."""
-        network = to_network(model, self.data.calibration, f"{definition.name}-{label}")
+        name = f"{definition.name}-{label}"
+        network = pipeline.quantise(definition, model, self.data, name, "a study")
         weights = [masks.weight(layer) for layer in masks.layers(model).values()]
         return {
             "network": definition.name,

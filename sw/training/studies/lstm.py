@@ -1,0 +1,111 @@
+"""An LSTM pruned by magnitude: what its gate matrices gain, and from which zeros."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sw.training import masks
+from sw.training.methods.magnitude import Magnitude
+from sw.training.networks.lstm import LSTM
+from sw.training.session import accuracy
+from sw.training.studies.study import Plot, Study, StudyTask
+from sw.training.unrolled import unroll
+
+__all__ = ["LSTM_STUDY", "zero_shares"]
+
+DENSITIES = (0.2, 0.1, 0.05)
+#: Of the hidden state, tried on the network of this density without retraining.
+THRESHOLDS = (0.02, 0.05, 0.1)
+THRESHOLD_DENSITY = 0.1
+ROUNDS = 3
+EPOCHS = 2
+
+
+@torch.no_grad()
+def zero_shares(model: nn.Module, images: Tensor) -> dict[str, float]:
+    """Return the share of each layer's inputs that are zero, over images and runs.
+
+    Parameters
+    ----------
+    images : Tensor, axes n, c, y, x
+    """
+    zeros: dict[str, list[float]] = {}
+
+    def hook(name: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        zeros.setdefault(name, []).append(float((inputs[0] == 0).float().mean()))
+
+    handles = [
+        layer.register_forward_pre_hook(partial(hook, name))
+        for name, layer in masks.layers(model).items()
+    ]
+    try:
+        model.eval()
+        model(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {name: sum(shares) / len(shares) for name, shares in zeros.items()}
+
+
+def _rows(task: StudyTask) -> list[dict[str, Any]]:
+    rows = []
+    for seed in task.seeds:
+        dense = task.dense(LSTM, seed)
+        rows.append(_with_zeros(task, dense, task.row(LSTM, dense, seed, "dense")))
+        for density in DENSITIES:
+            label = f"density {density}"
+            method = Magnitude(density=density, rounds=ROUNDS)
+            model, row = task.prune(LSTM, method, seed, label, epochs=EPOCHS)
+            rows.append(_with_zeros(task, model, row))
+            if density != THRESHOLD_DENSITY:
+                continue
+            for threshold in THRESHOLDS:
+                model.hidden_threshold = threshold  # type: ignore[assignment]
+                row = task.row(LSTM, model, seed, f"{label}, |h| > {threshold}")
+                rows.append(_with_zeros(task, model, row))
+    return rows
+
+
+def _with_zeros(task: StudyTask, model: nn.Module, row: dict[str, Any]) -> dict[str, Any]:
+    """Add to a row what is measured of an LSTM alone."""
+    calibration = task.data.calibration
+    network, images = unroll(model, calibration, row["label"]), torch.from_numpy(calibration)
+    codes = zero_shares(network.model, images)
+    return row | {
+        "series": "hidden thresholds" if "|h|" in row["label"] else "densities",
+        "accuracy_int8": accuracy(network.model, task.data.test),
+        "zeros_x": codes["input_gates"],
+        "zeros_h": codes["hidden_gates"],
+        "zeros_h_float": zero_shares(model, images)["hidden_gates"],
+    }
+
+
+LSTM_STUDY = Study(
+    name="lstm",
+    question="An LSTM over the rows of an image: what do zeros of its gate matrices save?",
+    rows=_rows,
+    columns=(
+        "accuracy",
+        "accuracy_int8",
+        "density",
+        "zeros_x",
+        "zeros_h",
+        "zeros_h_float",
+        "cycles",
+        "speed_up_over_dense",
+        "speed_up_over_static",
+        "speed_up_over_dynamic",
+    ),
+    plots=(
+        Plot(x="density", y="accuracy", series="series"),
+        Plot(x="cycles", y="accuracy", series="series"),
+    ),
+    notes=(
+        "zeros_x and zeros_h are of int8 codes, zeros_h_float before rounding: what that has "
+        "without a threshold is the first step's h, which is 0. Cycles are of the matrices."
+    ),
+)
