@@ -8,10 +8,15 @@ from typing import Any
 from golden.errors import UserError
 from sw.training.methods.magnitude import Magnitude
 from sw.training.methods.method import Method, Task
+from sw.training.methods.scratch import ScratchB, ScratchE
+from sw.training.methods.slimming import Slimming
+from sw.training.methods.uniform import Uniform
 
 __all__ = ["METHODS", "Method", "Task", "make"]
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (Magnitude,)}
+METHODS: dict[str, type[Method]] = {
+    method.name: method for method in (Magnitude, Slimming, ScratchE, ScratchB, Uniform)
+}
 
 
 def make(name: str, options: dict[str, Any]) -> Method:
