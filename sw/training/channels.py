@@ -131,9 +131,10 @@ def _trace(model: nn.Module, input_shape: tuple[int, ...]) -> Any:
         )
     model.eval()
     try:
-        return torch_pruning.DependencyGraph().build_dependency(
-            model, torch.zeros((1, *input_shape)), verbose=False
-        )
+        with torch.enable_grad():
+            return torch_pruning.DependencyGraph().build_dependency(
+                model, torch.zeros((1, *input_shape)), verbose=False
+            )
     # Tracing runs the user's code, which may raise anything.
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
