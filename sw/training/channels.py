@@ -20,6 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from golden.errors import UserError
 from sw.training import masks
+from sw.training.cost import run_layers
 
 __all__ = ["Group", "find", "remove"]
 
@@ -75,7 +76,7 @@ def find(model: nn.Module, input_shape: tuple[int, ...]) -> list[Group]:
         made = {names[module] for module in _makers(graph, items)}
         seen |= made
         layers = tuple(each for each in masks.layers(model) if each in made)
-        if size > 1 and _harmless(model, name, size // 2, input_shape):
+        if size > 1 and _harmless(model, layers, input_shape):
             found.append(Group(layers, _norms(graph, items, model, layers, names)))
     return found
 
@@ -186,27 +187,37 @@ def _norms(
 
 
 @torch.no_grad()
-def _harmless(model: nn.Module, name: str, channel: int, input_shape: tuple[int, ...]) -> bool:
-    """Tell whether a copy of the model computes the same without a channel that is zero."""
+def _harmless(model: nn.Module, layers: tuple[str, ...], input_shape: tuple[int, ...]) -> bool:
+    """Tell whether a copy of the model computes the same without a channel that is zero.
+
+    The layers behind are compared too: what comes out in the end may be dead.
+    """
     trial = copy.deepcopy(model)
-    size = masks.weight(trial.get_submodule(name)).shape[0]
-    graph = _trace(trial, input_shape)
-    for item in _group(graph, trial.get_submodule(name), [channel]):
-        module, chosen = item.dep.target.module, item.idxs
-        maker = module in _makers(graph, [item])
-        if maker or isinstance(module, _BatchNorm):
-            for parameter in module.parameters(recurse=False):
-                parameter[chosen] = 0
-    image = torch.randn((1, *input_shape), generator=torch.Generator().manual_seed(0))
-    before = trial(image)
-    kept = torch.ones(size, dtype=torch.bool)
+    root = trial.get_submodule(layers[0])
+    kept = torch.ones(masks.weight(root).shape[0], dtype=torch.bool)
+    channel = len(kept) // 2
     kept[channel] = False
+    graph = _trace(trial, input_shape)
+    for item in _group(graph, root, [channel]):
+        module = item.dep.target.module
+        if isinstance(module, _BatchNorm) or _makers(graph, [item]):
+            for parameter in module.parameters(recurse=False):
+                parameter[item.idxs] = 0
+    image = torch.randn(input_shape, generator=torch.Generator().manual_seed(0))
+    runs, before = run_layers(trial, image), trial(image[None])
     try:
-        remove(trial, input_shape, {name: kept})
-        after = trial(image)
+        remove(trial, input_shape, {layers[0]: kept})
+        runs_after, after = run_layers(trial, image), trial(image[None])
     # A model that torch-pruning has misunderstood may fail anywhere.
     except Exception:
         return False
-    if before.shape != after.shape:
-        return False
-    return torch.allclose(before, after, rtol=1e-3, atol=1e-4 * float(before.abs().max()))
+    pairs = [(before, after)] + [
+        (one.outputs, other.outputs)
+        for one, other in zip(runs, runs_after, strict=True)
+        if one.name not in layers
+    ]
+    return all(
+        one.shape == other.shape
+        and torch.allclose(one, other, rtol=1e-3, atol=1e-4 * float(one.abs().max()))
+        for one, other in pairs
+    )

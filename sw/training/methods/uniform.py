@@ -16,9 +16,6 @@ from sw.training.session import Phase, Session
 
 __all__ = ["Uniform", "check_epochs", "fresh", "train"]
 
-#: Added to a session's seed, so that fresh weights are not those that the dense network began with.
-FRESH = 1 << 32
-
 
 @dataclass(frozen=True, kw_only=True)
 class Uniform:
@@ -71,9 +68,10 @@ class Uniform:
 
 @contextmanager
 def fresh(session: Session) -> Iterator[None]:
-    """Draw weights that follow from a session's seed and from nothing drawn before."""
+    """Draw weights that follow from a session's seed and are not those of the dense network."""
     with torch.random.fork_rng(devices=()):
-        torch.manual_seed(session.seed + FRESH)
+        torch.manual_seed(session.seed)
+        torch.manual_seed(int(torch.randint(1 << 31, ())))
         yield
 
 
