@@ -48,7 +48,7 @@ class Slimming:
     needs: ClassVar[str] = "batch normalisation"
 
     channels: float = 0.5
-    penalty: float = 1e-3
+    penalty: float = 3e-3
     passes: int = 1
     sparse_epochs: int | None = None
 
