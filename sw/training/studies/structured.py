@@ -16,13 +16,13 @@ from sw.training.studies.study import Plot, Study, StudyTask
 __all__ = ["STRUCTURED"]
 
 #: Epochs of dense training and of training from scratch; of each step of a method.
-DENSE_EPOCHS = 6
-EPOCHS = 3
+DENSE_EPOCHS = 5
+EPOCHS = 2
 
 #: Methods and their options; a method that is not in ``METHODS`` is left out.
 ENTRIES: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("slimming", {"channels": 0.8}),
     ("slimming", {"channels": 0.6}),
-    ("slimming", {"channels": 0.3}),
     ("uniform", {"channels": 0.7}),
     ("uniform", {"channels": 0.5}),
     ("uniform", {"channels": 0.3}),
