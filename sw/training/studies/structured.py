@@ -21,8 +21,8 @@ EPOCHS = 2
 
 #: Methods and their options; a method that is not in ``METHODS`` is left out.
 ENTRIES: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("slimming", {"channels": 0.8}),
-    ("slimming", {"channels": 0.6}),
+    ("slimming", {"channels": 0.8, "penalty": 0.01}),
+    ("slimming", {"channels": 0.6, "penalty": 0.01}),
     ("uniform", {"channels": 0.7}),
     ("uniform", {"channels": 0.5}),
     ("uniform", {"channels": 0.3}),
