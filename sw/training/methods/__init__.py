@@ -11,6 +11,9 @@ from sw.training.methods.coarse import Coarse
 from sw.training.methods.cycles import Cycles
 from sw.training.methods.magnitude import Magnitude
 from sw.training.methods.method import Method, Task
+from sw.training.methods.scratch import ScratchB, ScratchE
+from sw.training.methods.slimming import Slimming
+from sw.training.methods.uniform import Uniform
 
 __all__ = ["METHODS", "Method", "Task", "make"]
 
@@ -19,6 +22,10 @@ METHODS: dict[str, type[Method]] = {
     for method in (
         Magnitude,
         Coarse,
+        Slimming,
+        ScratchE,
+        ScratchB,
+        Uniform,
         Balance,
         Cycles,
     )

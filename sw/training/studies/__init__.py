@@ -12,6 +12,7 @@ from sw.training.studies.hardware import HARDWARE
 from sw.training.studies.lstm import LSTM_STUDY
 from sw.training.studies.sensitivity import SENSITIVITY
 from sw.training.studies.sparsity import SPARSITY
+from sw.training.studies.structured import STRUCTURED
 from sw.training.studies.study import Study, StudyTask
 
 __all__ = ["STUDIES", "Study", "StudyTask", "find"]
@@ -22,6 +23,7 @@ STUDIES: dict[str, Study] = {
         SPARSITY,
         SENSITIVITY,
         GRANULARITY,
+        STRUCTURED,
         DISTILLATION,
         LSTM_STUDY,
         HARDWARE,

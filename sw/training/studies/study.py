@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,7 +110,14 @@ class StudyTask:
         if model is None:
             model = self.dense(definition, seed)
         count = self.epochs(epochs)
-        own = self.session(f"{definition.name}-{label}", seed, method=method.name, epochs=count)
+        own = self.session(
+            f"{definition.name}-{label}",
+            seed,
+            method=method.name,
+            options=dataclasses.asdict(method),  # type: ignore[call-overload]
+            recipe=dataclasses.asdict(definition.recipe),
+            epochs=count,
+        )
         for key, value in session.items():
             setattr(own, key, value)
         pipeline.start(seed)

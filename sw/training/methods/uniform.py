@@ -1,0 +1,90 @@
+"""The baseline of structured pruning: all layers narrowed alike, trained from fresh weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from golden.errors import UserError
+from sw.training.methods.method import Task, check_density
+from sw.training.session import Phase, Session
+
+__all__ = ["Uniform", "check_epochs", "fresh", "train"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uniform:
+    """Scale all widths of a network by a share and train it; the given weights are not used.
+
+    Parameters
+    ----------
+    channels : float
+        Share of each width that stays, rounded; one channel at least.
+    epochs : int, optional
+        Of training; those of the network's recipe by default.
+    """
+
+    name: ClassVar[str] = "uniform"
+    removes: ClassVar[str] = "channels"
+    source: ClassVar[str] = "baseline: uniform widths"
+    needs: ClassVar[str] = "a network with widths"
+
+    channels: float = 0.5
+    epochs: int | None = None
+
+    def __post_init__(self) -> None:
+        check_density(self.channels, "Share of channels")
+        check_epochs(self.epochs)
+
+    def prune(self, model: nn.Module, task: Task) -> nn.Module:
+        """Make the narrow network and train it by the recipe for dense training."""
+        model = self.shape(model, task)
+        train(model, task, task.recipe.epochs if self.epochs is None else self.epochs)
+        return model
+
+    def shape(self, model: nn.Module, task: Task) -> nn.Module:
+        """Return the narrow network with fresh weights.
+
+        Raises
+        ------
+        UserError
+            The network is not one of ours with widths.
+        """
+        definition = task.definition
+        if definition is None or definition.widths is None:
+            what = type(model).__name__ if definition is None else definition.name
+            raise UserError(
+                f"Network to scale must be one with widths (accel prune --list), not {what}"
+            )
+        widths = tuple(max(1, round(self.channels * width)) for width in definition.widths)
+        with fresh(task.session):
+            return definition.make(widths)
+
+
+@contextmanager
+def fresh(session: Session) -> Iterator[None]:
+    """Draw weights that follow from a session's seed and are not those of the dense network."""
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(session.seed)
+        torch.manual_seed(int(torch.randint(1 << 31, ())))
+        yield
+
+
+def train(model: nn.Module, task: Task, epochs: int) -> None:
+    """Train as the dense network was (phase ``scratch``)."""
+    recipe = task.recipe
+    task.session.train(
+        model,
+        Phase(name="scratch", epochs=epochs, rate=recipe.rate, weight_decay=recipe.weight_decay),
+    )
+
+
+def check_epochs(epochs: int | None) -> None:
+    """Refuse numbers of epochs below 1; None is the recipe's."""
+    if epochs is not None and epochs < 1:
+        raise UserError(f"Epochs must be 1 at least, not {epochs}")

@@ -1,0 +1,92 @@
+"""Are slimmed channels worth more than narrow layers, and are their weights worth keeping?"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any
+
+from torch import nn
+
+from sw.training.methods import METHODS, make
+from sw.training.networks.definition import Definition
+from sw.training.networks.resnet import RESNET_8
+from sw.training.studies.study import Plot, Study, StudyTask
+
+__all__ = ["STRUCTURED"]
+
+#: Epochs of dense training and of training from scratch; of each step of a method.
+DENSE_EPOCHS = 5
+EPOCHS = 2
+
+#: Methods and their options; a method that is not in ``METHODS`` is left out.
+ENTRIES: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("slimming", {"channels": 0.8, "penalty": 0.01}),
+    ("slimming", {"channels": 0.6, "penalty": 0.01}),
+    ("uniform", {"channels": 0.7}),
+    ("uniform", {"channels": 0.5}),
+    ("uniform", {"channels": 0.3}),
+    ("meta", {}),
+    ("tas", {}),
+)
+#: Of the entries, those whose shapes are trained from fresh weights too, and how.
+FINDERS = ("slimming",)
+AFRESH = ("scratch-e", "scratch-b")
+
+
+def rows(study: StudyTask) -> list[dict[str, Any]]:
+    """Return the dense network, then each entry's."""
+    recipe = dataclasses.replace(RESNET_8.recipe, epochs=study.epochs(DENSE_EPOCHS))
+    definition = dataclasses.replace(RESNET_8, recipe=recipe)
+    found = []
+    for seed in study.seeds:
+        dense = study.dense(definition, seed, DENSE_EPOCHS)
+        found.append({**study.row(definition, dense, seed, "dense"), "method": "dense"})
+        for name, options in ENTRIES:
+            if name in METHODS:
+                found += _entry(study, definition, dense, seed, name, options)
+    return found
+
+
+def _entry(
+    study: StudyTask,
+    definition: Definition,
+    dense: nn.Module,
+    seed: int,
+    name: str,
+    options: dict[str, Any],
+) -> list[dict[str, Any]]:
+    label = "-".join([name, *(str(value) for value in options.values())])
+    model, row = study.prune(
+        definition, make(name, options), seed, label, epochs=EPOCHS, model=copy.deepcopy(dense)
+    )
+    found = [{**row, "method": name}]
+    for again in AFRESH if name in FINDERS else ():
+        _, row = study.prune(
+            definition,
+            make(again, {"finder": "given"}),
+            seed,
+            f"{again}-of-{label}",
+            epochs=EPOCHS,
+            model=copy.deepcopy(model),
+        )
+        found.append({**row, "method": again})
+    return found
+
+
+STRUCTURED = Study(
+    name="structured",
+    question="ResNet-8 with fewer channels: what are found shapes, and found weights, worth?",
+    rows=rows,
+    columns=("accuracy", "macs", "nonzero_weights", "cycles", "speed_up_over_dense"),
+    plots=(
+        Plot(x="macs", y="accuracy", series="method"),
+        Plot(x="cycles", y="accuracy", series="method"),
+    ),
+    notes=(
+        "scratch-e and scratch-b train slimming's shapes from fresh weights, for the dense "
+        "network's epochs and for its MACs (at most twice the epochs). Slimming starts from the "
+        "trained dense network; the papers train 160 epochs on CIFAR, with the penalty from the "
+        "start (recalled)."
+    ),
+)
