@@ -8,10 +8,11 @@ from typing import Any
 from golden.errors import UserError
 from sw.training.methods.magnitude import Magnitude
 from sw.training.methods.method import Method, Task
+from sw.training.methods.tas import Tas
 
 __all__ = ["METHODS", "Method", "Task", "make"]
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (Magnitude,)}
+METHODS: dict[str, type[Method]] = {method.name: method for method in (Magnitude, Tas)}
 
 
 def make(name: str, options: dict[str, Any]) -> Method:
