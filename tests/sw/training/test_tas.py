@@ -27,7 +27,7 @@ from sw.training.methods.tas import Tas, cost_loss  # noqa: E402
 from sw.training.models import load_model, save_model, to_onnx  # noqa: E402
 from sw.training.networks import DEFINITIONS, LENET_5, VGG_SMALL, Definition, Recipe  # noqa: E402
 from sw.training.networks.resnet import ResNet  # noqa: E402
-from sw.training.session import Session  # noqa: E402
+from sw.training.session import Session, accuracy  # noqa: E402
 
 SHAPE = (1, 8, 8)
 #: Between the blocks of three stages, then inside two blocks each.
@@ -310,7 +310,9 @@ def test_the_search_comes_to_the_budget_and_the_network_found_is_smaller(
     tmp_path: Path, budget: float
 ) -> None:
     dense = macs(_dense(), SHAPE)
-    pruned = _prune(_dense(), tmp_path, budget=budget, search_epochs=10, architecture_rate=0.1)
+    pruned = _prune(
+        _dense(), tmp_path, budget=budget, search_epochs=5, architecture_rate=0.3, mixing=0
+    )
     found = json.loads((tmp_path / "architecture.json").read_text())
     assert abs(macs(pruned, SHAPE) / dense - budget) <= 0.05 * budget
     assert found["macs"] == macs(pruned, SHAPE)
@@ -318,8 +320,7 @@ def test_the_search_comes_to_the_budget_and_the_network_found_is_smaller(
     assert abs(found["most_probable_macs"] / dense - budget) <= 0.15
     weights = sum(p.numel() for p in pruned.parameters())
     assert weights < sum(p.numel() for p in _dense().parameters())
-    batches = Batches()
-    assert Session(batches, batches, tmp_path / "score").accuracy(pruned) > 0.9
+    assert accuracy(pruned, Batches()) > 0.8
 
 
 def test_the_dense_network_teaches_unless_another_does(
