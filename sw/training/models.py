@@ -27,6 +27,8 @@ OPSET = 17
 def save_model(model: nn.Module, network: str, path: Path, accuracy: dict[str, float]) -> None:
     """Write a trained network's weights; masks become zeros of the model, in place.
 
+    Modules that a method replaced by ``nn.Identity`` are written as dropped.
+
     Parameters
     ----------
     network : str
@@ -35,7 +37,8 @@ def save_model(model: nn.Module, network: str, path: Path, accuracy: dict[str, f
         By what it was measured with, for example ``test``.
     """
     fix(model)
-    state = {"format": FORMAT, "network": network, "accuracy": accuracy}
+    dropped = [name for name, module in model.named_modules() if isinstance(module, nn.Identity)]
+    state = {"format": FORMAT, "network": network, "accuracy": accuracy, "dropped": dropped}
     beside = path.with_name(f"{path.name}.writing")
     torch.save({**state, "state": model.state_dict()}, beside)
     beside.replace(path)
@@ -63,6 +66,8 @@ def load_model(path: Path) -> tuple[nn.Module, str, dict[str, float]]:
         raise FormatError(f"Model {path} must be one that `accel prune` wrote")
     model = find(state["network"]).make()
     try:
+        for name in state.get("dropped", ()):
+            model.set_submodule(name, nn.Identity(), strict=True)
         reshape(model, state["state"])
         model.load_state_dict(state["state"])
     except (RuntimeError, KeyError, AttributeError) as error:

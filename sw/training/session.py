@@ -108,6 +108,7 @@ class Session:
         penalty: Callable[[nn.Module], Tensor] | None = None,
         before_step: Callable[[nn.Module, float], None] | None = None,
         parameters: Iterable[nn.Parameter] | None = None,
+        also: torch.optim.Optimizer | None = None,
     ) -> None:
         """Train a model in place, or load what this phase left when it was trained before.
 
@@ -122,6 +123,8 @@ class Session:
             what it changes must follow from its arguments and the model's state.
         parameters : iterable of Parameter, optional
             Those to train; all of the model's by default.
+        also : Optimizer, optional
+            Stepped too, on parameters of its own; its state is kept in the checkpoints.
 
         Raises
         ------
@@ -153,6 +156,8 @@ class Session:
             model.load_state_dict(state["model"])
             optimiser.load_state_dict(state["optimiser"])
             schedule.load_state_dict(state["schedule"])
+            if also is not None:
+                also.load_state_dict(state["also"])
             first = state["epochs"]
         for epoch in range(first, phase.epochs):
             begin, sum_of_losses = time.process_time(), 0.0
@@ -174,8 +179,12 @@ class Session:
                         f"{self.folder}"
                     )
                 optimiser.zero_grad()
+                if also is not None:
+                    also.zero_grad()
                 value.backward()
                 optimiser.step()
+                if also is not None:
+                    also.step()
                 schedule.step()
                 sum_of_losses += float(value.detach())
             log.info(
@@ -191,6 +200,7 @@ class Session:
                     "model": model.state_dict(),
                     "optimiser": optimiser.state_dict(),
                     "schedule": schedule.state_dict(),
+                    "also": also and also.state_dict(),
                     "epochs": epoch + 1,
                 }
                 _save(state, partial)

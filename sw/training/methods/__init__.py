@@ -13,6 +13,7 @@ from sw.training.methods.magnitude import Magnitude
 from sw.training.methods.method import Method, Task
 from sw.training.methods.scratch import ScratchB, ScratchE
 from sw.training.methods.slimming import Slimming
+from sw.training.methods.tas import Tas
 from sw.training.methods.uniform import Uniform
 
 __all__ = ["METHODS", "Method", "Task", "make"]
@@ -23,6 +24,7 @@ METHODS: dict[str, type[Method]] = {
         Magnitude,
         Coarse,
         Slimming,
+        Tas,
         ScratchE,
         ScratchB,
         Uniform,
