@@ -7,11 +7,12 @@ from typing import Any
 
 from golden.errors import UserError
 from sw.training.methods.magnitude import Magnitude
+from sw.training.methods.meta import MetaPruning
 from sw.training.methods.method import Method, Task
 
 __all__ = ["METHODS", "Method", "Task", "make"]
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (Magnitude,)}
+METHODS: dict[str, type[Method]] = {method.name: method for method in (Magnitude, MetaPruning)}
 
 
 def make(name: str, options: dict[str, Any]) -> Method:
