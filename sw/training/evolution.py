@@ -79,7 +79,7 @@ class Evolution:
         return found
 
     def _random(self, generator: np.random.Generator) -> Widths:
-        """Draw all widths; then one by one, at random, each below itself, until the budget holds."""
+        """Draw all widths; then any one of them again, below itself, until the budget holds."""
         widths = generator.integers(self.narrowest, self.full, endpoint=True)
         for _ in range(TRIES * len(widths)):
             if self.fits(tuple(widths.tolist())):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from itertools import islice
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from golden.errors import UserError
 from sw.training.evolution import Widths
-from sw.training.masks import layers
+from sw.training.masks import layers, weight
 from sw.training.networks.definition import Definition
 from sw.training.session import Batches
 
@@ -22,17 +23,17 @@ class LayerGenerator(nn.Module):
 
     Parameters
     ----------
-    layer : nn.Module
-        A ``Conv2d`` or ``Linear`` with fresh weights, around which those generated at first lie.
+    layer : Conv2d or Linear
+        With fresh weights, around which those generated at first lie.
     inputs : int
         Length of the encoding.
     hidden : int
         Outputs of the first layer.
     """
 
-    def __init__(self, layer: nn.Module, inputs: int, hidden: int) -> None:
+    def __init__(self, layer: nn.Conv2d | nn.Linear, inputs: int, hidden: int) -> None:
         super().__init__()
-        weight, bias = layer.weight.detach(), layer.bias  # type: ignore[union-attr, operator]
+        weight, bias = layer.weight.detach(), layer.bias
         self.shape = weight.shape
         self.fc1 = nn.Linear(inputs, hidden)
         self.fc2 = nn.Linear(hidden, weight.numel())
@@ -84,7 +85,8 @@ class PruningNet(nn.Module):
         self.full: Widths = definition.widths
         self.narrowest: Widths = tuple(max(1, math.ceil(smallest * each)) for each in self.full)
         self.generators = nn.ModuleList(
-            LayerGenerator(layer, len(self.full), hidden) for layer in layers(full).values()
+            LayerGenerator(layer, len(self.full), hidden)  # type: ignore[arg-type]
+            for layer in layers(full).values()
         )
 
     def forward(self, images: Tensor) -> Tensor:
@@ -116,11 +118,11 @@ class PruningNet(nn.Module):
         )
         state: dict[str, Tensor] = {}
         for generator, (name, layer) in zip(self.generators, layers(small).items(), strict=True):
-            # Channels are flattened channel by channel: the first inputs are the first channels'.
-            kept = tuple(slice(size) for size in layer.weight.shape)  # type: ignore[union-attr]
+            # Pictures are flattened channel by channel: the first inputs are the first channels'.
+            kept = tuple(slice(size) for size in weight(layer).shape)
             state[f"{name}.weight"] = generator(encoding)[kept]
-            if generator.bias is not None:
-                state[f"{name}.bias"] = generator.bias[kept[0]]
+            if (bias := cast(LayerGenerator, generator).bias) is not None:
+                state[f"{name}.bias"] = bias[kept[0]]
         return state
 
 
