@@ -39,13 +39,16 @@ class LayerGenerator(nn.Module):
         self.fc2 = nn.Linear(hidden, weight.numel())
         with torch.no_grad():
             # PyTorch's own start is for outputs near 1; a weight's is near 1 / sqrt(fan-in).
-            self.fc2.weight /= math.sqrt(weight[0].numel())
+            self.fc2.weight *= math.sqrt(hidden / weight[0].numel())
             self.fc2.bias.copy_(weight.flatten())
         self.bias = None if bias is None else nn.Parameter(bias.detach().clone())
 
     def forward(self, encoding: Tensor) -> Tensor:
         """Return a weight, axes as PyTorch has them, from an encoding, axis width."""
-        return self.fc2(self.fc1(encoding).relu()).view(self.shape)
+        # A step moves a weight 1 + |hidden|^2 times as far as if the weight itself were trained,
+        # which is too far for networks without batch normalisation: the norm is kept below 1.
+        hidden = self.fc1(encoding).relu() / math.sqrt(self.fc1.out_features)
+        return self.fc2(hidden).view(self.shape)
 
 
 class PruningNet(nn.Module):
