@@ -18,7 +18,7 @@ from sw.training.evolution import Candidate, Evolution, Widths, best  # noqa: E4
 from sw.training.methods import Task, make  # noqa: E402
 from sw.training.methods.meta import MetaPruning  # noqa: E402
 from sw.training.networks import LENET_5, RESNET_8, Definition, Recipe  # noqa: E402
-from sw.training.pruning_net import PruningNet, recalibrate  # noqa: E402
+from sw.training.pruning_net import LayerGenerator, PruningNet, recalibrate  # noqa: E402
 from sw.training.session import Phase, Session, accuracy  # noqa: E402
 
 CLASSES = 4
@@ -107,6 +107,18 @@ def test_every_generator_gets_gradients_from_a_narrow_network() -> None:
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.count_nonzero() > 0, name
+
+
+def test_a_step_moves_generated_weights_about_as_far_as_plain_ones() -> None:
+    torch.manual_seed(1)
+    generator = LayerGenerator(nn.Linear(50, 20), 6, 32)
+    encoding, gradient = torch.rand(6), torch.randn(20, 50)
+    optimiser = torch.optim.SGD(generator.parameters(), 1e-3)
+    before = generator(encoding)
+    (before * gradient).sum().backward()
+    optimiser.step()
+    step = (generator(encoding) - before).norm() / (1e-3 * gradient).norm()
+    assert 1 <= step <= 2.5  # plain weights: 1
 
 
 @pytest.mark.parametrize(
