@@ -10,6 +10,7 @@ from sw.training.methods.balance import Balance
 from sw.training.methods.coarse import Coarse
 from sw.training.methods.cycles import Cycles
 from sw.training.methods.magnitude import Magnitude
+from sw.training.methods.meta import MetaPruning
 from sw.training.methods.method import Method, Task
 from sw.training.methods.scratch import ScratchB, ScratchE
 from sw.training.methods.slimming import Slimming
@@ -24,6 +25,7 @@ METHODS: dict[str, type[Method]] = {
         Magnitude,
         Coarse,
         Slimming,
+        MetaPruning,
         Tas,
         ScratchE,
         ScratchB,

@@ -10,7 +10,7 @@ from sw.training.studies.study import Plot, Study, StudyTask
 
 __all__ = ["SPARSITY"]
 
-DENSITIES = (0.1, 0.05)
+DENSITIES = (0.1,)
 EPOCHS = 3
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from sw.training.methods import METHODS, make
+from sw.training.methods import make
 from sw.training.networks.definition import Definition
 from sw.training.networks.resnet import RESNET_8
 from sw.training.studies.study import Plot, Study, StudyTask
@@ -19,15 +19,15 @@ __all__ = ["STRUCTURED"]
 DENSE_EPOCHS = 5
 EPOCHS = 2
 
-#: Methods and their options; a method that is not in ``METHODS`` is left out.
-ENTRIES: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("slimming", {"channels": 0.8, "penalty": 0.01}),
-    ("slimming", {"channels": 0.6, "penalty": 0.01}),
-    ("uniform", {"channels": 0.7}),
-    ("uniform", {"channels": 0.5}),
-    ("uniform", {"channels": 0.3}),
-    ("meta", {}),
-    ("tas", {}),
+#: Methods, their options, and epochs of each of their steps.
+ENTRIES: tuple[tuple[str, dict[str, Any], int], ...] = (
+    ("slimming", {"channels": 0.8, "penalty": 0.01}, EPOCHS),
+    ("slimming", {"channels": 0.6, "penalty": 0.01}, EPOCHS),
+    ("uniform", {"channels": 0.7}, DENSE_EPOCHS),
+    ("uniform", {"channels": 0.5}, DENSE_EPOCHS),
+    ("uniform", {"channels": 0.3}, DENSE_EPOCHS),
+    ("meta", {"budget": 0.5, "net_epochs": 4, "generations": 4, "population": 12}, DENSE_EPOCHS),
+    ("tas", {"budget": 0.5, "search_epochs": 3}, EPOCHS),
 )
 #: Of the entries, those whose shapes are trained from fresh weights too, and how.
 FINDERS = ("slimming",)
@@ -42,9 +42,8 @@ def rows(study: StudyTask) -> list[dict[str, Any]]:
     for seed in study.seeds:
         dense = study.dense(definition, seed, DENSE_EPOCHS)
         found.append({**study.row(definition, dense, seed, "dense"), "method": "dense"})
-        for name, options in ENTRIES:
-            if name in METHODS:
-                found += _entry(study, definition, dense, seed, name, options)
+        for name, options, epochs in ENTRIES:
+            found += _entry(study, definition, dense, seed, name, options, epochs)
     return found
 
 
@@ -55,10 +54,11 @@ def _entry(
     seed: int,
     name: str,
     options: dict[str, Any],
+    epochs: int,
 ) -> list[dict[str, Any]]:
-    label = "-".join([name, *(str(value) for value in options.values())])
+    label = f"{name}-{next(iter(options.values()))}"
     model, row = study.prune(
-        definition, make(name, options), seed, label, epochs=EPOCHS, model=copy.deepcopy(dense)
+        definition, make(name, options), seed, label, epochs=epochs, model=copy.deepcopy(dense)
     )
     found = [{**row, "method": name}]
     for again in AFRESH if name in FINDERS else ():

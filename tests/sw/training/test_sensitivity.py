@@ -114,8 +114,8 @@ def test_sensitivity_has_a_row_a_layer_and_density(tmp_path, monkeypatch):
 
 def test_hardware_compares_at_equal_cycles_and_at_equal_density(tmp_path, monkeypatch):
     monkeypatch.setattr(hardware, "CASES", ((SMALL, 1, (0.5,), (0.4,)),))
-    for module in ("hardware", "study"):
-        monkeypatch.setattr(f"sw.training.studies.{module}.to_network", lambda *_: None)
+    monkeypatch.setattr("sw.training.studies.hardware.to_network", lambda *_: None)
+    monkeypatch.setattr("sw.training.pipeline.to_network", lambda *_: None)
     asked = []
 
     def measure_on(**changes):
