@@ -22,7 +22,7 @@ __all__ = ["HARDWARE"]
 ROUNDS = 2
 #: Epochs of a round, densities of magnitude and balance, budgets of cycles: shares of the dense.
 CASES: tuple[tuple[Definition, float, tuple[float, ...], tuple[float, ...]], ...] = (
-    (LENET_5, 2, (0.2, 0.1), (0.4, 0.3)),
+    (LENET_5, 2, (0.2, 0.1), (0.4,)),
     (RESNET_8, 1, (0.2,), (0.4,)),
 )
 
