@@ -17,7 +17,7 @@ from torch.nn.utils import parametrize
 from golden.errors import UserError
 from sw.coding.codebook import CodedWeights
 
-__all__ = ["SharedWeights", "coded_weights", "share_weights"]
+__all__ = ["SharedWeights", "coded_weights", "decode_weights", "share_weights"]
 
 
 class SharedWeights(nn.Module):
@@ -88,6 +88,16 @@ def coded_weights(model: nn.Module) -> dict[str, CodedWeights]:
             values = values.detach().cpu().numpy().astype(np.float32)
             found[name] = _with_values(shared.coded, values)
     return found
+
+
+def decode_weights(model: nn.Module) -> None:
+    """Make shared weights plain ones, in place: what the codebooks decode to now."""
+    for module in model.modules():
+        if parametrize.is_parametrized(module, "weight") and isinstance(
+            module.parametrizations["weight"][0],  # type: ignore[index]
+            SharedWeights,
+        ):
+            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
 
 
 def _with_values(coded: CodedWeights, values: np.ndarray) -> CodedWeights:
