@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.arithmetic import Requantisation
-from golden.errors import ConfigError, FormatError, UserError
+from golden.errors import ConfigError, FormatError
 from golden.layer import LayerShape
 from golden.network import (
     Addition,
