@@ -20,11 +20,15 @@ from golden.errors import UserError
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from onnx import ModelProto
 
     from accel.results import NetworkResult
     from golden.network import Network
 
-__all__ = ["compress", "list_networks", "load", "run"]
+__all__ = ["MODELS", "compress", "list_networks", "load", "load_model", "run"]
+
+#: Endings of float models: ONNX, and what `accel prune` writes.
+MODELS = (".onnx", ".pt")
 
 
 def load(
@@ -35,11 +39,11 @@ def load(
     Parameters
     ----------
     name : str
-        A name of ``sw.zoo``, or a path that ends in ``.safetensors`` or ``.onnx``.
+        A name of ``sw.zoo``, or a path that ends in ``.safetensors``, ``.onnx`` or ``.pt``.
     images : path, optional
         A ``.npy`` file with axes n, c, y, x; a network of ``sw.zoo`` brings its own.
     density : float, optional
-        Prune an ONNX model to this density.
+        Prune a float model to this density.
 
     Returns
     -------
@@ -53,18 +57,18 @@ def load(
     """
     from sw import zoo
 
-    is_model, is_container = name.endswith(".onnx"), name.endswith(".safetensors")
+    is_model, is_container = name.endswith(MODELS), name.endswith(".safetensors")
     if not (is_model or is_container):
         if name not in zoo.names():
             raise UserError(
                 f"Network must be one of {', '.join(zoo.names())}, "
-                f"or a .safetensors or .onnx file, not {name!r}"
+                f"or a .safetensors, .onnx or .pt file, not {name!r}"
             )
     elif images is None:
         raise UserError(f"Images for {name} must be given by --images")
     if density is not None and not is_model:
         raise UserError(
-            f"Density must be left out for {name}: only a float .onnx model can be pruned"
+            f"Density must be left out for {name}: only a float .onnx or .pt model can be pruned"
         )
     if is_model:
         network = _compress(Path(name), images, density)
@@ -89,11 +93,34 @@ def _compress(model: Path, images: Path | None, density: float | None) -> Networ
     from sw.compress import compress
     from sw.images import load_images
 
-    return compress(model, load_images(images), density)
+    proto = load_model(model)
+    return compress(proto, load_images(images), density, name=model.stem, source=model.name)
+
+
+def load_model(path: Path) -> ModelProto:
+    """Return a .onnx model, or a .pt one exported as such.
+
+    Raises
+    ------
+    UserError
+        It can't be read, or PyTorch is needed and not installed.
+    """
+    if path.suffix != ".pt":
+        from sw.onnx_file import load_model
+
+        return load_model(path)
+    try:
+        from sw.training import models, networks
+    except ImportError:
+        raise UserError(
+            f"Model {path} needs PyTorch, which is not installed: pip install 'innerjoin[train]'"
+        ) from None
+    model, network, _ = models.load_model(path)
+    return models.to_onnx(model, networks.find(network).input_shape, path.stem)
 
 
 def compress(model: Path, output: Path, images: Path | None, density: float | None) -> None:
-    """Turn an ONNX model into a container on disk."""
+    """Turn a float model into a container on disk."""
     if output.suffix != ".safetensors":
         raise UserError(f"Output {output} must end in .safetensors")
     check_writable(output)

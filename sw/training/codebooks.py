@@ -7,6 +7,11 @@ with their number: the learning rate must be far below that of the weights.
 from __future__ import annotations
 
 import copy
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -15,19 +20,57 @@ from onnx import ModelProto
 from torch import nn
 
 from golden.errors import UserError
+from golden.network import Network
 from sw.coding.codebook import CodebookOptions, share_values
-from sw.coding.shared_weights import coded_weights, share_weights
+from sw.coding.shared_weights import coded_weights, decode_weights, share_weights
 from sw.coding.sources import layer_codes
 from sw.coding.stages import LayerCodes
+from sw.compress import compress as import_network
 from sw.onnx_file import model_input
+from sw.prepare import prepare
+from sw.quantise import quantise
 from sw.training import masks
-from sw.training.data import ImageBatches
-from sw.training.session import Phase, Session
+from sw.training.data import ImageBatches, Split
+from sw.training.models import load_model, to_onnx
+from sw.training.pipeline import start
+from sw.training.session import Phase, Session, accuracy
 
-__all__ = ["RATE", "coded_layers", "fine_tune", "fold", "onnx_accuracy", "share"]
+__all__ = [
+    "RATE",
+    "Trained",
+    "coded_layers",
+    "compress",
+    "fine_tune",
+    "fold",
+    "onnx_accuracy",
+    "share",
+    "train_codebooks",
+]
 
 #: Learning rate of shared values.
 RATE = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trained:
+    """A network whose codebooks were fine-tuned.
+
+    Parameters
+    ----------
+    layers : list of LayerCodes
+    short : list of str
+        Layers that have fewer different weights than a codebook has places.
+    accuracy : dict of str to float
+        On the test data: ``as trained``, with a ``codebook``, ``fine-tuned``, and ``int8`` of
+        what the codebooks decode to.
+    network : Network
+        That int8 network.
+    """
+
+    layers: list[LayerCodes]
+    short: list[str]
+    accuracy: dict[str, float]
+    network: Network
 
 
 def fold(model: nn.Module) -> nn.Module:
@@ -88,6 +131,84 @@ def fine_tune(
     session.train(model, Phase(name=name, epochs=epochs, rate=rate, weight_decay=0.0))
 
 
+def train_codebooks(
+    model: nn.Module,
+    options: CodebookOptions,
+    data: Split,
+    session: Session,
+    *,
+    epochs: int,
+    rate: float = RATE,
+    name: str,
+    source: str,
+) -> Trained:
+    """Give a trained network codebooks, fine-tune them, and quantise what they decode to.
+
+    Parameters
+    ----------
+    name : str
+        Of the network and of the phase.
+    source : str
+        Where the model is from.
+    """
+    folded = fold(model)
+    scores = {"as trained": accuracy(folded, data.test)}
+    short = share(folded, options)
+    scores["codebook"] = accuracy(folded, data.test)
+    fine_tune(folded, session, epochs, rate, name)
+    scores["fine-tuned"] = accuracy(folded, data.test)
+    layers = coded_layers(folded)
+    decode_weights(folded)
+    float_model = to_onnx(folded, tuple(data.calibration.shape[1:]), name)
+    int8 = quantise(prepare(float_model), data.calibration)
+    scores["int8"] = onnx_accuracy(int8, data.test)
+    source = f"{source}; {options.describe()}, fine-tuned on {len(data.train.images)} images"
+    network = import_network(int8, data.calibration, name=name, source=source)
+    network = dataclasses.replace(network, accuracy=dict(scores))
+    return Trained(layers=layers, short=short, accuracy=scores, network=network)
+
+
+def compress(
+    path: Path,
+    options: CodebookOptions,
+    data: Split,
+    folder: Path,
+    *,
+    epochs: int,
+    rate: float = RATE,
+    seed: int = 1,
+    settings: dict[str, Any] | None = None,
+) -> Trained:
+    """Do the same with a model on disk (``sw.training.models.save_model``).
+
+    Parameters
+    ----------
+    folder : Path
+        Of checkpoints.
+    settings : mapping, optional
+        What else the weights depend on: the data.
+
+    Raises
+    ------
+    UserError
+        The model can't be read, the folder is of another run, or training fails.
+    """
+    start(seed)
+    model, network, _ = load_model(path)
+    stated = {
+        "model": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "codebook": dataclasses.asdict(options),
+        "epochs": epochs,
+        "rate": rate,
+        **(settings or {}),
+    }
+    session = Session(data.train, data.validation, folder, seed=seed, settings=stated)
+    source = f"{network} of {path.name}"
+    return train_codebooks(
+        model, options, data, session, epochs=epochs, rate=rate, name=path.stem, source=source
+    )
+
+
 def coded_layers(model: nn.Module) -> list[LayerCodes]:
     """Return a model's layers with codebooks as they are now, as they would be stored."""
     kinds = masks.layers(model)
@@ -99,8 +220,11 @@ def coded_layers(model: nn.Module) -> list[LayerCodes]:
 
 def onnx_accuracy(model: ModelProto, batches: ImageBatches) -> float:
     """Return the accuracy of an ONNX model, an int8 one for example, under ONNX Runtime."""
+    options = onnxruntime.SessionOptions()
+    # Without it processors that lack VNNI saturate pairs of products at 16 bits.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     feed = model_input(model).name
     images: NDArray[np.float32] = batches.images.numpy()
