@@ -279,6 +279,8 @@ def _report(outcome: Any, measure: Callable[[Network], dict[str, float]]) -> lis
 
 
 def _spread(mean: float, deviation: float) -> str:
+    if mean != mean:
+        return "-"
     digits = max(0, 4 - len(str(int(abs(mean)))))
     text = f"{mean:,.{digits}f}"
     return text if deviation != deviation else f"{text} ±{deviation:,.{digits}f}"

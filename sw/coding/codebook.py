@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from golden.errors import UserError
 
@@ -219,7 +220,9 @@ def _k_means(distinct: Values, counts: NDArray[np.int64], start: Values) -> Valu
     start = np.unique(start)
     options: dict[str, Any] = {"init": start[:, None], "n_init": 1, "tol": 0}
     fitted = KMeans(len(start), max_iter=_STEPS, **options)
-    fitted.fit(distinct[:, None], sample_weight=counts)
+    # Sums over threads would differ in their last bits from run to run.
+    with threadpool_limits(1, "openmp"):
+        fitted.fit(distinct[:, None], sample_weight=counts)
     return fitted.cluster_centers_[:, 0].copy()
 
 

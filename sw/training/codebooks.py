@@ -1,7 +1,8 @@
 """Trained quantisation: codebooks of a trained network, fine-tuned (Deep Compression, section 3).
 
-A value's gradient is the sum of its weights' (``sw.coding.shared_weights``), so that it grows
-with their number: the learning rate must be far below that of the weights.
+A value's gradient is the sum of its weights' (``sw.coding.shared_weights``). Where these are
+independent it grows as the square root of their number, by which a layer's learning rate is
+divided here, so that one rate suits layers of any size; the paper states no learning rates.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,18 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto
-from torch import nn
+from torch import fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from golden.errors import UserError
 from golden.network import Network
 from sw.coding.codebook import CodebookOptions, share_values
-from sw.coding.shared_weights import coded_weights, decode_weights, share_weights
+from sw.coding.shared_weights import (
+    coded_weights,
+    decode_weights,
+    share_weights,
+    shared_values,
+)
 from sw.coding.sources import layer_codes
 from sw.coding.stages import LayerCodes
 from sw.compress import compress as import_network
@@ -47,8 +55,8 @@ __all__ = [
     "train_codebooks",
 ]
 
-#: Learning rate of shared values.
-RATE = 1e-3
+#: Learning rate, of biases and of a value that one weight has.
+RATE = 0.01
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,27 +82,41 @@ class Trained:
 
 
 def fold(model: nn.Module) -> nn.Module:
-    """Return a copy, in eval, with batch norms in the convolutions before them; masks are zeros.
+    """Return a copy, in eval, with batch norms in the convolutions before them.
 
-    Folding scales each filter, so that it must come before the codebooks.
+    Masks become zeros of the model, in place. Folding scales each filter, so that it must come
+    before the codebooks.
 
     Raises
     ------
     UserError
         The model has batch norms and torch.fx can't trace it.
     """
+    # Before the copy, which would share the masked layers' classes.
+    masks.fix(model)
     folded = copy.deepcopy(model).eval()
-    masks.fix(folded)
     if not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules()):
         return folded
-    from torch.fx.experimental.optimization import fuse
-
     try:
-        return fuse(folded)
+        traced = fx.symbolic_trace(folded)
     # Tracing runs the user's code, which may raise anything.
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"Batch norms of the model can't be folded: {reason}") from None
+    modules = dict(traced.named_modules())
+    for node in list(traced.graph.nodes):
+        norm = modules.get(str(node.target))
+        before = node.all_input_nodes[0] if node.op == "call_module" else None
+        if not isinstance(norm, nn.BatchNorm2d) or before is None or len(before.users) > 1:
+            continue
+        layer = modules.get(str(before.target))
+        if isinstance(layer, nn.Conv2d):
+            traced.set_submodule(str(before.target), fuse_conv_bn_eval(layer, norm))
+            node.replace_all_uses_with(before)
+            traced.graph.erase_node(node)
+    traced.delete_all_unused_submodules()
+    traced.recompile()
+    return traced
 
 
 def share(model: nn.Module, options: CodebookOptions) -> list[str]:
@@ -128,7 +150,17 @@ def fine_tune(
     model: nn.Module, session: Session, epochs: int, rate: float = RATE, name: str = "codebooks"
 ) -> None:
     """Train codebooks and biases, in place; zeros and codes stay. ``name`` is the phase's."""
-    session.train(model, Phase(name=name, epochs=epochs, rate=rate, weight_decay=0.0))
+    rest = {id(each): each for each in model.parameters()}
+    groups = []
+    for layer in masks.layers(model).values():
+        values = shared_values(layer)
+        if values is not None:
+            rest.pop(id(values))
+            sharing = int(masks.weight(layer).count_nonzero()) / max(1, values.numel())
+            groups.append({"params": [values], "lr": rate / math.sqrt(max(1.0, sharing))})
+    groups.append({"params": list(rest.values())})
+    phase = Phase(name=name, epochs=epochs, rate=rate, weight_decay=0.0)
+    session.train(model, phase, parameters=groups)
 
 
 def train_codebooks(

@@ -107,7 +107,7 @@ class Session:
         loss: Loss = nn.functional.cross_entropy,
         penalty: Callable[[nn.Module], Tensor] | None = None,
         before_step: Callable[[nn.Module, float], None] | None = None,
-        parameters: Iterable[nn.Parameter] | None = None,
+        parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]] | None = None,
     ) -> None:
         """Train a model in place, or load what this phase left when it was trained before.
 
@@ -121,7 +121,7 @@ class Session:
             Called with the model and the share of the phase that is done, before each step;
             what it changes must follow from its arguments and the model's state.
         parameters : iterable of Parameter, optional
-            Those to train; all of the model's by default.
+            Those to train; all of the model's by default. Or PyTorch's parameter groups.
 
         Raises
         ------

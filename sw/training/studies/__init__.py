@@ -6,11 +6,12 @@ A study is a file here and a line in ``STUDIES``.
 from __future__ import annotations
 
 from golden.errors import UserError
+from sw.training.studies.deep_compression import DEEP_COMPRESSION
 from sw.training.studies.study import Study, StudyTask
 
 __all__ = ["STUDIES", "Study", "StudyTask", "find"]
 
-STUDIES: dict[str, Study] = {study.name: study for study in ()}
+STUDIES: dict[str, Study] = {study.name: study for study in (DEEP_COMPRESSION,)}
 
 
 def find(name: str) -> Study:
