@@ -91,7 +91,9 @@ def compress(
         raise UserError(f"Outputs of -o, --coded, --json and --csv must differ, not {outputs}")
     _check_fine_tuning(fine_tuning, name, codebook, images, density)
     if output is not None and codebook is None and not (coded or json or csv):
-        cli_network.compress(Path(name), output, images, density)
+        check_writable(output)
+        calibration = _calibration(name, images, fine_tuning)
+        cli_network.compress(Path(name), output, calibration, density)
         return
     for path in (output, coded):
         if path is not None and path.suffix != ".safetensors":
@@ -233,7 +235,10 @@ def _load(
 
     if name.endswith(cli_network.MODELS) and options is not None:
         return _load_model(Path(name), calibration, density, options, wanted)
-    network = _network(name, images, density)
+    if name.endswith(cli_network.MODELS):
+        network = cli_network.compress_model(Path(name), calibration, density)
+    else:
+        network = _network(name, images, density)
     codings, notes = [], [f"Source: {network.source}"]
     if options is not None:
         network, layers, short = share_network(network, options)
@@ -264,8 +269,8 @@ def _load_model(
 ) -> _Coded:
     if not path.is_file():
         raise UserError(f"Model {path} must be a file")
+    data = " or --data" if path.suffix == ".pt" else ""
     if wanted and calibration is None:
-        data = " or --data" if path.suffix == ".pt" else ""
         raise UserError(f"Calibration images for {path} must be given by --images{data}")
     from sw.coding.sources import int8_layers, share_model
     from sw.compress import compress
@@ -285,7 +290,7 @@ def _load_model(
     codings = [_Coding(f"Codebook of {_bits(options)} bits", layers)]
     notes = [f"Source: {source}", *_short_note(short)]
     if calibration is None:
-        notes.append("int8 weights of the machine need calibration images: --images")
+        notes.append(f"int8 weights of the machine need calibration images: --images{data}")
         return _Coded(codings, notes, source)
     network = compress(model, calibration, name=path.stem, source=source)
     codings.append(_Coding("int8, decoded as the machine holds them", int8_layers(network)))

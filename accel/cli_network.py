@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from accel.results import NetworkResult
     from golden.network import Network
 
-__all__ = ["MODELS", "compress", "list_networks", "load", "load_model", "run"]
+__all__ = ["MODELS", "compress", "compress_model", "list_networks", "load", "load_model", "run"]
 
 #: Endings of float models: ONNX, and what `accel prune` writes.
 MODELS = (".onnx", ".pt")
@@ -71,7 +71,7 @@ def load(
             f"Density must be left out for {name}: only a float .onnx or .pt model can be pruned"
         )
     if is_model:
-        network = _compress(Path(name), images, density)
+        network = compress_model(Path(name), _images(images), density)
     elif is_container:
         from sw import container
 
@@ -85,16 +85,32 @@ def load(
     return network, image_codes(load_images(images), network.input)
 
 
-def _compress(model: Path, images: Path | None, density: float | None) -> Network:
-    if not model.is_file():
-        raise UserError(f"Model {model} must be a file")
-    if images is None:
-        raise UserError(f"Calibration images for {model} must be given by --images")
-    from sw.compress import compress
+def _images(path: Path | None) -> NDArray[np.float32] | None:
+    if path is None:
+        return None
     from sw.images import load_images
 
-    proto = load_model(model)
-    return compress(proto, load_images(images), density, name=model.stem, source=model.name)
+    return load_images(path)
+
+
+def compress_model(
+    model: Path, calibration: NDArray[np.float32] | None, density: float | None
+) -> Network:
+    """Return a float model as an int8 network.
+
+    Raises
+    ------
+    UserError
+        There is no such model, or nothing to calibrate it with.
+    """
+    if not model.is_file():
+        raise UserError(f"Model {model} must be a file")
+    if calibration is None:
+        data = " or --data" if model.suffix == ".pt" else ""
+        raise UserError(f"Calibration images for {model} must be given by --images{data}")
+    from sw.compress import compress
+
+    return compress(load_model(model), calibration, density, name=model.stem, source=model.name)
 
 
 def load_model(path: Path) -> ModelProto:
@@ -119,12 +135,14 @@ def load_model(path: Path) -> ModelProto:
     return models.to_onnx(model, networks.find(network).input_shape, path.stem)
 
 
-def compress(model: Path, output: Path, images: Path | None, density: float | None) -> None:
+def compress(
+    model: Path, output: Path, calibration: NDArray[np.float32] | None, density: float | None
+) -> None:
     """Turn a float model into a container on disk."""
     if output.suffix != ".safetensors":
         raise UserError(f"Output {output} must end in .safetensors")
     check_writable(output)
-    network = _compress(model, images, density)
+    network = compress_model(model, calibration, density)
     from sw import container
 
     container.save(network, output)

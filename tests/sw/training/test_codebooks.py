@@ -234,6 +234,11 @@ def test_a_pt_model_is_taken_like_an_onnx_one(accel, model, folder, tmp_path):
     assert "int8, decoded as the machine holds them" in text
     from sw import container
 
+    plain = tmp_path / "plain.safetensors"
+    assert accel("compress", model, "--data", folder, "-o", plain)[0] == 0
+    # A codebook of three values leaves a filter four int8 weights; int8 alone has more.
+    few = [container.load(path).convolutions[0].weights[0] for path in (out, plain)]
+    assert np.unique(few[0]).size <= 4 < np.unique(few[1]).size
     shapes = [node.weights.shape for node in container.load(out).convolutions]
     assert [(shape[0], int(np.prod(shape[1:]))) for shape in shapes] == [
         (40, 784), (20, 40), (10, 20),
