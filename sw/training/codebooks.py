@@ -2,7 +2,7 @@
 
 A value's gradient is the sum of its weights' (``sw.coding.shared_weights``). Where these are
 independent it grows as the square root of their number, by which a layer's learning rate is
-divided here, so that one rate suits layers of any size; the paper states no learning rates.
+divided here, so that one rate suits layers of any size.
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ class Session:
             model.load_state_dict(_load(finished)["model"])
             return
         steps = _length(self.train_batches)
-        chosen = list(model.parameters() if parameters is None else parameters)
+        chosen: Any = list(model.parameters() if parameters is None else parameters)
         optimiser = torch.optim.SGD(
             chosen,
             phase.rate,
