@@ -49,6 +49,7 @@ __all__ = [
     "coded_layers",
     "compress",
     "fine_tune",
+    "fingerprint",
     "fold",
     "onnx_accuracy",
     "share",
@@ -228,7 +229,7 @@ def compress(
     start(seed)
     model, network, _ = load_model(path)
     stated = {
-        "model": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "model": fingerprint(model),
         "codebook": dataclasses.asdict(options),
         "epochs": epochs,
         "rate": rate,
@@ -239,6 +240,15 @@ def compress(
     return train_codebooks(
         model, options, data, session, epochs=epochs, rate=rate, name=path.stem, source=source
     )
+
+
+def fingerprint(model: nn.Module) -> str:
+    """Return a digest of a model's weights, for the settings of what is trained from them."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def coded_layers(model: nn.Module) -> list[LayerCodes]:

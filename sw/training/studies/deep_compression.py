@@ -8,7 +8,7 @@ from typing import Any
 from sw.coding.codebook import CodebookOptions
 from sw.coding.sources import int8_layers
 from sw.coding.stages import FLOAT_BITS, LayerStages, measure, total
-from sw.training.codebooks import RATE, train_codebooks
+from sw.training.codebooks import RATE, fingerprint, train_codebooks
 from sw.training.methods import Magnitude
 from sw.training.networks import LENET_5, LENET_300_100, Definition
 from sw.training.session import accuracy
@@ -70,7 +70,7 @@ def _rows_of(task: StudyTask, definition: Definition, seed: int) -> list[dict[st
             model,
             CodebookOptions(convolution_bits=bits[0], connected_bits=bits[1]),
             task.data,
-            task.session(name, seed, epochs=epochs, rate=RATE, density=DENSITY),
+            task.session(name, seed, epochs=epochs, rate=RATE, model=fingerprint(model)),
             epochs=epochs,
             name=name,
             source=f"{definition.name}, pruned by {method.name}",
