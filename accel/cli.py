@@ -31,7 +31,7 @@ matrix = typer.Typer(rich_markup_mode=None, help="Multiply sparse matrices on Ex
 app.add_typer(matrix, name="matrix")
 
 _NETWORK = typer.Argument(
-    help="A shipped network (`accel networks`), a .safetensors container or a .onnx model."
+    help="A shipped network (`accel networks`), a .safetensors container, a .onnx or .pt model."
 )
 NetworkArgument = Annotated[str, _NETWORK]
 ImagesOption = Annotated[
@@ -230,6 +230,27 @@ def compress(
         str, typer.Option(help="Entropy coder: huffman or none.", metavar="NAME")
     ] = "huffman",
     index_bits: Annotated[int, typer.Option(help="Bits of a relative index.", metavar="BITS")] = 5,
+    coded: Annotated[
+        Path | None,
+        typer.Option(help="Write the coded weights.", metavar="FILE.safetensors"),
+    ] = None,
+    fine_tune: Annotated[
+        int | None, typer.Option(help="Train the codebooks of a .pt model.", metavar="EPOCHS")
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Learning rate of codebooks.", metavar="RATE")
+    ] = None,
+    data: DataOption = None,
+    train_images: TrainImagesOption = None,
+    seed: Annotated[int, typer.Option(help="All that is random follows from it.")] = 1,
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of fine-tuning: build/compressed/NAME-BITS-BITS.",
+            metavar="FOLDER",
+            show_default=False,
+        ),
+    ] = None,
     json: Annotated[
         str | None, typer.Option(help="All sizes as JSON; - is standard output.", metavar="FILE")
     ] = None,
@@ -239,7 +260,8 @@ def compress(
 ) -> None:
     """Prune, quantise and compress; show the sizes of weights.
 
-    With -o alone a container is written from an ONNX model.
+    With -o alone a container is written from a float model. Interrupted, fine-tuning goes on
+    where it was when it is called again.
     """
     from accel import cli_coding
 
@@ -253,6 +275,15 @@ def compress(
         region_filters=region_filters,
         entropy=entropy,
         index_bits=index_bits,
+        coded=coded,
+        fine_tuning=cli_coding.FineTuning(
+            epochs=fine_tune,
+            rate=rate,
+            data=data,
+            images=train_images,
+            seed=seed,
+            checkpoints=checkpoints,
+        ),
         json=json,
         csv=csv,
     )

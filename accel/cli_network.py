@@ -20,11 +20,15 @@ from golden.errors import UserError
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from onnx import ModelProto
 
     from accel.results import NetworkResult
     from golden.network import Network
 
-__all__ = ["compress", "list_networks", "load", "run"]
+__all__ = ["MODELS", "compress", "compress_model", "list_networks", "load", "load_model", "run"]
+
+#: Endings of float models: ONNX, and what `accel prune` writes.
+MODELS = (".onnx", ".pt")
 
 
 def load(
@@ -35,11 +39,11 @@ def load(
     Parameters
     ----------
     name : str
-        A name of ``sw.zoo``, or a path that ends in ``.safetensors`` or ``.onnx``.
+        A name of ``sw.zoo``, or a path that ends in ``.safetensors``, ``.onnx`` or ``.pt``.
     images : path, optional
         A ``.npy`` file with axes n, c, y, x; a network of ``sw.zoo`` brings its own.
     density : float, optional
-        Prune an ONNX model to this density.
+        Prune a float model to this density.
 
     Returns
     -------
@@ -53,21 +57,21 @@ def load(
     """
     from sw import zoo
 
-    is_model, is_container = name.endswith(".onnx"), name.endswith(".safetensors")
+    is_model, is_container = name.endswith(MODELS), name.endswith(".safetensors")
     if not (is_model or is_container):
         if name not in zoo.names():
             raise UserError(
                 f"Network must be one of {', '.join(zoo.names())}, "
-                f"or a .safetensors or .onnx file, not {name!r}"
+                f"or a .safetensors, .onnx or .pt file, not {name!r}"
             )
     elif images is None:
         raise UserError(f"Images for {name} must be given by --images")
     if density is not None and not is_model:
         raise UserError(
-            f"Density must be left out for {name}: only a float .onnx model can be pruned"
+            f"Density must be left out for {name}: only a float .onnx or .pt model can be pruned"
         )
     if is_model:
-        network = _compress(Path(name), images, density)
+        network = compress_model(Path(name), _images(images), density)
     elif is_container:
         from sw import container
 
@@ -81,23 +85,64 @@ def load(
     return network, image_codes(load_images(images), network.input)
 
 
-def _compress(model: Path, images: Path | None, density: float | None) -> Network:
-    if not model.is_file():
-        raise UserError(f"Model {model} must be a file")
-    if images is None:
-        raise UserError(f"Calibration images for {model} must be given by --images")
-    from sw.compress import compress
+def _images(path: Path | None) -> NDArray[np.float32] | None:
+    if path is None:
+        return None
     from sw.images import load_images
 
-    return compress(model, load_images(images), density)
+    return load_images(path)
 
 
-def compress(model: Path, output: Path, images: Path | None, density: float | None) -> None:
-    """Turn an ONNX model into a container on disk."""
+def compress_model(
+    model: Path, calibration: NDArray[np.float32] | None, density: float | None
+) -> Network:
+    """Return a float model as an int8 network.
+
+    Raises
+    ------
+    UserError
+        There is no such model, or nothing to calibrate it with.
+    """
+    if not model.is_file():
+        raise UserError(f"Model {model} must be a file")
+    if calibration is None:
+        data = " or --data" if model.suffix == ".pt" else ""
+        raise UserError(f"Calibration images for {model} must be given by --images{data}")
+    from sw.compress import compress
+
+    return compress(load_model(model), calibration, density, name=model.stem, source=model.name)
+
+
+def load_model(path: Path) -> ModelProto:
+    """Return a .onnx model, or a .pt one exported as such.
+
+    Raises
+    ------
+    UserError
+        It can't be read, or PyTorch is needed and not installed.
+    """
+    if path.suffix != ".pt":
+        from sw.onnx_file import load_model
+
+        return load_model(path)
+    try:
+        from sw.training import models, networks
+    except ImportError:
+        raise UserError(
+            f"Model {path} needs PyTorch, which is not installed: pip install 'innerjoin[train]'"
+        ) from None
+    model, network, _ = models.load_model(path)
+    return models.to_onnx(model, networks.find(network).input_shape, path.stem)
+
+
+def compress(
+    model: Path, output: Path, calibration: NDArray[np.float32] | None, density: float | None
+) -> None:
+    """Turn a float model into a container on disk."""
     if output.suffix != ".safetensors":
         raise UserError(f"Output {output} must end in .safetensors")
     check_writable(output)
-    network = _compress(model, images, density)
+    network = compress_model(model, calibration, density)
     from sw import container
 
     container.save(network, output)

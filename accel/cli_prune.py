@@ -317,6 +317,8 @@ def _report(outcome: Any, measure: Callable[[Network | Unrolled], dict[str, floa
 
 
 def _spread(mean: float, deviation: float) -> str:
+    if mean != mean:
+        return "-"
     digits = max(0, 4 - len(str(int(abs(mean)))))
     text = f"{mean:,.{digits}f}"
     return text if deviation != deviation else f"{text} ±{deviation:,.{digits}f}"

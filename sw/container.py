@@ -1,28 +1,24 @@
 """A network on disk: one safetensors file, weights as bit masks and values.
 
-The header's metadata hold ``format``, ``version``, ``network`` (JSON: everything but the
-arrays, which it names) and ``checksum``: the SHA-256 of the whole file with the checksum
-itself written as zeros. Weights have one row a filter, axes r, s, c in order, in chunks of
-128 positions (``golden.tensor``); pointers are not stored, they follow from the masks.
+The header's metadata hold ``format``, ``version``, ``checksum`` (``sw.tensor_file``) and
+``network``, JSON: everything but the arrays, which it names. Weights have one row a filter,
+axes r, s, c in order, in chunks of 128 positions (``golden.tensor``); pointers are not stored,
+they follow from the masks.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors import numpy as safetensors
 
 from golden.arithmetic import Requantisation
-from golden.errors import ConfigError, FormatError, UserError
+from golden.errors import ConfigError, FormatError
 from golden.layer import LayerShape
 from golden.network import (
     Addition,
@@ -37,16 +33,16 @@ from golden.network import (
     TensorInfo,
 )
 from golden.tensor import BitmaskTensor, pack, popcount, unpack
+from sw import tensor_file
+from sw.tensor_file import Arrays
 
 __all__ = ["FORMAT", "VERSION", "load", "save"]
 
 FORMAT = "innerjoin-network"
 VERSION = 1
+FILE = tensor_file.Kind(title="Container", format=FORMAT, version=VERSION)
 
 _CHUNK = 128
-_NO_CHECKSUM = "0" * 64
-
-Arrays = dict[str, NDArray[Any]]
 
 
 def save(network: Network, path: str | os.PathLike[str]) -> None:
@@ -58,16 +54,8 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
         The folder can't be written.
     """
     arrays: Arrays = {}
-    metadata = {
-        "format": FORMAT,
-        "version": str(VERSION),
-        "network": json.dumps(_describe(network, arrays), allow_nan=False),
-        "checksum": _NO_CHECKSUM,
-    }
-    data = _in_order(safetensors.save(arrays, metadata))
-    place = _checksum_place(data, _NO_CHECKSUM)
-    digest = hashlib.sha256(data).hexdigest().encode()
-    _write_whole(Path(path), data[:place] + digest + data[place + len(digest) :])
+    metadata = {"network": json.dumps(_describe(network, arrays), allow_nan=False)}
+    tensor_file.save(Path(path), arrays, metadata, FILE)
 
 
 def load(path: str | os.PathLike[str]) -> Network:
@@ -83,24 +71,7 @@ def load(path: str | os.PathLike[str]) -> Network:
         A layer's accumulator could overflow.
     """
     path = Path(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"Container {path} can't be read: {error.strerror}") from None
-    try:
-        arrays = safetensors.load(data)
-        metadata = _metadata(data)
-    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise FormatError(f"Container {path} must be a safetensors file: {error}") from None
-    if metadata.get("format") != FORMAT:
-        raise FormatError(
-            f"Container {path} must have format {FORMAT!r}, not {metadata.get('format')!r}"
-        )
-    if metadata.get("version") != str(VERSION):
-        raise FormatError(
-            f"Container {path} must have version {VERSION}, not {metadata.get('version')!r}"
-        )
-    _check_sum(path, data, metadata)
+    arrays, metadata = tensor_file.load(path, FILE)
     try:
         network = _restore(json.loads(metadata["network"]), arrays)
     except (FormatError, ConfigError) as error:
@@ -110,68 +81,6 @@ def load(path: str | os.PathLike[str]) -> Network:
             f"Container {path} must describe a network: {type(error).__name__}: {error}"
         ) from None
     return network.validate()
-
-
-# -- file -----------------------------------------------------------------------------------------
-
-
-def _header(data: bytes) -> bytes:
-    """Return the header: JSON behind its 8-byte length."""
-    return data[8 : 8 + int.from_bytes(data[:8], "little")]
-
-
-def _metadata(data: bytes) -> dict[str, str]:
-    return dict(json.loads(_header(data))["__metadata__"])
-
-
-def _in_order(data: bytes) -> bytes:
-    """Sort the header's keys, whose order safetensors leaves to chance."""
-    old = _header(data)
-    new = json.dumps(json.loads(old), sort_keys=True, separators=(",", ":")).encode()
-    new += b" " * (-len(new) % 8)
-    return len(new).to_bytes(8, "little") + new + data[8 + len(old) :]
-
-
-def _checksum_place(data: bytes, stated: str) -> int:
-    """Return where the checksum is written; ValueError where it is not, or more than once."""
-    key, header = f'"checksum":"{stated}"'.encode(), _header(data)
-    if header.count(key) != 1:
-        raise ValueError
-    return 8 + header.index(key) + len(key) - 1 - len(stated)
-
-
-def _check_sum(path: Path, data: bytes, metadata: dict[str, str]) -> None:
-    stated = metadata.get("checksum", "")
-    try:
-        place = _checksum_place(data, stated)
-    except ValueError:
-        raise FormatError(f"Container {path} is damaged: its checksum is missing") from None
-    digest = hashlib.sha256(memoryview(data)[:place])
-    digest.update(_NO_CHECKSUM.encode())
-    digest.update(memoryview(data)[place + len(stated) :])
-    if digest.hexdigest() != stated:
-        raise FormatError(f"Container {path} is damaged: its checksum does not match")
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """Write beside, then rename."""
-    temporary = None
-    try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-        temporary = None
-    except OSError as error:
-        raise UserError(f"Container {path} can't be written: {error.strerror}") from None
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
 
 
 # -- description ----------------------------------------------------------------------------------

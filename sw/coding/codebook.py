@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from golden.errors import UserError
 
@@ -102,7 +103,8 @@ class CodedWeights:
     codes : ndarray of uint8, axis k first
         0 where a weight is zero, else the place of its value in its region's codebook, from 1.
     values : tuple of ndarray of float32, axis value
-        The codebook of each region, ascending; none of them zero.
+        The codebook of each region: as k-means found it, ascending and none of them zero. No
+        region where the codes are weights themselves, int8.
     region_filters : int
         Filters of a region; the last one may have fewer.
     value_bits : int
@@ -115,6 +117,12 @@ class CodedWeights:
     region_filters: int
     value_bits: int = VALUE_BITS
 
+    @classmethod
+    def plain(cls, weights: NDArray[np.int8]) -> CodedWeights:
+        """Return int8 weights, axis k first, as codes without a codebook."""
+        codes = np.ascontiguousarray(weights).view(np.uint8)
+        return cls(8, codes, (), len(weights), 8)
+
     @property
     def codebook_bits(self) -> int:
         """Size of the codebooks: the number of values, and the values."""
@@ -123,15 +131,17 @@ class CodedWeights:
     @property
     def short(self) -> bool:
         """Whether a region has fewer different weights than its codebook has places."""
-        return min(map(len, self.values)) < (1 << self.bits) - 1
+        return any(len(values) < (1 << self.bits) - 1 for values in self.values)
 
-    def decode(self) -> NDArray[np.float32]:
-        """Return the weights that the codes stand for."""
+    def decode(self) -> NDArray[np.float32 | np.int8]:
+        """Return the weights that the codes stand for: int8 where they are no floats."""
+        if not self.values:
+            return self.codes.view(np.int8)
         weights = np.zeros(self.codes.shape, dtype=np.float32)
         for region, values in enumerate(self.values):
             part = slice(region * self.region_filters, (region + 1) * self.region_filters)
             weights[part] = np.concatenate([[np.float32(0)], values])[self.codes[part]]
-        return weights
+        return weights if self.value_bits == VALUE_BITS else weights.astype(np.int8)
 
 
 def share_values(
@@ -210,7 +220,9 @@ def _k_means(distinct: Values, counts: NDArray[np.int64], start: Values) -> Valu
     start = np.unique(start)
     options: dict[str, Any] = {"init": start[:, None], "n_init": 1, "tol": 0}
     fitted = KMeans(len(start), max_iter=_STEPS, **options)
-    fitted.fit(distinct[:, None], sample_weight=counts)
+    # Sums over threads would differ in their last bits from run to run.
+    with threadpool_limits(1, "openmp"):
+        fitted.fit(distinct[:, None], sample_weight=counts)
     return fitted.cluster_centers_[:, 0].copy()
 
 

@@ -144,6 +144,8 @@ def decode(bits: bitarray, count: int, symbol_bits: int) -> tuple[NDArray[np.uin
     """
     if not count:
         return np.zeros(0, dtype=np.uint16), 0
+    if count > len(bits):
+        raise FormatError(f"Huffman stream must hold {count} symbols, not {len(bits)} bits")
     try:
         counts, symbols, start = _read_table(bits, symbol_bits)
         words = islice(canonical_decode(bits[start:], counts, symbols), count)
@@ -168,4 +170,10 @@ def _read_table(bits: bitarray, symbol_bits: int) -> tuple[list[int], list[int],
         place += symbol_bits
     if place > len(bits):
         raise ValueError("its table is cut short")
+    # A tree without gaps; a single symbol has a word of one bit.
+    share = sum(number << (LONGEST - length) for length, number in enumerate(counts))
+    if share != 1 << LONGEST and counts != [0, 1]:
+        raise ValueError("its lengths are not those of a code")
+    if len(set(symbols)) < len(symbols):
+        raise ValueError("a symbol of its table occurs twice")
     return counts, symbols, place

@@ -17,7 +17,7 @@ from torch.nn.utils import parametrize
 from golden.errors import UserError
 from sw.coding.codebook import CodedWeights
 
-__all__ = ["SharedWeights", "coded_weights", "share_weights"]
+__all__ = ["SharedWeights", "coded_weights", "decode_weights", "share_weights", "shared_values"]
 
 
 class SharedWeights(nn.Module):
@@ -76,18 +76,38 @@ def share_weights(model: nn.Module, coded: Mapping[str, CodedWeights]) -> None:
         parametrize.register_parametrization(modules[name], "weight", SharedWeights(weights))
 
 
+def shared_values(module: nn.Module) -> nn.Parameter | None:
+    """Return the values that a module's weights share, None where it has no codebook."""
+    if _shared(module) is None:
+        return None
+    return module.parametrizations["weight"].original  # type: ignore[index, union-attr, return-value]
+
+
 def coded_weights(model: nn.Module) -> dict[str, CodedWeights]:
     """Return the codebooks with their values as they are now, by module name."""
     found = {}
     for name, module in model.named_modules():
-        if not parametrize.is_parametrized(module, "weight"):
-            continue
-        (shared,) = module.parametrizations["weight"]  # type: ignore[index, misc]
-        if isinstance(shared, SharedWeights):
-            values = module.parametrizations["weight"].original  # type: ignore[index, union-attr]
-            values = values.detach().cpu().numpy().astype(np.float32)
-            found[name] = _with_values(shared.coded, values)
+        shared, values = _shared(module), shared_values(module)
+        if shared is not None and values is not None:
+            array = values.detach().cpu().numpy().astype(np.float32)
+            found[name] = _with_values(shared.coded, array)
     return found
+
+
+def decode_weights(model: nn.Module) -> None:
+    """Make shared weights plain ones, in place: what the codebooks decode to now."""
+    for module in model.modules():
+        if _shared(module) is not None:
+            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+
+
+def _shared(module: nn.Module) -> SharedWeights | None:
+    if not parametrize.is_parametrized(module, "weight"):
+        return None
+    for each in module.parametrizations["weight"]:  # type: ignore[index, union-attr]
+        if isinstance(each, SharedWeights):
+            return each
+    return None
 
 
 def _with_values(coded: CodedWeights, values: np.ndarray) -> CodedWeights:

@@ -16,10 +16,7 @@ from sw.onnx_file import is_quantised
 from sw.onnx_pooling import attributes
 from sw.prepare import layer_weights
 
-__all__ = ["int8_layers", "share_model", "share_network"]
-
-#: Bits of a filter's scale.
-_SCALE_BITS = 32
+__all__ = ["int8_layers", "layer_codes", "share_model", "share_network"]
 
 
 def _is_connected(node: Convolution) -> bool:
@@ -33,9 +30,8 @@ def int8_layers(network: Network) -> list[LayerCodes]:
         LayerCodes(
             name=node.layer.name,
             connected=_is_connected(node),
-            codes=np.ascontiguousarray(node.weights).view(np.uint8),
-            bits=8,
-            side_bits=_SCALE_BITS * len(node.weights),
+            coded=CodedWeights.plain(node.weights),
+            scales=node.weight_scales.astype(np.float32),
         )
         for node in network.convolutions
     ]
@@ -64,10 +60,12 @@ def share_network(
         if isinstance(node, Convolution):
             connected = _is_connected(node)
             coded = _share(node.weights, connected, options)
-            scales = _SCALE_BITS * len(node.weights)
-            layers.append(_layer(node.layer.name, connected, coded, coded.codes, scales))
+            scales = node.weight_scales.astype(np.float32)
+            layers.append(
+                LayerCodes(name=node.layer.name, connected=connected, coded=coded, scales=scales)
+            )
             short += [node.layer.name] if coded.short else []
-            node = replace(node, weights=coded.decode().astype(np.int8))
+            node = replace(node, weights=coded.decode())
         nodes.append(node)
     source = f"{network.source}; {options.describe()}, of the int8 weights"
     # What was measured of the weights as they were does not hold of these.
@@ -116,9 +114,7 @@ def share_model(
         turned = connected and not attributes(node).get("transB", 0)
         weights = values.T if turned else values
         coded = _share(weights, connected, options)
-        codes = coded.codes
-        codes = codes[:, None, None] if connected else codes.transpose(0, 2, 3, 1)
-        layers.append(_layer(name, connected, coded, np.ascontiguousarray(codes), 0))
+        layers.append(layer_codes(name, coded, connected))
         short += [name] if coded.short else []
         decoded = coded.decode().T if turned else coded.decode()
         decoded = np.ascontiguousarray(decoded.astype(values.dtype))
@@ -131,13 +127,9 @@ def _share(weights: NDArray, connected: bool, options: CodebookOptions) -> Coded
     return share_values(weights, bits, options.start, options.region_filters, options.seed)
 
 
-def _layer(
-    name: str, connected: bool, coded: CodedWeights, codes: NDArray[np.uint8], scales: int
-) -> LayerCodes:
+def layer_codes(name: str, coded: CodedWeights, connected: bool) -> LayerCodes:
+    """Return a float layer's codes, axes k, c or k, c, y, x, with those of a layer as stored."""
+    codes = coded.codes[:, None, None] if connected else coded.codes.transpose(0, 2, 3, 1)
     return LayerCodes(
-        name=name,
-        connected=connected,
-        codes=codes,
-        bits=coded.bits,
-        side_bits=coded.codebook_bits + scales,
+        name=name, connected=connected, coded=replace(coded, codes=np.ascontiguousarray(codes))
     )

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from golden.errors import FormatError, UserError
 from sw.coding import formats, huffman, relative_index
+from sw.coding.codebook import CodedWeights
 
 __all__ = [
     "ENTROPY_CODERS",
@@ -32,6 +33,8 @@ __all__ = [
 
 #: Bits of an uncompressed weight, to which all shares refer, and of the number of entries.
 FLOAT_BITS, COUNT_BITS = 32, 32
+#: Bits of a filter's scale.
+SCALE_BITS = 32
 
 Symbols = NDArray[np.unsignedinteger]
 
@@ -151,19 +154,22 @@ class LayerCodes:
     ----------
     connected : bool
         A fully connected layer, not a convolution.
-    codes : ndarray of uint8, axes k, r, s, c
-        0 is a zero weight; a fully connected layer has r = s = 1 or as the machine has it.
-    bits : int
-        Bits of a code.
-    side_bits : int
-        What is needed to tell a code's weight: codebooks or scales.
+    coded : CodedWeights
+        With axes k, r, s, c; a fully connected layer has r = s = 1 or as the machine has it.
+    scales : ndarray of float32, axis k, optional
+        What an int8 layer's weights are multiplied by.
     """
 
     name: str
     connected: bool
-    codes: NDArray[np.uint8]
-    bits: int
-    side_bits: int
+    coded: CodedWeights
+    scales: NDArray[np.float32] | None = None
+
+    @property
+    def side_bits(self) -> int:
+        """Bits of what is needed to tell a code's weight: codebooks and scales."""
+        scales = 0 if self.scales is None else SCALE_BITS * len(self.scales)
+        return self.coded.codebook_bits + scales
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,24 +226,25 @@ def measure(layer: LayerCodes, index_bits: int, entropy: str = "huffman") -> Lay
         As ``encode_codes``.
     """
     coder = _coder(entropy)
-    symbols, runs = _entries(layer.codes, layer.bits, index_bits)
+    codes, bits = layer.coded.codes, layer.coded.bits
+    symbols, runs = _entries(codes, bits, index_bits)
     count = symbols.size
-    coded = encode_codes(layer.codes, layer.bits, index_bits, entropy)
+    coded = encode_codes(codes, bits, index_bits, entropy)
     return LayerStages(
         name=layer.name,
         connected=layer.connected,
-        weights=layer.codes.size,
-        kept=int(np.count_nonzero(layer.codes)),
+        weights=codes.size,
+        kept=int(np.count_nonzero(codes)),
         entries=count,
-        code_bits=layer.bits,
+        code_bits=bits,
         index_bits=index_bits,
-        code_word_bits=coder.words_bits(symbols, layer.bits) / max(count, 1),
+        code_word_bits=coder.words_bits(symbols, bits) / max(count, 1),
         index_word_bits=coder.words_bits(runs, index_bits) / max(count, 1),
         side_bits=layer.side_bits,
         pruned_bits=COUNT_BITS + count * (FLOAT_BITS + index_bits),
-        quantised_bits=layer.side_bits + COUNT_BITS + count * (layer.bits + index_bits),
+        quantised_bits=layer.side_bits + COUNT_BITS + count * (bits + index_bits),
         coded_bits=layer.side_bits + len(coded),
-        formats_bits=formats.sizes_bits(layer.codes != 0, layer.bits),
+        formats_bits=formats.sizes_bits(codes != 0, bits),
     )
 
 

@@ -107,7 +107,7 @@ class Session:
         loss: Loss = nn.functional.cross_entropy,
         penalty: Callable[[nn.Module], Tensor] | None = None,
         before_step: Callable[[nn.Module, float], None] | None = None,
-        parameters: Iterable[nn.Parameter] | None = None,
+        parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]] | None = None,
         also: torch.optim.Optimizer | None = None,
     ) -> None:
         """Train a model in place, or load what this phase left when it was trained before.
@@ -122,7 +122,7 @@ class Session:
             Called with the model and the share of the phase that is done, before each step;
             what it changes must follow from its arguments and the model's state.
         parameters : iterable of Parameter, optional
-            Those to train; all of the model's by default.
+            Those to train; all of the model's by default. Or PyTorch's parameter groups.
         also : Optimizer, optional
             Stepped too, on parameters of its own; its state is kept in the checkpoints.
 
@@ -140,7 +140,7 @@ class Session:
             model.load_state_dict(_load(finished)["model"])
             return
         steps = _length(self.train_batches)
-        chosen = list(model.parameters() if parameters is None else parameters)
+        chosen: Any = list(model.parameters() if parameters is None else parameters)
         optimiser = torch.optim.SGD(
             chosen,
             phase.rate,

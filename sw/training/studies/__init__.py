@@ -6,6 +6,7 @@ A study is a file here and a line in ``STUDIES``.
 from __future__ import annotations
 
 from golden.errors import UserError
+from sw.training.studies.deep_compression import DEEP_COMPRESSION
 from sw.training.studies.distillation import DISTILLATION
 from sw.training.studies.granularity import GRANULARITY
 from sw.training.studies.hardware import HARDWARE
@@ -25,6 +26,7 @@ STUDIES: dict[str, Study] = {
         GRANULARITY,
         STRUCTURED,
         DISTILLATION,
+        DEEP_COMPRESSION,
         LSTM_STUDY,
         HARDWARE,
     )

@@ -86,3 +86,17 @@ def test_a_stream_cut_short_is_refused(length):
     assert len(bits) == 22 + 3 * 15
     with pytest.raises(FormatError, match="27 symbols"):
         decode(bits[:length], 27, 2)
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ("00001" + "011" + "000110", "lengths"),  # three words of a bit
+        ("00010" + "001" + "001" + "0001", "lengths"),  # a gap: words 0 and 10
+        ("00001" + "010" + "0101", "twice"),
+        ("00000", "lengths"),
+    ],
+)
+def test_tables_that_are_no_code_are_refused(table, words):
+    with pytest.raises(FormatError, match=words):
+        decode(bitarray(table + "0" * 40), 5, 2)

@@ -39,16 +39,18 @@ def test_a_models_weights_become_their_codebooks_values(transposed):
     before = weights_of(model)
     shared, layers, short = share_model(model, OPTIONS)
     convolution, connected = weights_of(shared)
-    assert [layer.codes.shape for layer in layers] == [(4, 3, 3, 3), (5, 1, 1, 64)]
-    assert [layer.bits for layer in layers] == [3, 2]
+    assert [layer.coded.codes.shape for layer in layers] == [(4, 3, 3, 3), (5, 1, 1, 64)]
+    assert [layer.coded.bits for layer in layers] == [3, 2]
     assert [layer.side_bits for layer in layers] == [8 + 7 * 32, 8 + 3 * 32]
     assert len(np.unique(convolution[convolution != 0])) == 7
     assert len(np.unique(connected[connected != 0])) == 3
     for old, new in zip(before, (convolution, connected), strict=True):
         np.testing.assert_array_equal(old == 0, new == 0)
-    np.testing.assert_array_equal(layers[0].codes != 0, (convolution != 0).transpose(0, 2, 3, 1))
+    np.testing.assert_array_equal(
+        layers[0].coded.codes != 0, (convolution != 0).transpose(0, 2, 3, 1)
+    )
     filters_first = connected.T if transposed else connected
-    np.testing.assert_array_equal(layers[1].codes[:, 0, 0] != 0, filters_first != 0)
+    np.testing.assert_array_equal(layers[1].coded.codes[:, 0, 0] != 0, filters_first != 0)
     assert not short
     np.testing.assert_array_equal(before[0], weights_of(model)[0])  # the model is left alone
 
@@ -83,7 +85,7 @@ def test_an_int8_network_keeps_its_zeros_and_has_few_codes():
         np.testing.assert_array_equal(old.weights == 0, new.weights == 0)
         assert len(np.unique(new.weights)) - 1 == (3 if coded.connected else 7)
         # Values of 8 bits, and a scale a filter.
-        assert coded.side_bits == 8 + 8 * (2**coded.bits - 1) + 32 * len(new.weights)
+        assert coded.side_bits == 8 + 8 * (2**coded.coded.bits - 1) + 32 * len(new.weights)
     assert not short
     assert shared.accuracy == {}
     assert shared.source.startswith(network.source)
@@ -97,4 +99,4 @@ def test_int8_layers_are_the_codes_of_the_machine():
     layers = int8_layers(network)
     assert [layer.side_bits for layer in layers] == [32 * 20, 32 * 50, 32 * 500, 32 * 10]
     for node, layer in zip(network.convolutions, layers, strict=True):
-        np.testing.assert_array_equal(layer.codes.view(np.int8), node.weights)
+        np.testing.assert_array_equal(layer.coded.codes.view(np.int8), node.weights)
