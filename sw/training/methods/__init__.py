@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import types
+import typing
+from collections.abc import Mapping
 from typing import Any
 
 from golden.errors import UserError
@@ -48,9 +51,38 @@ def make(name: str, options: dict[str, Any]) -> Method:
         raise UserError(f"Method must be one of {', '.join(METHODS)}, not {name!r}")
     kind = METHODS[name]
     fields = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    hints = typing.get_type_hints(kind)
     for option in options:
         if option not in fields:
             raise UserError(
                 f"Options of method {name} must be among {', '.join(fields)}, not {option!r}"
             )
+        _check_type(f"Option {option} of method {name}", options[option], hints[option])
     return kind(**options)
+
+
+def _check_type(what: str, value: Any, hint: Any) -> None:
+    """Refuse a value that is not of an annotation: what a command line or a TOML table may give."""
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    for kind in kinds:
+        items = typing.get_args(kind)
+        kind = typing.get_origin(kind) or kind
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            return
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            continue
+        if isinstance(value, str) and kind is not str:  # a sequence, but of characters
+            continue
+        inner: Any = value.values() if isinstance(value, Mapping) else value if items else ()
+        for each in inner:
+            if items[-1] is not Any:
+                _check_type(f"Each of {what[0].lower()}{what[1:]}", each, items[-1])
+        return
+    names = ", ".join(_type_name(kind) for kind in kinds)
+    raise UserError(f"{what} must be {names}, not {value!r}")
+
+
+def _type_name(kind: Any) -> str:
+    known = {float: "a number", int: "an integer", str: "a word", types.NoneType: "left out"}
+    origin = typing.get_origin(kind)
+    return known.get(kind, "a table" if origin is Mapping else "a list")

@@ -121,6 +121,12 @@ def test_a_pruned_run_is_repeated_from_its_checkpoints(tmp_path: Path) -> None:
         ({"spread": "random"}, "global or uniform, not 'random'"),
         ({"rounds": 0}, "Rounds must be 1 at least"),
         ({"blocks": 3}, "must be among density, .*, not 'blocks'"),
+        ({"density": "low"}, "Option density of method magnitude must be a number, not 'low'"),
+        ({"density": True}, "must be a number, not True"),
+        ({"rounds": 2.5}, "must be an integer, not 2.5"),
+        ({"quality": "high"}, "must be a number, left out, not 'high'"),
+        ({"densities": [0.5]}, "must be a table, left out, not"),
+        ({"densities": {"fc": "all"}}, "Each of option densities .* a number, not 'all'"),
     ],
 )
 def test_bad_options_are_refused(options: dict[str, object], words: str) -> None:
