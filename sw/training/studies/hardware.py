@@ -14,7 +14,6 @@ from sw.training.methods.magnitude import Magnitude
 from sw.training.models import to_network
 from sw.training.networks import Definition
 from sw.training.networks.lenet import LENET_5
-from sw.training.networks.resnet import RESNET_8
 from sw.training.studies.study import Plot, Study, StudyTask
 
 __all__ = ["HARDWARE"]
@@ -23,7 +22,6 @@ ROUNDS = 2
 #: Epochs of a round, densities of magnitude and balance, budgets of cycles: shares of the dense.
 CASES: tuple[tuple[Definition, float, tuple[float, ...], tuple[float, ...]], ...] = (
     (LENET_5, 2, (0.2, 0.1), (0.4,)),
-    (RESNET_8, 1, (0.2,), (0.4,)),
 )
 
 
