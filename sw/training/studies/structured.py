@@ -21,9 +21,7 @@ EPOCHS = 2
 
 #: Methods, their options, and epochs of each of their steps.
 ENTRIES: tuple[tuple[str, dict[str, Any], int], ...] = (
-    ("slimming", {"channels": 0.8, "penalty": 0.01}, EPOCHS),
     ("slimming", {"channels": 0.6, "penalty": 0.01}, EPOCHS),
-    ("uniform", {"channels": 0.7}, DENSE_EPOCHS),
     ("uniform", {"channels": 0.5}, DENSE_EPOCHS),
     ("uniform", {"channels": 0.3}, DENSE_EPOCHS),
     ("meta", {"budget": 0.5, "net_epochs": 4, "generations": 4, "population": 12}, DENSE_EPOCHS),
