@@ -78,7 +78,7 @@ def _check_type(what: str, value: Any, hint: Any) -> None:
             if items[-1] is not Any:
                 _check_type(f"Each of {what[0].lower()}{what[1:]}", each, items[-1])
         return
-    names = ", ".join(_type_name(kind) for kind in kinds)
+    names = " or ".join(_type_name(kind) for kind in kinds)
     raise UserError(f"{what} must be {names}, not {value!r}")
 
 

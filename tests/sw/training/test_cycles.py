@@ -199,7 +199,7 @@ def test_bad_options_and_missing_cycles_are_refused(tmp_path):
     for options, message in (
         ({"budget": 0}, "Budget must be above 0 and at most 1, not 0"),
         ({"by": "macs"}, "By must be cycles or weights, not 'macs'"),
-        ({"of": 1}, "Of must be cycles or weights, not 1"),
+        ({"of": 1}, "Option of of method cycles must be a word, not 1"),
         ({"smallest": 2.0}, "Smallest density must be above 0"),
         ({"rounds": 0}, "Rounds must be 1 at least, not 0"),
         ({"images": 0}, "Images must be 1 at least, not 0"),

@@ -124,8 +124,8 @@ def test_a_pruned_run_is_repeated_from_its_checkpoints(tmp_path: Path) -> None:
         ({"density": "low"}, "Option density of method magnitude must be a number, not 'low'"),
         ({"density": True}, "must be a number, not True"),
         ({"rounds": 2.5}, "must be an integer, not 2.5"),
-        ({"quality": "high"}, "must be a number, left out, not 'high'"),
-        ({"densities": [0.5]}, "must be a table, left out, not"),
+        ({"quality": "high"}, "must be a number or left out, not 'high'"),
+        ({"densities": [0.5]}, "must be a table or left out, not"),
         ({"densities": {"fc": "all"}}, "Each of option densities .* a number, not 'all'"),
     ],
 )
