@@ -11,7 +11,7 @@ from sw.training.studies.study import Plot, Study, StudyTask
 __all__ = ["SPARSITY"]
 
 DENSITIES = (0.1,)
-EPOCHS = 3
+ROUNDS, EPOCHS = 4, 4
 
 
 def _rows(task: StudyTask) -> list[dict[str, Any]]:
@@ -20,7 +20,7 @@ def _rows(task: StudyTask) -> list[dict[str, Any]]:
         dense = task.row(VGG_SMALL, task.dense(VGG_SMALL, seed), seed, "dense")
         rows.append(dense | {"lost": 0.0})
         for density in DENSITIES:
-            method = Magnitude(density=density, rounds=2)
+            method = Magnitude(density=density, rounds=ROUNDS)
             label = f"magnitude {density:g}"
             _, row = task.prune(VGG_SMALL, method, seed, label, epochs=EPOCHS)
             rows.append(row | {"lost": dense["accuracy"] - row["accuracy"]})
