@@ -23,6 +23,11 @@ __all__ = ["list_methods", "list_studies", "prune", "study"]
 MEASURED_IMAGES = 2
 #: The same while searching.
 SEARCH_IMAGES = 2
+#: Of the series of a plot (Plotly's own first ten).
+COLOURS = (
+    "#636efa", "#ef553b", "#00cc96", "#ab63fa", "#ffa15a",
+    "#19d3f3", "#ff6692", "#b6e880", "#ff97ff", "#fecb52",
+)  # fmt: skip
 
 
 def prune(
@@ -336,14 +341,21 @@ def _page(study: Any, rows: list[dict[str, Any]]) -> str:
     import pandas as pd
 
     figure = make_subplots(
-        rows=len(study.plots), cols=1, subplot_titles=[f"{p.y} by {p.x}" for p in study.plots]
+        rows=len(study.plots),
+        cols=1,
+        vertical_spacing=0.25 / len(study.plots),
+        subplot_titles=[f"{p.y} by {p.x}".replace("_", " ") for p in study.plots],
     )
+    # A series has its colour in all plots.
+    colours: dict[str, str] = {}
     frame: Any = pd.DataFrame(rows)
     for number, plot in enumerate(study.plots, start=1):
         means = frame.groupby([plot.series, "label"], sort=False)[[plot.x, plot.y]]
         mean, spread = means.mean(), means.std().fillna(0)
         for series in mean.index.get_level_values(0).unique():
             line, bars = mean.loc[series].sort_values(plot.x), spread.loc[series]
+            known = str(series) in colours
+            colour = colours.setdefault(str(series), COLOURS[len(colours) % len(COLOURS)])
             figure.add_trace(
                 go.Scatter(
                     x=line[plot.x],
@@ -352,7 +364,9 @@ def _page(study: Any, rows: list[dict[str, Any]]) -> str:
                     error_y={"array": bars.loc[line.index, plot.y]},
                     mode="lines+markers",
                     name=str(series),
-                    showlegend=number == 1,
+                    legendgroup=str(series),
+                    line={"color": colour},
+                    showlegend=not known,
                 ),
                 row=number,
                 col=1,
