@@ -43,7 +43,7 @@ def choose(
     if preset is not None and config is not None:
         raise ConfigError("A machine must be given by --preset or by --config, not by both")
     machine = kind.from_toml(config) if config is not None else kind.preset(preset or default)
-    changed = dict(_change(text) for text in changes)
+    changed = dict(read_change(text) for text in changes)
     if balance is not None:
         changed["balance"] = balance.value
     if not changed:
@@ -78,7 +78,7 @@ def kind_of(machine: str) -> type[TomlConfig]:
     return kinds[machine]
 
 
-def _change(text: str) -> tuple[str, Any]:
+def read_change(text: str) -> tuple[str, Any]:
     """Read ``key=value``: the value as in TOML, or else as a bare word."""
     key, equals, value = text.partition("=")
     if not equals or not key:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from accel.cli_machine import read_change
 from accel.cli_output import STANDARD_OUTPUT, check_writable, show, write_whole
 from golden.cambricon_s import CambriconSConfig
 from golden.config import AcceleratorConfig, SkipMode
@@ -62,7 +62,7 @@ def prune(
 
     definition = networks.find(network)
     wanted = {key: value for key, value in options.items() if value is not None}
-    chosen = methods.make(method, wanted | dict(_change(text) for text in changes))
+    chosen = methods.make(method, wanted | dict(read_change(text) for text in changes))
     for name, count in (("epochs", epochs), ("dense-epochs", dense_epochs), ("images", images)):
         if count is not None and count < 1:
             raise UserError(f"Option --{name} must be 1 at least, not {count}")
@@ -207,17 +207,6 @@ def _split(folder: Path | None, images: int | None) -> Any:
     from sw.training.dataset import FOLDER, load_dataset
 
     return split(load_dataset(folder or FOLDER), images)
-
-
-def _change(text: str) -> tuple[str, Any]:
-    """Read ``key=value`` of a method's option: the value as in TOML, or else as a bare word."""
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise UserError(f"Option --set must be key=value, not {text!r}")
-    try:
-        return key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key, value
 
 
 def _layer_cost(machine: AcceleratorConfig, images: Any) -> Callable[[Any], dict[str, float]]:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from golden.errors import FormatError, UserError
+from sw.files import write_whole
 
 __all__ = ["Arrays", "Kind", "load", "save"]
 
@@ -49,7 +48,7 @@ def save(path: Path, arrays: Arrays, metadata: dict[str, str], kind: Kind) -> No
     place = _checksum_place(data, _NO_CHECKSUM)
     digest = hashlib.sha256(data).hexdigest().encode()
     whole = data[:place] + digest + data[place + len(digest) :]
-    _write_whole(path, whole, f"{kind.title} {path}")
+    write_whole(path, whole, f"{kind.title} {path}")
 
 
 def load(path: Path, kind: Kind) -> tuple[Arrays, dict[str, str]]:
@@ -116,24 +115,3 @@ def _check_sum(name: str, data: bytes, metadata: dict[str, str]) -> None:
     digest.update(memoryview(data)[place + len(stated) :])
     if digest.hexdigest() != stated:
         raise FormatError(f"{name} is damaged: its checksum does not match")
-
-
-def _write_whole(path: Path, data: bytes, name: str) -> None:
-    """Write beside, then rename."""
-    temporary = None
-    try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-        temporary = None
-    except OSError as error:
-        raise UserError(f"{name} can't be written: {error.strerror}") from None
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)

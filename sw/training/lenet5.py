@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
 from sw.onnx_build import GraphBuilder
 from sw.training.loop import Recipe
+from sw.training.networks.lenet import LeNet5
 
-__all__ = ["RECIPE", "LeNet5", "to_onnx"]
+__all__ = ["RECIPE", "to_onnx"]
 
 RECIPE = Recipe(
     densities={
@@ -29,22 +27,6 @@ RECIPE = Recipe(
     dense_rate=0.05,
     retrain_rate=0.02,
 )
-
-
-class LeNet5(nn.Module):
-    """430,500 weights and 580 biases; images are 28 x 28 with one channel."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(1, 20, 5)
-        self.conv2 = nn.Conv2d(20, 50, 5)
-        self.fc1 = nn.Linear(800, 500)
-        self.fc2 = nn.Linear(500, 10)
-
-    def forward(self, images: Tensor) -> Tensor:
-        x = nn.functional.max_pool2d(self.conv1(images).relu(), 2)
-        x = nn.functional.max_pool2d(self.conv2(x).relu(), 2)
-        return self.fc2(self.fc1(torch.flatten(x, 1)).relu())
 
 
 def to_onnx(model: LeNet5, metadata: dict[str, str]) -> Any:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from golden.errors import FormatError, UserError
 from golden.network import Network
+from sw.files import write_whole
 from sw.training.masks import fix
 from sw.training.networks import find
 
@@ -39,9 +40,9 @@ def save_model(model: nn.Module, network: str, path: Path, accuracy: dict[str, f
     fix(model)
     dropped = [name for name, module in model.named_modules() if isinstance(module, nn.Identity)]
     state = {"format": FORMAT, "network": network, "accuracy": accuracy, "dropped": dropped}
-    beside = path.with_name(f"{path.name}.writing")
-    torch.save({**state, "state": model.state_dict()}, beside)
-    beside.replace(path)
+    stream = io.BytesIO()
+    torch.save({**state, "state": model.state_dict()}, stream)
+    write_whole(path, stream.getvalue(), f"Model {path}")
 
 
 def load_model(path: Path) -> tuple[nn.Module, str, dict[str, float]]:

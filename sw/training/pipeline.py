@@ -12,6 +12,7 @@ from torch import nn
 from golden.errors import UserError
 from golden.network import Network
 from sw import container
+from sw.files import write_whole
 from sw.training import masks
 from sw.training.cost import Cost, LayerCost, macs
 from sw.training.data import Split
@@ -197,7 +198,7 @@ def prune(
     else:
         files += [folder / f"{name}.{ending}" for ending in ("onnx", "safetensors")]
         proto = to_onnx(model, definition.input_shape, name)
-        files[-2].write_bytes(proto.SerializeToString())
+        write_whole(files[-2], proto.SerializeToString(), f"Model {files[-2]}")
         network = dataclasses.replace(network, accuracy=dict(scores))
         container.save(network, files[-1])
     return Outcome(

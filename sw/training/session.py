@@ -9,6 +9,7 @@ by ``seed``, the phase's name and the epoch, so the weights are those of an unbr
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
 import time
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from golden.errors import FormatError, UserError
+from sw.files import write_whole
 from sw.training.distillation import Distillation
 
 __all__ = ["Batches", "Loss", "Phase", "Session", "accuracy"]
@@ -284,15 +286,13 @@ def _seed(seed: int, name: str, epoch: int) -> int:
 
 
 def _write(path: Path, data: bytes) -> None:
-    beside = path.with_name(f"{path.name}.writing")
-    beside.write_bytes(data)
-    beside.replace(path)
+    write_whole(path, data, f"File {path}")
 
 
 def _save(state: dict[str, Any], path: Path) -> None:
-    beside = path.with_name(f"{path.name}.writing")
-    torch.save(state, beside)
-    beside.replace(path)
+    stream = io.BytesIO()
+    torch.save(state, stream)
+    write_whole(path, stream.getvalue(), f"Checkpoint {path}")
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from sw.training.cost import Cost, LayerCost, macs
 from sw.training.data import Split
 from sw.training.methods import Method, Task
 from sw.training.networks import Definition
-from sw.training.session import Phase, Session, accuracy
+from sw.training.session import Session, accuracy
 from sw.training.unrolled import Unrolled
 
 if TYPE_CHECKING:
@@ -151,20 +151,6 @@ class StudyTask:
             "macs": macs(model, definition.input_shape),
             **self.measure(network),
         }
-
-    def train(
-        self, definition: Definition, model: nn.Module, seed: int, label: str, epochs: float
-    ) -> dict[str, Any]:
-        """Train a fresh model by the definition's recipe and return its row."""
-        pipeline.start(seed)
-        count = self.epochs(epochs)
-        session = self.session(f"{definition.name}-{label}", seed, epochs=count)
-        recipe = definition.recipe
-        session.train(
-            model,
-            Phase(name="train", epochs=count, rate=recipe.rate, weight_decay=recipe.weight_decay),
-        )
-        return self.row(definition, model, seed, label)
 
 
 @dataclass(frozen=True, kw_only=True)
