@@ -46,6 +46,19 @@ class Distillation:
             raise UserError(f"Mixing must be from 0 to 1, not {self.mixing}")
         self.teacher.eval()
 
+    def check(self, inputs: Tensor, outputs: int) -> None:
+        """Raise ``UserError`` where the teacher gives another number of outputs.
+
+        Parameters
+        ----------
+        inputs : Tensor
+            A batch.
+        """
+        with torch.no_grad():
+            found = self.teacher(inputs).shape[-1]
+        if found != outputs:
+            raise UserError(f"Teacher must have the {outputs} outputs of the network, not {found}")
+
     def __call__(self, inputs: Tensor, outputs: Tensor, hard: Tensor) -> Tensor:
         """Return the mixed loss.
 

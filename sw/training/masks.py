@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from torch.nn.utils import parametrize
 
 from golden.errors import UserError
 
-__all__ = ["density", "fix", "layers", "mask", "masks", "weight"]
+__all__ = ["check_names", "density", "fix", "layers", "mask", "masks", "weight"]
 
 
 class _Mask(nn.Module):
@@ -35,6 +35,14 @@ def layers(model: nn.Module) -> dict[str, nn.Module]:
     }
 
 
+def check_names(model: nn.Module, names: Iterable[str]) -> None:
+    """Raise ``UserError`` for a name that no layer of the model has."""
+    found = layers(model)
+    for name in names:
+        if name not in found:
+            raise UserError(f"Layer to prune must be one of {', '.join(found)}, not {name!r}")
+
+
 def weight(layer: nn.Module) -> Tensor:
     """Return the weight that a layer computes with, detached; axes as PyTorch has them."""
     return layer.weight.detach()  # type: ignore[union-attr, operator]
@@ -54,9 +62,8 @@ def mask(model: nn.Module, kept: Mapping[str, Tensor]) -> None:
         There is no such layer, or a mask has another shape.
     """
     found = layers(model)
+    check_names(model, kept)
     for name, wanted in kept.items():
-        if name not in found:
-            raise UserError(f"Layer to prune must be one of {', '.join(found)}, not {name!r}")
         if wanted.shape != weight(found[name]).shape:
             raise UserError(
                 f"Mask of layer {name} must have shape {tuple(weight(found[name]).shape)}, "

@@ -163,9 +163,22 @@ def prune(
         "dense": str(dense) if dense else dense_epochs,
         "teacher": [str(teacher), temperature, mixing] if teacher else None,
     }
-    master = _load(teacher) if teacher else None
+    master = Distillation(_load(teacher), temperature, mixing) if teacher else None
     given = _load(dense, definition.name) if dense else None
+    if master is not None:
+        master.check(torch.from_numpy(data.calibration[:1]), definition.classes)
     session = Session(data.train, data.validation, folder, seed=seed, settings=wanted)
+    task = Task(
+        session=session,
+        recipe=definition.recipe,
+        input_shape=definition.input_shape,
+        epochs=epochs,
+        definition=definition,
+        cost=cost,
+        layer_cost=layer_cost,
+    )
+    with torch.random.fork_rng(devices=()):
+        method.check(definition.make() if given is None else given, task)
     files: list[Path] = []
     if given is None:
         model = train_dense(definition, session, dense_epochs)
@@ -176,16 +189,7 @@ def prune(
     if given is None:
         files.append(folder / f"{definition.name}-dense.pt")
         save_model(model, definition.name, files[-1], {"test": scores["dense"]})
-    session.teacher = Distillation(master, temperature, mixing) if master else None
-    task = Task(
-        session=session,
-        recipe=definition.recipe,
-        input_shape=definition.input_shape,
-        epochs=epochs,
-        definition=definition,
-        cost=cost,
-        layer_cost=layer_cost,
-    )
+    session.teacher = master
     model = method.prune(model, task)
     scores["pruned"] = accuracy(model, data.test)
     name = f"{definition.name}-{method.name}"

@@ -29,6 +29,8 @@ __all__ = ["Batches", "Loss", "Phase", "Session", "accuracy"]
 
 log = logging.getLogger(__name__)
 
+SETTINGS = "settings.json"
+
 #: Inputs, batch first, and labels, int64 of axis n.
 Batches = Iterable[tuple[Tensor, Tensor]]
 #: Of outputs, axes n, class, and labels, axis n.
@@ -97,7 +99,8 @@ class Session:
         self.seed = seed
         self.teacher = teacher
         self._phases: set[str] = set()
-        self._claim({"seed": seed, **(settings or {})})
+        self._settings = json.loads(json.dumps({"seed": seed, **(settings or {})}))
+        self._check_settings()
 
     # -- training -------------------------------------------------------------------------------
 
@@ -141,6 +144,7 @@ class Session:
         if finished.exists():
             model.load_state_dict(_load(finished)["model"])
             return
+        self._claim()
         steps = _length(self.train_batches)
         chosen: Any = list(model.parameters() if parameters is None else parameters)
         optimiser = torch.optim.SGD(
@@ -219,6 +223,7 @@ class Session:
             return _read_json(path)
         torch.manual_seed(_seed(self.seed, name, 0))
         value = make()
+        self._claim()
         _write(path, json.dumps(value, indent=1).encode())
         return value
 
@@ -231,24 +236,26 @@ class Session:
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.pt"
 
-    def _claim(self, settings: dict[str, Any]) -> None:
-        """Take the folder for these settings, or see that it was theirs before."""
-        path = self.folder / "settings.json"
+    def _check_settings(self) -> None:
+        """Make the folder, and see that it is of no other run."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"Folder {self.folder} can't be made: {error.strerror}") from None
-        settings = json.loads(json.dumps(settings))
-        if not path.exists():
-            _write(path, json.dumps(settings, indent=1).encode())
-            return
-        found = _read_json(path)
-        for key in sorted(set(settings) | set(found)):
-            if settings.get(key) != found.get(key):
+        path = self.folder / SETTINGS
+        found, wanted = _read_json(path) if path.exists() else self._settings, self._settings
+        for key in sorted(set(wanted) | set(found)):
+            if wanted.get(key) != found.get(key):
                 raise UserError(
                     f"Folder {self.folder} is of a run with {key} {found.get(key)!r}, not "
-                    f"{settings.get(key)!r}: go on with that, or give another folder"
+                    f"{wanted.get(key)!r}: go on with that, or give another folder"
                 )
+
+    def _claim(self) -> None:
+        """Take the folder, now that there is something to go on with."""
+        path = self.folder / SETTINGS
+        if not path.exists():
+            _write(path, json.dumps(self._settings, indent=1).encode())
 
 
 @torch.no_grad()

@@ -131,6 +131,27 @@ def test_bad_input_is_one_line_and_status_2(accel, arguments, words, tmp_path, m
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--set", "densities={fc9=0.1}"), "Layer to prune must be one of fc1, fc2, fc3, not"),
+        (("--method", "slimming"), "Model to slim must have batch normalisation"),
+        (("--method", "scratch-e"), "Model to slim must have batch normalisation"),
+        (("--method", "tas"), "Network for method tas must have widths"),
+        (("--method", "meta", "--set", "budget=0.001"), "Budget must be at least"),
+    ],
+)
+def test_what_a_network_lacks_is_said_before_it_is_trained(
+    accel, data: Path, tmp_path: Path, options: tuple[str, ...], words: str
+) -> None:
+    common = ("--dense-epochs", "1", "--data", str(data), "-o", str(tmp_path / "run"))
+    status, _, err = accel("prune", "lenet-300-100", *common, *options)
+    assert status == 2
+    assert words in err
+    assert "epoch" not in err
+    assert list((tmp_path / "run").iterdir()) == []
+
+
 def test_a_teacher_with_other_outputs_is_refused(accel, data: Path, tmp_path: Path) -> None:
     path = tmp_path / "teacher.pt"
     torch.save({"format": 1, "network": "lenet5", "accuracy": {}, "state": {}}, path)

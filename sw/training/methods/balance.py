@@ -57,6 +57,9 @@ class Balance:
             if count < 1:
                 raise UserError(f"{name} must be 1 at least, not {count}")
 
+    def check(self, model: nn.Module, task: Task) -> None:
+        """Take any model."""
+
     def prune(self, model: nn.Module, task: Task) -> nn.Module:
         """Prune and retrain ``rounds`` times; ``task.epochs`` epochs each time."""
         numbers = {

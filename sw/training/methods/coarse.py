@@ -78,8 +78,13 @@ class Coarse:
         """Input channels, filters, columns, rows of a block."""
         return parse_size(self.block)
 
+    def check(self, model: nn.Module, task: Task) -> None:
+        """Refuse names of layers that there are not."""
+        masks.check_names(model, self.densities or {})
+
     def prune(self, model: nn.Module, task: Task) -> nn.Module:
         """Prune and retrain ``rounds`` times; ``task.epochs`` epochs each time."""
+        self.check(model, task)
         return prune_in_rounds(model, task, self.rounds, self._choose)
 
     def _choose(self, model: nn.Module, progress: float) -> dict[str, Tensor]:

@@ -82,12 +82,18 @@ class Cycles:
         )
         return [*powers, self.smallest]
 
+    def check(self, model: nn.Module, task: Task) -> None:
+        """Refuse a task without the cycles of each layer where they are asked for."""
+        if "cycles" in (self.by, self.of) and task.layer_cost is None:
+            raise UserError("Method cycles must be given the cycles of each layer")
+
     def prune(self, model: nn.Module, task: Task) -> nn.Module:
         """Measure, choose, then prune and retrain ``rounds`` times, ``task.epochs`` epochs each.
 
         The curves are in ``curves.json`` in the session's folder, the choice in
         ``densities.json``.
         """
+        self.check(model, task)
         densities = task.session.remember("densities", lambda: self._search(model, task))
         log.info("densities: %s", ", ".join(f"{name} {d:.3f}" for name, d in densities.items()))
         return Magnitude(densities=densities, rounds=self.rounds).prune(model, task)
@@ -104,10 +110,8 @@ class Cycles:
                 for name, layer in masks.layers(model).items()
             },
         }
-        if "cycles" in (self.by, self.of):
-            cost = task.layer_cost
-            if cost is None:
-                raise UserError("Method cycles must be given the cycles of each layer")
+        cost = task.layer_cost
+        if cost is not None and "cycles" in (self.by, self.of):
             curves["cycles"] = scan(model, grid, lambda each, name: cost(each).get(name, 0.0))
         data = first(task.session.validation_batches, self.images)
         curves["loss"] = scan(model, grid, lambda each, _: score(each, data).loss)

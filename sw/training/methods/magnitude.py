@@ -68,8 +68,13 @@ class Magnitude:
         if self.rounds < 1:
             raise UserError(f"Rounds must be 1 at least, not {self.rounds}")
 
+    def check(self, model: nn.Module, task: Task) -> None:
+        """Refuse names of layers that there are not."""
+        masks.check_names(model, self.densities or {})
+
     def prune(self, model: nn.Module, task: Task) -> nn.Module:
         """Prune and retrain ``rounds`` times; ``task.epochs`` epochs each time."""
+        self.check(model, task)
         return prune_in_rounds(model, task, self.rounds, self._choose)
 
     def _choose(self, model: nn.Module, progress: float) -> dict[str, Tensor]:
@@ -96,16 +101,8 @@ def keep_by_layer(
         As ``Magnitude`` has them.
     progress : float
         Shares are raised to this power: 1 in the last round.
-
-    Raises
-    ------
-    UserError
-        ``densities`` names a layer that there is not.
     """
     stated = dict(densities or {})
-    for name in stated:
-        if name not in scores:
-            raise UserError(f"Layer to prune must be one of {', '.join(scores)}, not {name!r}")
     if spread == "uniform":
         stated = {name: stated.get(name, density) for name in scores}
     kept = {name: keep_largest(scores[name], share**progress) for name, share in stated.items()}

@@ -91,19 +91,16 @@ class MetaPruning:
             if value is not None and value < 1:
                 raise UserError(f"Option {name} must be 1 at least, not {value}")
 
+    def check(self, model: nn.Module, task: Task) -> None:
+        """Refuse a network without widths, and a budget below its narrowest."""
+        self._pruning_net(task)
+
     def prune(self, model: nn.Module, task: Task) -> nn.Module:
         """Return a network of the widths found, trained from scratch for ``task.epochs``.
 
         The model given is not changed; only the widths follow from the search, no weights.
         """
-        if task.definition is None:
-            raise UserError("Method meta must have a network's definition, not a module alone")
-        if self.by == "cycles" and task.cost is None:
-            raise UserError("Method meta by cycles must have a machine to count them, not none")
-        make, recipe = task.definition.make, task.recipe
-        torch.manual_seed(task.session.seed)
-        net = PruningNet(task.definition, hidden=self.hidden, smallest=self.smallest)
-        self._check_reach(net, task)
+        net, recipe = self._pruning_net(task), task.recipe
         task.session.train(
             net,
             Phase(
@@ -115,7 +112,7 @@ class MetaPruning:
         )
         widths = self._search(net, task)
         torch.manual_seed(task.session.seed)
-        model = make(widths=widths)
+        model = net.make(widths=widths)
         task.session.train(
             model,
             Phase(
@@ -126,6 +123,16 @@ class MetaPruning:
             ),
         )
         return model
+
+    def _pruning_net(self, task: Task) -> PruningNet:
+        if task.definition is None:
+            raise UserError("Method meta must have a network's definition, not a module alone")
+        if self.by == "cycles" and task.cost is None:
+            raise UserError("Method meta by cycles must have a machine to count them, not none")
+        torch.manual_seed(task.session.seed)
+        net = PruningNet(task.definition, hidden=self.hidden, smallest=self.smallest)
+        self._check_reach(net, task)
+        return net
 
     def _search(self, net: PruningNet, task: Task) -> Widths:
         """Return the most accurate widths within the budget; each generation is remembered."""

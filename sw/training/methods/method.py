@@ -59,6 +59,22 @@ class Method(Protocol):
     source: ClassVar[str]
     needs: ClassVar[str]
 
+    def check(self, model: nn.Module, task: Task) -> None:
+        """Refuse a model or a task that lacks what the method needs; train and change nothing.
+
+        `accel prune` asks before it trains the dense network, ``prune`` asks again.
+
+        Parameters
+        ----------
+        model : nn.Module
+            Perhaps with fresh weights: what is refused may depend on its layers alone.
+
+        Raises
+        ------
+        UserError
+        """
+        ...
+
     def prune(self, model: nn.Module, task: Task) -> nn.Module:
         """Return the pruned and retrained network.
 
@@ -70,7 +86,7 @@ class Method(Protocol):
         Raises
         ------
         UserError
-            The model or the task lack what the method needs; training failed.
+            As ``check``; or training failed.
         """
         ...
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import nn
+from torch.nn.utils import parametrize
 
 from golden.errors import UserError
 from sw.training import masks
@@ -56,8 +57,21 @@ class _Scratch:
         self._finder()
         check_epochs(self.epochs)
 
+    def check(self, model: nn.Module, task: Task) -> None:
+        """Refuse what the finder refuses, and modules that can't be given fresh weights."""
+        finder = self._finder()
+        if finder is not None:
+            finder.check(model, task)
+        elif task.definition is None:
+            raise UserError(
+                f"Finder {GIVEN} needs a network of ours (accel prune --list), which says how "
+                f"large the dense one is, not {type(model).__name__}"
+            )
+        _owners(model)
+
     def prune(self, model: nn.Module, task: Task) -> nn.Module:
         """Find the shape with ``task.epochs`` for the finder's steps, and train it afresh."""
+        self.check(model, task)
         dense = self._dense_macs(model, task)
         finder = self._finder()
         if finder is not None:
@@ -92,12 +106,7 @@ class _Scratch:
         return None
 
     def _dense_macs(self, model: nn.Module, task: Task) -> int:
-        if self.finder == GIVEN:
-            if task.definition is None:
-                raise UserError(
-                    f"Finder {GIVEN} needs a network of ours (accel prune --list), which says how "
-                    f"large the dense one is, not {type(model).__name__}"
-                )
+        if self.finder == GIVEN and task.definition is not None:
             with fresh(task.session):
                 model = task.definition.make()
         return macs(model, task.input_shape)
@@ -140,13 +149,21 @@ def reinitialise(model: nn.Module, session: Session) -> None:
     Raises
     ------
     UserError
-        A module has parameters and no ``reset_parameters``; nothing is changed then.
+        A module has parameters and no ``reset_parameters``; no value is changed then.
     """
     masks.fix(model)
+    with fresh(session):
+        for module in _owners(model):
+            module.reset_parameters()  # type: ignore[operator]
+
+
+def _owners(model: nn.Module) -> list[nn.Module]:
+    """Return the modules that have parameters of their own; masked weights are nobody's."""
     owners = {
         name: module
         for name, module in model.named_modules()
-        if any(True for _ in module.parameters(recurse=False))
+        if not isinstance(module, parametrize.ParametrizationList)
+        and any(True for _ in module.parameters(recurse=False))
     }
     for name, module in owners.items():
         if not callable(getattr(module, "reset_parameters", None)):
@@ -154,6 +171,4 @@ def reinitialise(model: nn.Module, session: Session) -> None:
                 f"Module {name or type(model).__name__} must have reset_parameters to get fresh "
                 f"weights; {type(module).__name__} has none"
             )
-    with fresh(session):
-        for module in owners.values():
-            module.reset_parameters()  # type: ignore[operator]
+    return list(owners.values())

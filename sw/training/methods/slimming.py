@@ -61,6 +61,10 @@ class Slimming:
         if self.sparse_epochs is not None and self.sparse_epochs < 0:
             raise UserError(f"Sparse epochs must be 0 at least, not {self.sparse_epochs}")
 
+    def check(self, model: nn.Module, task: Task) -> None:
+        """Refuse a model from which no channels can be removed for want of batch normalisation."""
+        self._groups(model, task)
+
     def prune(self, model: nn.Module, task: Task) -> nn.Module:
         """Slim ``passes`` times; ``task.epochs`` epochs of fine-tuning each time."""
         self.shape(model, task)
@@ -68,19 +72,8 @@ class Slimming:
         return model
 
     def shape(self, model: nn.Module, task: Task) -> nn.Module:
-        """Do all of it but the last fine-tuning, in place: what `Scratch` needs.
-
-        Raises
-        ------
-        UserError
-            No channels can be removed for want of batch normalisation.
-        """
-        groups = [group for group in channels.find(model, task.input_shape) if group.norms]
-        if not groups:
-            raise UserError(
-                "Model to slim must have batch normalisation with a scale right behind its "
-                f"convolutions, not {_describe(model)}"
-            )
+        """Do all of it but the last fine-tuning, in place: what `Scratch` needs."""
+        groups = self._groups(model, task)
         total = sum(each.numel() for each in scores(model, groups).values())
         for number in range(1, self.passes + 1):
             task.session.train(
@@ -101,6 +94,15 @@ class Slimming:
             if number < self.passes:
                 self._fine_tune(model, task, number)
         return model
+
+    def _groups(self, model: nn.Module, task: Task) -> list[channels.Group]:
+        groups = [group for group in channels.find(model, task.input_shape) if group.norms]
+        if not groups:
+            raise UserError(
+                "Model to slim must have batch normalisation with a scale right behind its "
+                f"convolutions, not {_describe(model)}"
+            )
+        return groups
 
     def _fine_tune(self, model: nn.Module, task: Task, number: int) -> None:
         task.session.train(

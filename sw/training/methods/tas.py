@@ -101,8 +101,12 @@ class Tas:
         if not 0 <= self.mixing <= 1:
             raise UserError(f"Mixing must be from 0 to 1, not {self.mixing}")
 
-    def prune(self, model: nn.Module, task: Task) -> nn.Module:
-        """Search, and return the network found, trained; the model itself is left as it was."""
+    def check(self, model: nn.Module, task: Task) -> None:
+        """Refuse a network without widths, and a budget that none of its shapes is within."""
+        self._supernet(model, task)
+
+    def _supernet(self, model: nn.Module, task: Task) -> tuple[Supernet, int, float]:
+        """Return the supernet, the MACs of the dense network and those aimed at."""
         if task.definition is None:
             raise UserError("Method tas must have a network with a definition, not any module")
         torch.manual_seed(task.session.seed)
@@ -115,6 +119,11 @@ class Tas:
                 f"Budget of {task.definition.name} must be {least / dense:.3f} at least with these "
                 f"shares of widths, not {self.budget}"
             )
+        return supernet, dense, target
+
+    def prune(self, model: nn.Module, task: Task) -> nn.Module:
+        """Search, and return the network found, trained; the model itself is left as it was."""
+        supernet, dense, target = self._supernet(model, task)
         given = task.session.teacher
         try:
             task.session.teacher = None

@@ -12,6 +12,7 @@ from torch import nn
 
 from golden.errors import UserError
 from sw.training.methods.method import Task, check_density
+from sw.training.networks.definition import Definition
 from sw.training.session import Phase, Session
 
 __all__ = ["Uniform", "check_epochs", "fresh", "train"]
@@ -41,6 +42,10 @@ class Uniform:
         check_density(self.channels, "Share of channels")
         check_epochs(self.epochs)
 
+    def check(self, model: nn.Module, task: Task) -> None:
+        """Refuse a network that is not one of ours with widths."""
+        self._widths(model, task)
+
     def prune(self, model: nn.Module, task: Task) -> nn.Module:
         """Make the narrow network and train it by the recipe for dense training."""
         model = self.shape(model, task)
@@ -48,13 +53,12 @@ class Uniform:
         return model
 
     def shape(self, model: nn.Module, task: Task) -> nn.Module:
-        """Return the narrow network with fresh weights.
+        """Return the narrow network with fresh weights."""
+        definition, widths = self._widths(model, task)
+        with fresh(task.session):
+            return definition.make(widths)
 
-        Raises
-        ------
-        UserError
-            The network is not one of ours with widths.
-        """
+    def _widths(self, model: nn.Module, task: Task) -> tuple[Definition, tuple[int, ...]]:
         definition = task.definition
         if definition is None or definition.widths is None:
             what = type(model).__name__ if definition is None else definition.name
@@ -62,8 +66,7 @@ class Uniform:
                 f"Network to scale must be one with widths (accel prune --list), not {what}"
             )
         widths = tuple(max(1, round(self.channels * width)) for width in definition.widths)
-        with fresh(task.session):
-            return definition.make(widths)
+        return definition, widths
 
 
 @contextmanager

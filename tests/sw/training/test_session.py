@@ -75,10 +75,11 @@ def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
-    _session(tmp_path, method="magnitude", density=0.1)
-    _session(tmp_path, method="magnitude", density=0.1)
+    _session(tmp_path, density=0.3)  # nothing was trained: the folder is nobody's
+    _session(tmp_path, density=0.1).train(toy_net(), PHASE)
+    _session(tmp_path, density=0.1)
     with pytest.raises(UserError, match=r"run with density 0\.1, not 0\.2"):
-        _session(tmp_path, method="magnitude", density=0.2)
+        _session(tmp_path, density=0.2)
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(tmp_path: Path) -> None:
