@@ -36,59 +36,59 @@ def all_but(size, *gone):
 def test_layers_that_a_residual_addition_joins_are_one_group():
     found = channels.find(narrow.resnet(), narrow.INPUT)
     assert [group.layers for group in found] == [
-        ("stem.convolution", "block1.conv2.convolution"),
-        ("block1.conv1.convolution",),
-        ("block2.conv1.convolution",),
-        ("block2.conv2.convolution", "block2.shortcut.convolution"),
-        ("block3.conv1.convolution",),
-        ("block3.conv2.convolution", "block3.shortcut.convolution"),
+        ("stem", "block1.conv2"),
+        ("block1.conv1",),
+        ("block2.conv1",),
+        ("block2.conv2", "block2.shortcut"),
+        ("block3.conv1",),
+        ("block3.conv2", "block3.shortcut"),
     ]
-    assert found[0].norms == ("stem.norm", "block1.conv2.norm")
-    assert found[0].name == "stem.convolution"
+    assert found[0].norms == ("stem_norm", "block1.norm2")
+    assert found[0].name == "stem"
 
 
 def test_zero_channels_of_a_residual_network_leave_without_a_trace():
     model = scramble(narrow.resnet())
     with torch.no_grad():
-        for norm in (model.stem.norm, model.block1.conv2.norm):  # stage 1: channels 0 and 2
+        for norm in (model.stem_norm, model.block1.norm2):  # stage 1: channels 0 and 2
             norm.weight[[0, 2]] = norm.bias[[0, 2]] = 0
-        for norm in (model.block3.conv2.norm, model.block3.shortcut.norm):
+        for norm in (model.block3.norm2, model.block3.shortcut_norm):
             norm.weight[7] = norm.bias[7] = 0
-        inner = model.block2.conv1.norm
+        inner = model.block2.norm1
         inner.weight[1:] = inner.bias[1:] = 0
         before = model(images(narrow.INPUT))
         channels.remove(
             model,
             narrow.INPUT,
             {
-                "stem.convolution": all_but(4, 0, 2),
-                "block3.conv2.convolution": all_but(8, 7),
-                "block2.conv1.convolution": all_but(7, 1, 2, 3, 4, 5, 6),
+                "stem": all_but(4, 0, 2),
+                "block3.conv2": all_but(8, 7),
+                "block2.conv1": all_but(7, 1, 2, 3, 4, 5, 6),
             },
         )
         after = model(images(narrow.INPUT))
     torch.testing.assert_close(after, before, rtol=1e-5, atol=1e-5)
     shapes = {name: tuple(layer.weight.shape) for name, layer in masks.layers(model).items()}
     assert shapes == {
-        "stem.convolution": (2, 1, 3, 3),
-        "block1.conv1.convolution": (5, 2, 3, 3),
-        "block1.conv2.convolution": (2, 5, 3, 3),
-        "block2.conv1.convolution": (1, 2, 3, 3),
-        "block2.conv2.convolution": (6, 1, 3, 3),
-        "block2.shortcut.convolution": (6, 2, 1, 1),
-        "block3.conv1.convolution": (9, 6, 3, 3),
-        "block3.conv2.convolution": (7, 9, 3, 3),
-        "block3.shortcut.convolution": (7, 6, 1, 1),
+        "stem": (2, 1, 3, 3),
+        "block1.conv1": (5, 2, 3, 3),
+        "block1.conv2": (2, 5, 3, 3),
+        "block2.conv1": (1, 2, 3, 3),
+        "block2.conv2": (6, 1, 3, 3),
+        "block2.shortcut": (6, 2, 1, 1),
+        "block3.conv1": (9, 6, 3, 3),
+        "block3.conv2": (7, 9, 3, 3),
+        "block3.shortcut": (7, 6, 1, 1),
         "fc": (10, 7),
     }
-    assert model.block3.shortcut.norm.running_var.shape == (7,)
+    assert model.block3.shortcut_norm.running_var.shape == (7,)
 
 
 def test_channels_that_are_not_zero_do_matter():
     model = scramble(narrow.resnet())
     with torch.no_grad():
         before = model(images(narrow.INPUT))
-        channels.remove(model, narrow.INPUT, {"stem.convolution": all_but(4, 0)})
+        channels.remove(model, narrow.INPUT, {"stem": all_but(4, 0)})
         assert not torch.allclose(model(images(narrow.INPUT)), before, rtol=1e-2)
 
 
@@ -163,9 +163,9 @@ def test_channels_that_the_rest_needs_are_left_out():
 
 def test_memory_format_stays():
     model = narrow.resnet()
-    assert model.block3.conv1.convolution.weight.is_contiguous(memory_format=torch.channels_last)
-    channels.remove(model, narrow.INPUT, {"block3.conv1.convolution": all_but(9, 1)})
-    weight = model.block3.conv1.convolution.weight
+    assert model.block3.conv1.weight.is_contiguous(memory_format=torch.channels_last)
+    channels.remove(model, narrow.INPUT, {"block3.conv1": all_but(9, 1)})
+    weight = model.block3.conv1.weight
     assert weight.shape[0] == 8
     assert weight.is_contiguous(memory_format=torch.channels_last)
 

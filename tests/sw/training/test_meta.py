@@ -144,7 +144,6 @@ def test_a_cropped_network_is_the_full_one_with_the_other_channels_off(
         outer = {"stem": a, "block1.conv1": d, "block1.conv2": a, "block2.conv1": e}
         outer |= {"block2.conv2": b, "block2.shortcut": b, "block3.conv1": f}
         outer |= {"block3.conv2": c, "block3.shortcut": c}
-        outer = {f"{name}.convolution": width for name, width in outer.items()}
     modules = [m for m in wide.named_modules() if isinstance(m[1], (nn.Conv2d, nn.Linear))]
     with torch.no_grad():
         for generator, (name, module) in zip(net.generators, modules, strict=True):

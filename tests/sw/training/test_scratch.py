@@ -32,11 +32,11 @@ def test_fresh_weights_are_drawn_as_a_constructor_draws_them(tmp_path):
                 module.weight.fill_(3)
                 module.running_mean.fill_(7)
     reinitialise(model, session(tmp_path))
-    norm = model.block2.conv1.norm
+    norm = model.block2.norm1
     assert torch.equal(norm.weight, torch.ones(7))
     assert torch.equal(norm.running_mean, torch.zeros(7))
-    weight = model.block3.conv2.convolution.weight
-    assert not torch.isclose(weight, old["block3.conv2.convolution.weight"]).any(dim=(1, 2, 3))[0]
+    weight = model.block3.conv2.weight
+    assert not torch.isclose(weight, old["block3.conv2.weight"]).any(dim=(1, 2, 3))[0]
     # Uniform up to 1 / sqrt(inputs of a filter), whose deviation is that over sqrt(3).
     bound = (9 * 3 * 3) ** -0.5
     assert weight.abs().max() <= bound
@@ -133,15 +133,15 @@ def test_uniform_scales_every_width(tmp_path):
     task = narrow.task(tmp_path, definition=narrow.RESNET)
     model = Uniform(channels=0.5, epochs=5).prune(narrow.resnet(), task)
     assert narrow.channels(model) == {
-        "stem.convolution": 2,
-        "block1.conv1.convolution": 2,  # half of 5, to the even one
-        "block1.conv2.convolution": 2,
-        "block2.conv1.convolution": 4,  # half of 7
-        "block2.conv2.convolution": 3,
-        "block2.shortcut.convolution": 3,
-        "block3.conv1.convolution": 4,  # half of 9
-        "block3.conv2.convolution": 4,
-        "block3.shortcut.convolution": 4,
+        "stem": 2,
+        "block1.conv1": 2,  # half of 5, to the even one
+        "block1.conv2": 2,
+        "block2.conv1": 4,  # half of 7
+        "block2.conv2": 3,
+        "block2.shortcut": 3,
+        "block3.conv1": 4,  # half of 9
+        "block3.conv2": 4,
+        "block3.shortcut": 4,
     }
     assert task.session.accuracy(model) > 0.9
     shape = ScratchE(finder="uniform", options={"channels": 0.01}).prune(
