@@ -40,6 +40,14 @@ bench: $(BIN)/.all ## speed of the simulator beside C, and of the tick oracle
 synth: $(BIN)/.all ## logic cells and clock of a unit and of a cluster, placed and routed
 	$(BIN)/python -m rtl.synth
 
+networks: $(BIN)/.all ## train the shipped networks again, half an hour of CPU (apt-get install dataset-fashion-mnist)
+	accel prune lenet5 --name lenet5 --rounds 4 -o build/networks/lenet5 \
+	  --set 'densities={conv1=0.66, conv2=0.20, fc1=0.09, fc2=0.25}'
+	accel prune resnet8 --name resnet8 --rounds 4 -o build/networks/resnet8 \
+	  --set 'densities={stem=0.75, "block1.conv1"=0.30, "block1.conv2"=0.30, "block2.conv1"=0.25, "block2.conv2"=0.20, "block2.shortcut"=0.40, "block3.conv1"=0.19, "block3.conv2"=0.16, "block3.shortcut"=0.30, fc=0.60}'
+	cp build/networks/*/lenet5.onnx build/networks/*/lenet5.safetensors sw/networks
+	cp build/networks/*/resnet8.onnx build/networks/*/resnet8.safetensors sw/networks
+
 clean: ## remove what was made
 	rm -rf $(VENV) build .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
@@ -70,4 +78,4 @@ $(BIN)/.simulators: $(BIN)/.all
 	  echo 'error: the simulators need: apt-get install --no-install-recommends $(DEBIAN)' >&2; exit 2; fi
 	@touch $@
 
-.PHONY: help demo vgg16 test test-slow lint bench synth clean
+.PHONY: help demo vgg16 test test-slow lint bench synth networks clean

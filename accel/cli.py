@@ -332,8 +332,12 @@ def prune(
     seed: Annotated[int, typer.Option(help="All that is random follows from it.")] = 1,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="build/pruned/NETWORK-METHOD.", metavar="FOLDER",
+        typer.Option("-o", "--output", help="build/pruned/NAME.", metavar="FOLDER",
                      show_default=False),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="Of what is written; NETWORK-METHOD.", show_default=False),
     ] = None,
     preset: PresetOption = None,
     config: ConfigOption = None,
@@ -358,6 +362,7 @@ def prune(
         data=data,
         images=train_images,
         output=output,
+        name=name,
         seed=seed,
         epochs=epochs,
         dense=dense,

@@ -40,6 +40,7 @@ def prune(
     data: Path | None,
     images: int | None,
     output: Path | None,
+    name: str | None,
     seed: int,
     epochs: int,
     dense: Path | None,
@@ -63,9 +64,11 @@ def prune(
     definition = networks.find(network)
     wanted = {key: value for key, value in options.items() if value is not None}
     chosen = methods.make(method, wanted | dict(read_change(text) for text in changes))
-    for name, count in (("epochs", epochs), ("dense-epochs", dense_epochs), ("images", images)):
+    for option, count in (("epochs", epochs), ("dense-epochs", dense_epochs), ("images", images)):
         if count is not None and count < 1:
-            raise UserError(f"Option --{name} must be 1 at least, not {count}")
+            raise UserError(f"Option --{option} must be 1 at least, not {count}")
+    if name is not None and Path(name).name != name:
+        raise UserError(f"Name must be that of a file, without a folder, not {name!r}")
     for path in (dense, teacher):
         if path is not None and not path.is_file():
             raise UserError(f"Model {path} must be a file")
@@ -76,8 +79,9 @@ def prune(
         definition,
         chosen,
         split,
-        output or Path("build/pruned") / f"{network}-{method}",
+        output or Path("build/pruned") / (name or f"{network}-{method}"),
         seed=seed,
+        name=name,
         epochs=epochs,
         dense=dense,
         dense_epochs=dense_epochs,
@@ -287,8 +291,7 @@ def _report(outcome: Any, measure: Callable[[Network | Unrolled], dict[str, floa
         f"{100 * outcome.accuracy['dense']:.2f} %",
         f"{100 * outcome.accuracy['pruned']:.2f} %",
     )
-    if (int8 := outcome.accuracy.get("int8")) is not None:
-        table.add_row("accuracy in int8", "", f"{100 * int8:.2f} %")
+    table.add_row("accuracy in int8", "", f"{100 * outcome.accuracy['int8']:.2f} %")
     table.add_row("weights", f"{outcome.dense_weights:,}", f"{outcome.weights:,}")
     table.add_row("weights that are not zero", "", f"{kept:,}")
     table.add_row("share of the dense network's", "", f"{100 * kept / outcome.dense_weights:.2f} %")

@@ -42,10 +42,9 @@ class GraphBuilder:
         name: str,
         weights: NDArray[np.float32],
         bias: NDArray[np.float32] | None = None,
-        stride: int = 1,
         pad: int = 0,
     ) -> str:
-        """Convolve; weights have axes k, c, r, s."""
+        """Convolve, stride 1; weights have axes k, c, r, s."""
         parameters = [self._constant(f"{name}.weight", weights)]
         if bias is not None:
             parameters.append(self._constant(f"{name}.bias", bias))
@@ -54,59 +53,17 @@ class GraphBuilder:
             [source, *parameters],
             name,
             kernel_shape=list(weights.shape[2:]),
-            strides=[stride, stride],
             pads=[pad] * 4,
         )
 
-    def batch_norm(
-        self,
-        source: str,
-        name: str,
-        gamma: NDArray[np.float32],
-        beta: NDArray[np.float32],
-        mean: NDArray[np.float32],
-        variance: NDArray[np.float32],
-        epsilon: float,
-    ) -> str:
-        """Normalise each channel with stored statistics."""
-        parameters = [
-            self._constant(f"{name}.{key}", value)
-            for key, value in (
-                ("gamma", gamma),
-                ("beta", beta),
-                ("mean", mean),
-                ("variance", variance),
-            )
-        ]
-        return self._add("BatchNormalization", [source, *parameters], name, epsilon=epsilon)
-
     def relu(self, source: str, name: str) -> str:
         return self._add("Relu", [source], name)
-
-    def add(self, left: str, right: str, name: str) -> str:
-        return self._add("Add", [left, right], name)
 
     def max_pool(self, source: str, name: str, size: int = 2) -> str:
         """Take the largest of each ``size`` x ``size`` window, side by side."""
         return self._add("MaxPool", [source], name, kernel_shape=[size, size], strides=[size, size])
 
-    def global_average_pool(self, source: str, name: str) -> str:
-        return self._add("GlobalAveragePool", [source], name)
-
-    def flatten(self, source: str, name: str) -> str:
-        return self._add("Flatten", [source], name, axis=1)
-
-    def fully_connected(
-        self, source: str, name: str, weights: NDArray[np.float32], bias: NDArray[np.float32]
-    ) -> str:
-        """Multiply by a matrix; weights have axes k, c."""
-        parameters = [
-            self._constant(f"{name}.weight", weights),
-            self._constant(f"{name}.bias", bias),
-        ]
-        return self._add("Gemm", [source, *parameters], name, transB=1)
-
-    def build(self, output: str, metadata: dict[str, str] | None = None) -> Any:
+    def build(self, output: str) -> Any:
         """Return the checked ``onnx.ModelProto`` whose result is the tensor ``output``."""
         import onnx
         from onnx import TensorProto, helper
@@ -124,7 +81,6 @@ class GraphBuilder:
             ir_version=IR_VERSION,
             opset_imports=[helper.make_opsetid("", OPSET)],
         )
-        helper.set_model_props(model, metadata or {})
         model = onnx.shape_inference.infer_shapes(model, strict_mode=True)
         onnx.checker.check_model(model, full_check=True)
         return model

@@ -15,10 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnxruntime
-from numpy.typing import NDArray
-from onnx import ModelProto
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -34,12 +30,11 @@ from sw.coding.shared_weights import (
 from sw.coding.sources import layer_codes
 from sw.coding.stages import LayerCodes
 from sw.compress import compress as import_network
-from sw.onnx_file import model_input
 from sw.prepare import prepare
 from sw.quantise import quantise
 from sw.training import masks
-from sw.training.data import ImageBatches, Split
-from sw.training.models import load_model, to_onnx
+from sw.training.data import Split
+from sw.training.models import load_model, onnx_accuracy, to_onnx
 from sw.training.pipeline import start
 from sw.training.session import Phase, Session, accuracy
 
@@ -51,7 +46,6 @@ __all__ = [
     "fine_tune",
     "fingerprint",
     "fold",
-    "onnx_accuracy",
     "share",
     "train_codebooks",
 ]
@@ -258,17 +252,3 @@ def coded_layers(model: nn.Module) -> list[LayerCodes]:
         layer_codes(name, coded, isinstance(kinds[name], nn.Linear))
         for name, coded in coded_weights(model).items()
     ]
-
-
-def onnx_accuracy(model: ModelProto, batches: ImageBatches) -> float:
-    """Return the accuracy of an ONNX model, an int8 one for example, under ONNX Runtime."""
-    options = onnxruntime.SessionOptions()
-    # Without it processors that lack VNNI saturate pairs of products at 16 bits.
-    options.add_session_config_entry("session.x64quantprecision", "1")
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    feed = model_input(model).name
-    images: NDArray[np.float32] = batches.images.numpy()
-    found = [np.asarray(session.run(None, {feed: image[None]})[0]).argmax() for image in images]
-    return float(np.mean(np.array(found) == batches.labels.numpy()))

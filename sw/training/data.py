@@ -62,12 +62,13 @@ class ImageBatches:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Training, validation and test batches; calibration images, axes n, c, y, x."""
+    """Training, validation and test batches; calibration images, axes n, c, y, x; a name."""
 
     train: ImageBatches
     validation: ImageBatches
     test: ImageBatches
     calibration: NDArray[np.float32]
+    name: str = "a data set"
 
 
 def split(
@@ -93,6 +94,7 @@ def split(
         ImageBatches(held, data.train_labels[end:], 500),
         ImageBatches(data.test_images, data.test_labels, 500),
         _floats(train[:512]),
+        data.name,
     )
 
 

@@ -43,12 +43,16 @@ _SPLITS = {"train": "train", "test": "t10k"}
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images (uint8, axes n, y, x, or n, y, x, c in colour) and labels (int64, axis n)."""
+    """Images (uint8, axes n, y, x, or n, y, x, c in colour) and labels (int64, axis n).
+
+    ``name`` is what networks trained with them state.
+    """
 
     train_images: NDArray[np.uint8]
     train_labels: NDArray[np.int64]
     test_images: NDArray[np.uint8]
     test_labels: NDArray[np.int64]
+    name: str = "a data set"
 
 
 def load_dataset(folder: Path = FOLDER) -> Dataset:
@@ -91,6 +95,7 @@ def load_dataset(folder: Path = FOLDER) -> Dataset:
         arrays["train_labels"].astype(np.int64),
         test,
         arrays["test_labels"].astype(np.int64),
+        folder.resolve().name,
     )
 
 

@@ -12,13 +12,22 @@ from torch import nn
 from golden.errors import UserError
 from golden.network import Network
 from sw import container
+from sw.compress import compress
 from sw.files import write_whole
+from sw.prepare import prepare
+from sw.quantise import quantise as onnx_quantise
 from sw.training import masks
 from sw.training.cost import Cost, LayerCost, macs
 from sw.training.data import Split
 from sw.training.distillation import Distillation
 from sw.training.methods import Method, Task
-from sw.training.models import load_model, save_model, to_network, to_onnx
+from sw.training.models import (
+    load_model,
+    onnx_accuracy,
+    save_model,
+    to_network,
+    to_onnx,
+)
 from sw.training.networks import Definition
 from sw.training.session import Phase, Session, accuracy
 from sw.training.unrolled import Unrolled, unroll
@@ -33,8 +42,8 @@ class Outcome:
     Parameters
     ----------
     accuracy : dict of str to float
-        On the test data: ``dense`` before pruning, ``pruned`` after it, ``int8`` of ``network``
-        if it is unrolled.
+        On the test data: ``dense`` before pruning, ``pruned`` after it, ``int8`` of ``network``,
+        under ONNX Runtime unless it is unrolled.
     density : float
         Share of the weights of the pruned network that are not zero.
     weights, macs : int
@@ -115,6 +124,7 @@ def prune(
     folder: Path,
     *,
     seed: int = 1,
+    name: str | None = None,
     epochs: int = 3,
     dense: Path | None = None,
     dense_epochs: int | None = None,
@@ -132,8 +142,10 @@ def prune(
     Parameters
     ----------
     folder : Path
-        For checkpoints and results: ``NAME-METHOD.pt``, ``.onnx`` and ``.safetensors``; the
-        first alone if the network is recurrent.
+        For checkpoints and results: ``NAME.pt``, ``.onnx`` and ``.safetensors``; the first alone
+        if the network is recurrent.
+    name : str, optional
+        Of the pruned network and its files; ``NETWORK-METHOD`` by default.
     epochs : int
         Of retraining after a step of pruning.
     dense : Path, optional
@@ -192,17 +204,24 @@ def prune(
     session.teacher = master
     model = method.prune(model, task)
     scores["pruned"] = accuracy(model, data.test)
-    name = f"{definition.name}-{method.name}"
-    source = f"trained on {_source(data)}; pruned by {method.name} ({method.source}), retrained"
+    name = name or f"{definition.name}-{method.name}"
+    source = (
+        f"trained on {len(data.train.images):,} images of {data.name}; pruned by {method.name} "
+        f"({method.source}) and retrained"
+    )
     files.append(folder / f"{name}.pt")
     save_model(model, definition.name, files[-1], {"test": scores["pruned"]})
-    network = quantise(definition, model, data, name, source)
-    if isinstance(network, Unrolled):
+    if definition.recurrent:
+        network = unroll(model, data.calibration, name, source)
         scores["int8"] = accuracy(network.model, data.test)
     else:
         files += [folder / f"{name}.{ending}" for ending in ("onnx", "safetensors")]
         proto = to_onnx(model, definition.input_shape, name)
         write_whole(files[-2], proto.SerializeToString(), f"Model {files[-2]}")
+        int8 = onnx_quantise(prepare(proto), data.calibration)
+        scores["int8"] = onnx_accuracy(int8, data.test)
+        source += f"; int8 by ONNX Runtime (minmax, {len(data.calibration)} images)"
+        network = compress(int8, data.calibration, name=name, source=source)
         network = dataclasses.replace(network, accuracy=dict(scores))
         container.save(network, files[-1])
     return Outcome(
@@ -227,7 +246,3 @@ def _load(path: Path, network: str | None = None) -> nn.Module:
 
 def _weights(model: nn.Module) -> int:
     return sum(masks.weight(layer).numel() for layer in masks.layers(model).values())
-
-
-def _source(data: Split) -> str:
-    return f"{len(data.train.images)} images"

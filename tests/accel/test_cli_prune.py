@@ -120,6 +120,7 @@ def test_lists(accel) -> None:
         (("lenet5", "--dense", "no.pt"), "Model no.pt must be a file"),
         (("lenet5", "--data", "nowhere"), "nowhere must be a folder"),
         (("lenet5", "--seed", "x"), "seed"),
+        (("lenet5", "--name", "../mine"), "without a folder, not '../mine'"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(accel, arguments, words, tmp_path, monkeypatch) -> None:

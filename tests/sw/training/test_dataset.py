@@ -1,11 +1,10 @@
-"""The data set's reader, and the masks of iterative pruning."""
+"""The data set's reader."""
 
 from __future__ import annotations
 
 import gzip
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from golden.errors import FormatError, UserError
@@ -52,23 +51,3 @@ def test_a_data_set_that_is_not_gzip_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(LABELS)
     with pytest.raises(FormatError, match="must be a gzip file"):
         load_dataset(tmp_path)
-
-
-def test_pruning_keeps_the_largest_weights_and_never_brings_one_back() -> None:
-    torch = pytest.importorskip("torch")
-    from sw.training.loop import MagnitudePruner
-
-    model = torch.nn.Linear(8, 1, bias=False)
-    values = torch.tensor([[0.1, -0.8, 0.3, -0.2, 0.5, -0.6, 0.4, 0.7]])
-    with torch.no_grad():
-        model.weight.copy_(values)
-    pruner = MagnitudePruner(model, {"weight": 0.25})
-    pruner.prune(0.5)  # 1 - 0.75 * (1 - 0.5**3) = 0.34 of 8 weights: 3
-    assert torch.nonzero(model.weight[0]).ravel().tolist() == [1, 5, 7]
-    with torch.no_grad():
-        model.weight.copy_(values.flip(1) * 10)  # the optimiser moves all
-    pruner.apply()
-    assert torch.nonzero(model.weight[0]).ravel().tolist() == [1, 5, 7]
-    pruner.prune(1.0)
-    assert np.isclose(pruner.density, 0.25)
-    assert set(torch.nonzero(model.weight[0]).ravel().tolist()) < {1, 5, 7}
