@@ -113,13 +113,6 @@ class _Layer(nn.Module):
             return nn.functional.linear(x, weight, bias)
         return nn.functional.conv2d(x, weight, bias, self.layer.stride, self.layer.padding)  # type: ignore[arg-type]
 
-    def cut(self, into: Any) -> None:
-        """Copy the weights that a layer of another size has."""
-        outputs, inputs = into.weight.shape[:2]
-        into.weight.copy_(self.layer.weight[:outputs, :inputs])
-        if self.layer.bias is not None:
-            into.bias.copy_(self.layer.bias[:outputs])
-
 
 class _Norm(nn.Module):
     """Batch normalisation, one for each width; what the drawn ones return is aggregated."""
@@ -145,11 +138,6 @@ class _Norm(nn.Module):
             part = self.norms[index](x[:, : self.width.sizes[index]])
             total = total + share * resize_channels(part, largest)
         return total
-
-    def cut(self, into: nn.BatchNorm2d) -> None:
-        """Copy the norm of the other's width."""
-        index = self.width.sizes.index(into.num_features)
-        into.load_state_dict(self.norms[index].state_dict())
 
 
 class _Stage(nn.Module):
@@ -196,7 +184,7 @@ class _LayerCost:
 
 
 class Supernet(nn.Module):
-    """All sizes of a network; a forward pass in training draws two of each width.
+    """All sizes of a network; a forward pass draws two of each width.
 
     The first half of a batch is for the weights, the other for the architecture: the first's
     outputs have no gradient for the architecture, the second's none for the weights.
@@ -245,16 +233,13 @@ class Supernet(nn.Module):
         self.alphas = nn.ParameterList(0.01 * torch.randn(len(w.sizes)) for w in self.widths)
         self.betas = nn.ParameterList(0.01 * torch.randn(len(d.sizes)) for d in self.depths)
         self.costs = self._costs(network, input_shape, free)
-        self.elastic: dict[str, _Layer | _Norm] = {}
         for name, module in list(network.named_modules()):
             outputs = free[name][0] if name in free else None
             width = None if outputs is None else self.widths[outputs]
             if isinstance(module, (nn.Conv2d, nn.Linear)):
-                self.elastic[name] = _Layer(module, width)
+                network.set_submodule(name, _Layer(module, width))
             elif isinstance(module, nn.BatchNorm2d) and width is not None:
-                self.elastic[name] = _Norm(module, width)
-        for name, module in self.elastic.items():
-            network.set_submodule(name, module)
+                network.set_submodule(name, _Norm(module, width))
         for names, depth in zip(self.stages, self.depths, strict=True):
             stage = _Stage([network.get_submodule(name) for name in names], depth)
             network.set_submodule(names[0], stage)
@@ -263,9 +248,6 @@ class Supernet(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        if not self.training:
-            self._settle()
-            return self.network(images)
         half = len(images) // 2
         self._draw(learn=False)
         outputs = [self.network(images[:half])]
@@ -350,22 +332,12 @@ class Supernet(nn.Module):
         )
 
     def make(self, architecture: Architecture) -> nn.Module:
-        """Return a network of this architecture, its weights cut from these."""
-        found = self.fresh(architecture)
-        modules = dict(found.named_modules())
-        with torch.no_grad():
-            for name, module in self.elastic.items():
-                if name in modules:
-                    module.cut(modules[name])  # type: ignore[arg-type]
-        return found
-
-    def fresh(self, architecture: Architecture) -> nn.Module:
         """Return a network of this architecture with fresh weights."""
-        found = self.definition.make(architecture.widths)
+        made = self.definition.make(architecture.widths)
         for names, depth in zip(self.stages, architecture.depths, strict=True):
             for name in names[depth:]:
-                found.set_submodule(name, nn.Identity())
-        return found
+                made.set_submodule(name, nn.Identity())
+        return made
 
     def _draw(self, *, learn: bool) -> None:
         """Draw two sizes of each width and weights of all depths; ``learn``: with gradients."""
@@ -376,13 +348,6 @@ class Supernet(nn.Module):
             depth.indices = list(range(len(depth.sizes)))
             logits = beta if learn else beta.detach()
             depth.shares = gumbel(logits, self.temperature).softmax(0)
-
-    def _settle(self) -> None:
-        """Take the most probable size of each."""
-        for each, logits in zip(
-            (*self.widths, *self.depths), (*self.alphas, *self.betas), strict=True
-        ):
-            each.indices, each.shares = [int(logits.argmax())], torch.ones(1)
 
     def _total(self, widths: Sequence[Any], there: Sequence[Any]) -> Any:
         total: Any = 0

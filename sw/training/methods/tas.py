@@ -15,6 +15,7 @@ from golden.errors import UserError
 from sw.training.distillation import Distillation
 from sw.training.elastic import Architecture, Supernet
 from sw.training.methods.method import Task
+from sw.training.methods.uniform import check_epochs, fresh, train
 from sw.training.session import Phase
 
 __all__ = ["Tas", "cost_loss"]
@@ -28,8 +29,8 @@ class Tas:
 
     The search trains a network of all sizes at once (``sw.training.elastic``): weights on one
     half of each batch, probabilities of sizes on the other, with a loss for what the network
-    costs (section 3.2). The most probable network is then trained to follow the dense one
-    (section 3.3).
+    costs (section 3.2). The most probable network is then trained from fresh weights, as the
+    dense one was, and to follow it (section 3.3). Of the search only the sizes are kept.
 
     Parameters
     ----------
@@ -40,16 +41,15 @@ class Tas:
     shares : sequence of float
         Sizes of a width that are tried, of its full one.
     search_epochs : int
-        Of the search; the network found is trained for ``task.epochs``.
+        Of the search.
+    epochs : int, optional
+        Of training the network found; those of the dense network's recipe by default.
     cost_weight : float
         Of the loss of cost beside the cross-entropy.
     architecture_rate : float
         Adam's learning rate for the logits of sizes.
     hottest, coldest : float
         Temperatures of the Gumbel noise at the search's start and end; linear between them.
-    weights : str
-        What the network found starts from: ``search``, those of its sizes in the search, or
-        ``fresh``, drawn anew as in the paper.
     temperature, mixing : float
         Of distillation from the dense network. A teacher given to the session is used instead,
         with its own. Mixing 0 is without.
@@ -64,11 +64,11 @@ class Tas:
     tolerance: float = 0.05
     shares: Sequence[float] = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
     search_epochs: int = 5
+    epochs: int | None = None
     cost_weight: float = 2.0
     architecture_rate: float = 0.02
     hottest: float = 10.0
     coldest: float = 0.1
-    weights: str = "search"
     temperature: float = 4.0
     mixing: float = 0.9
 
@@ -83,6 +83,7 @@ class Tas:
             )
         if self.search_epochs < 1:
             raise UserError(f"Epochs of the search must be 1 at least, not {self.search_epochs}")
+        check_epochs(self.epochs)
         for words, value in (
             ("Weight of the cost", self.cost_weight),
             ("Rate of the architecture", self.architecture_rate),
@@ -96,8 +97,6 @@ class Tas:
                 f"Hottest temperature must be at least the coldest, {self.coldest}, not "
                 f"{self.hottest}"
             )
-        if self.weights not in ("search", "fresh"):
-            raise UserError(f"Weights must be search or fresh, not {self.weights!r}")
         if not 0 <= self.mixing <= 1:
             raise UserError(f"Mixing must be from 0 to 1, not {self.mixing}")
 
@@ -133,17 +132,9 @@ class Tas:
             )
             architecture = Architecture(tuple(found["widths"]), tuple(found["depths"]))
             task.session.teacher = given or self._teacher(model)
-            fresh = self.weights == "fresh"
-            pruned = (supernet.fresh if fresh else supernet.make)(architecture)
-            task.session.train(
-                pruned,
-                Phase(
-                    name="found",
-                    epochs=task.epochs,
-                    rate=task.recipe.rate if fresh else task.recipe.retrain_rate,
-                    weight_decay=task.recipe.weight_decay,
-                ),
-            )
+            with fresh(task.session):
+                pruned = supernet.make(architecture)
+            train(pruned, task, task.recipe.epochs if self.epochs is None else self.epochs)
         finally:
             task.session.teacher = given
         return pruned

@@ -22,14 +22,14 @@ EPOCHS = 2
 #: Methods, their options, and epochs of each of their steps.
 ENTRIES: tuple[tuple[str, dict[str, Any], int], ...] = (
     ("slimming", {"channels": 0.6, "penalty": 0.01}, EPOCHS),
+    ("uniform", {"channels": 0.7}, DENSE_EPOCHS),
     ("uniform", {"channels": 0.5}, DENSE_EPOCHS),
     ("uniform", {"channels": 0.3}, DENSE_EPOCHS),
     ("meta", {"budget": 0.5, "net_epochs": 4, "generations": 4, "population": 12}, DENSE_EPOCHS),
-    ("tas", {"budget": 0.5, "search_epochs": 3}, EPOCHS),
+    ("tas", {"budget": 0.5, "search_epochs": 3}, DENSE_EPOCHS),
 )
-#: Of the entries, those whose shapes are trained from fresh weights too, and how.
-FINDERS = ("slimming",)
-AFRESH = ("scratch-e", "scratch-b")
+#: Of the entries, those whose shapes are trained again from fresh weights alone, and how.
+AFRESH = {"slimming": ("scratch-e", "scratch-b"), "tas": ("scratch-e",)}
 
 
 def rows(study: StudyTask) -> list[dict[str, Any]]:
@@ -59,7 +59,7 @@ def _entry(
         definition, make(name, options), seed, label, epochs=epochs, model=copy.deepcopy(dense)
     )
     found = [{**row, "method": name}]
-    for again in AFRESH if name in FINDERS else ():
+    for again in AFRESH.get(name, ()):
         _, row = study.prune(
             definition,
             make(again, {"finder": "given"}),
@@ -82,8 +82,9 @@ STRUCTURED = Study(
         Plot(x="cycles", y="accuracy", series="method"),
     ),
     notes=(
-        "scratch-e and scratch-b train slimming's shapes from fresh weights, for the dense "
-        "network's epochs and for its MACs (at most twice the epochs). Slimming starts from the "
+        "scratch-e and scratch-b train the shapes found from fresh weights, for the dense "
+        "network's epochs and for its MACs (at most twice the epochs); tas does so with the dense "
+        "network as its teacher. Slimming starts from the "
         "trained dense network; the papers train 160 epochs on CIFAR, with the penalty from the "
         "start (recalled)."
     ),
