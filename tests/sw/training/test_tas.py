@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +28,7 @@ from sw.training.methods.tas import Tas, cost_loss  # noqa: E402
 from sw.training.models import load_model, save_model, to_onnx  # noqa: E402
 from sw.training.networks import DEFINITIONS, LENET_5, VGG_SMALL, Definition, Recipe  # noqa: E402
 from sw.training.networks.resnet import ResNet  # noqa: E402
-from sw.training.session import Session, accuracy  # noqa: E402
+from sw.training.session import Phase, Session, accuracy  # noqa: E402
 
 SHAPE = (1, 8, 8)
 #: Between the blocks of three stages, then inside two blocks each.
@@ -49,7 +50,7 @@ class OneWidth(torch.nn.Module):
 
 
 def _define(make: Any, widths: tuple[int, ...]) -> Definition:
-    recipe = Recipe(epochs=1, rate=0.05, retrain_rate=0.05)
+    recipe = Recipe(epochs=3, rate=0.05, retrain_rate=0.01)
     return Definition(
         name="tiny", summary="", make=make, recipe=recipe, input_shape=SHAPE, widths=widths
     )
@@ -261,21 +262,30 @@ def test_the_least_probability_a_multiplication_decides_which_width_moves() -> N
 # -- the network found ---------------------------------------------------------------------------
 
 
-def test_a_settled_supernet_computes_what_the_network_made_of_it_does() -> None:
-    supernet = _supernet().train()
-    images = torch.rand((32, *SHAPE))
-    for _ in range(3):  # statistics of the norms
-        supernet(images)
-    with torch.no_grad():
-        for logits in (*supernet.alphas, *supernet.betas):
-            logits.copy_(torch.randn(len(logits)))
-        supernet.betas[1].copy_(torch.tensor([1.0, 0.0]))
-    architecture = supernet.most_probable()
-    assert architecture.widths != WIDTHS
+def test_a_supernet_of_sure_sizes_computes_what_that_network_does() -> None:
+    dense = _dense()
+    torch.manual_seed(6)
+    for module in dense.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            for tensor in (module.weight.data, module.bias.data, module.running_mean):
+                torch.nn.init.normal_(tensor)
+    supernet = Supernet(copy.deepcopy(dense), TINY, SHAPE, SHARES).eval()
+    architecture = Architecture((2, 4, 8, 2, 4, 6, 8, 12, 16), (1, 2, 1))
+    sizes = (*architecture.widths, *architecture.depths)
+    for each, size in zip((*supernet.widths, *supernet.depths), sizes, strict=True):
+        each.indices, each.shares = [each.sizes.index(size)], torch.ones(1)
     made = supernet.make(architecture).eval()
-    assert isinstance(made.block4, torch.nn.Identity)
+    assert isinstance(made.block2, torch.nn.Identity)
+    full = dense.state_dict()
+    made.load_state_dict(
+        {
+            key: full[key][tuple(slice(length) for length in value.shape)]
+            for key, value in made.state_dict().items()
+        }
+    )
+    images = torch.rand((8, *SHAPE))
     with torch.no_grad():
-        assert torch.allclose(made(images), supernet.eval()(images), atol=1e-5)
+        assert torch.allclose(made(images), supernet.network(images), atol=1e-5)
 
 
 def test_of_vgg_small_the_widths_are_searched() -> None:
@@ -311,7 +321,13 @@ def test_the_search_comes_to_the_budget_and_the_network_found_is_smaller(
 ) -> None:
     dense = macs(_dense(), SHAPE)
     pruned = _prune(
-        _dense(), tmp_path, budget=budget, search_epochs=5, architecture_rate=0.3, mixing=0
+        _dense(),
+        tmp_path,
+        budget=budget,
+        search_epochs=5,
+        architecture_rate=0.3,
+        epochs=12,
+        mixing=0,
     )
     found = json.loads((tmp_path / "architecture.json").read_text())
     assert abs(macs(pruned, SHAPE) / dense - budget) <= 0.05 * budget
@@ -336,27 +352,51 @@ def test_the_dense_network_teaches_unless_another_does(
     monkeypatch.setattr(Distillation, "__call__", seen)
     dense = _flat()
     taught = _prune(dense, tmp_path / "taught")
-    assert teachers == [(dense, 4.0, 0.9)] * 8  # two epochs of the network found, no search
+    assert teachers == [(dense, 4.0, 0.9)] * 12  # three epochs of the network found, no search
     assert all(torch.equal(v, _flat().state_dict()[k]) for k, v in dense.state_dict().items())
     alone = _prune(_flat(), tmp_path / "alone", mixing=0)
-    assert len(teachers) == 8
+    assert len(teachers) == 12
     assert not torch.equal(taught.fc.weight, alone.fc.weight)
     other = Distillation(OneWidth(), 2.0, 0.5)
     _prune(_flat(), tmp_path / "other", teacher=other)
-    assert teachers[8:] == [(other.teacher, 2.0, 0.5)] * 8
+    assert teachers[12:] == [(other.teacher, 2.0, 0.5)] * 12
 
 
-def test_fresh_weights_are_not_those_of_the_search(tmp_path: Path) -> None:
-    found, fresh = (
-        _prune(_flat(), tmp_path / weights, weights=weights) for weights in ("search", "fresh")
+def test_of_the_search_only_the_sizes_are_kept(tmp_path: Path) -> None:
+    # There is one size: searches of any length and rate find it.
+    short, long = (
+        _prune(_flat(), tmp_path / str(epochs), search_epochs=epochs, shares=[0.5])
+        for epochs in (1, 3)
     )
-    assert found.fc.weight.shape == fresh.fc.weight.shape
-    assert not torch.equal(found.fc.weight, fresh.fc.weight)
+    searched = [
+        torch.load(tmp_path / name / "search.pt", weights_only=True)["model"] for name in "13"
+    ]
+    assert short.conv.weight.shape[0] == 2
+    assert any(not torch.equal(value, searched[1][key]) for key, value in searched[0].items())
+    found = long.state_dict()
+    assert all(torch.equal(value, found[key]) for key, value in short.state_dict().items())
 
 
-@pytest.mark.parametrize("epochs", [1, 2, 3, 4])
+def test_the_network_found_is_trained_as_the_dense_one_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phases: dict[str, tuple[int, float]] = {}
+    train = Session.train
+
+    def seen(self: Session, model: Any, phase: Phase, **options: Any) -> None:
+        phases[phase.name] = phase.epochs, phase.rate
+        train(self, model, phase, **options)
+
+    monkeypatch.setattr(Session, "train", seen)
+    _prune(_flat(), tmp_path / "recipe")
+    assert phases == {"search": (2, 0.05), "scratch": (3, 0.05)}
+    _prune(_flat(), tmp_path / "option", epochs=1)
+    assert phases["scratch"] == (1, 0.05)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 4, 5])
 def test_an_interrupted_run_ends_where_an_unbroken_one_does(tmp_path: Path, epochs: int) -> None:
-    # Three epochs of searching, two of training what was found.
+    # Three epochs of searching, three of training what was found.
     whole = _prune(_flat(), tmp_path / "whole", search_epochs=3).state_dict()
     with pytest.raises(KeyboardInterrupt):
         _prune(_flat(), tmp_path / "broken", Batches(epochs), search_epochs=3)
@@ -382,7 +422,7 @@ def test_an_interrupted_run_ends_where_an_unbroken_one_does(tmp_path: Path, epoc
         ({"search_epochs": 0}, "Epochs of the search must be 1 at least, not 0"),
         ({"cost_weight": -1}, "Weight of the cost must be above 0, not -1"),
         ({"hottest": 0.01}, "Hottest temperature must be at least the coldest, 0.1, not 0.01"),
-        ({"weights": "old"}, "Weights must be search or fresh, not 'old'"),
+        ({"epochs": 0}, "Epochs must be 1 at least, not 0"),
         ({"mixing": 2}, "Mixing must be from 0 to 1, not 2"),
     ],
 )
