@@ -9,7 +9,7 @@ from golden.errors import UserError
 from sw.training.studies.deep_compression import DEEP_COMPRESSION
 from sw.training.studies.distillation import DISTILLATION
 from sw.training.studies.granularity import GRANULARITY
-from sw.training.studies.hardware import HARDWARE
+from sw.training.studies.hardware import HARDWARE, HARDWARE_RESNET_8
 from sw.training.studies.lstm import LSTM_STUDY
 from sw.training.studies.sensitivity import SENSITIVITY
 from sw.training.studies.sparsity import SPARSITY
@@ -29,6 +29,7 @@ STUDIES: dict[str, Study] = {
         DEEP_COMPRESSION,
         LSTM_STUDY,
         HARDWARE,
+        HARDWARE_RESNET_8,
     )
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -14,15 +16,14 @@ from sw.training.methods.magnitude import Magnitude
 from sw.training.models import to_network
 from sw.training.networks import Definition
 from sw.training.networks.lenet import LENET_5
+from sw.training.networks.resnet import RESNET_8
 from sw.training.studies.study import Plot, Study, StudyTask
 
-__all__ = ["HARDWARE"]
+__all__ = ["HARDWARE", "HARDWARE_RESNET_8"]
 
 ROUNDS = 2
-#: Epochs of a round, densities of magnitude and balance, budgets of cycles: shares of the dense.
-CASES: tuple[tuple[Definition, float, tuple[float, ...], tuple[float, ...]], ...] = (
-    (LENET_5, 2, (0.2, 0.1), (0.4,)),
-)
+#: Epochs of a round.
+EPOCHS = 2
 
 
 def _methods(
@@ -49,12 +50,27 @@ def _methods(
     return found
 
 
-def _rows(task: StudyTask) -> list[dict[str, Any]]:
+def rows(
+    task: StudyTask,
+    *,
+    definition: Definition,
+    densities: tuple[float, ...],
+    budgets: tuple[float, ...],
+) -> list[dict[str, Any]]:
+    """Return the rows of one network.
+
+    Parameters
+    ----------
+    densities : tuple of float
+        Of magnitude and balance.
+    budgets : tuple of float
+        Of method cycles: shares of the dense network's cycles.
+    """
     if task.measure_on is None:
         raise UserError("Study hardware must be given measure_on, not None")
     unsorted = task.measure_on(balance="none")
 
-    def more(definition: Definition, model: nn.Module, series: str) -> dict[str, Any]:
+    def more(model: nn.Module, series: str) -> dict[str, Any]:
         figures = unsorted(to_network(model, task.data.calibration, definition.name))
         return {
             "series": f"{definition.name} {series}",
@@ -62,23 +78,21 @@ def _rows(task: StudyTask) -> list[dict[str, Any]]:
             "utilisation_unsorted": figures["utilisation"],
         }
 
-    rows = []
-    for definition, epochs, densities, budgets in CASES:
-        for seed in task.seeds:
-            model = task.dense(definition, seed)
-            row = task.row(definition, model, seed, "dense")
-            rows.append(row | more(definition, model, "dense"))
-            for series, share, method in _methods(densities, budgets):
-                label = f"{series} {share:g}"
-                model, row = task.prune(definition, method, seed, label, epochs=epochs)
-                rows.append(row | more(definition, model, series))
-    return rows
+    found = []
+    for seed in task.seeds:
+        model = task.dense(definition, seed)
+        found.append(task.row(definition, model, seed, "dense") | more(model, "dense"))
+        for series, share, method in _methods(densities, budgets):
+            label = f"{series} {share:g}"
+            model, row = task.prune(definition, method, seed, label, epochs=EPOCHS)
+            found.append(row | more(model, series))
+    return found
 
 
 HARDWARE = Study(
     name="hardware",
     question="Does pruning for the machine buy speed at equal accuracy?",
-    rows=_rows,
+    rows=partial(rows, definition=LENET_5, densities=(0.2, 0.1), budgets=(0.4,)),
     columns=(
         "accuracy",
         "nonzero_weights",
@@ -97,4 +111,9 @@ HARDWARE = Study(
         "retraining. For the others it is the density. Compare balance with magnitude uniform. "
         "Unsorted: the same machine with balance = none."
     ),
+)
+HARDWARE_RESNET_8 = replace(
+    HARDWARE,
+    name="hardware-resnet8",
+    rows=partial(rows, definition=RESNET_8, densities=(0.2,), budgets=(0.4,)),
 )

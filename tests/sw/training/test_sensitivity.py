@@ -113,7 +113,7 @@ def test_sensitivity_has_a_row_a_layer_and_density(tmp_path, monkeypatch):
 
 
 def test_hardware_compares_at_equal_cycles_and_at_equal_density(tmp_path, monkeypatch):
-    monkeypatch.setattr(hardware, "CASES", ((SMALL, 1, (0.5,), (0.4,)),))
+    monkeypatch.setattr(hardware, "EPOCHS", 1)
     monkeypatch.setattr("sw.training.studies.hardware.to_network", lambda *_: None)
     monkeypatch.setattr("sw.training.pipeline.to_network", lambda *_: None)
     asked = []
@@ -122,8 +122,8 @@ def test_hardware_compares_at_equal_cycles_and_at_equal_density(tmp_path, monkey
         asked.append(changes)
         return lambda network: {"cycles": 20.0, "utilisation": 0.25}
 
-    study = find("hardware")
-    rows = study.rows(study_task(tmp_path, measure_on=measure_on))
+    case = {"definition": SMALL, "densities": (0.5,), "budgets": (0.4,)}
+    rows = hardware.rows(study_task(tmp_path, measure_on=measure_on), **case)
     assert asked == [{"balance": "none"}]
     found = {row["label"]: row for row in rows}
     assert found.keys() == {
@@ -134,6 +134,7 @@ def test_hardware_compares_at_equal_cycles_and_at_equal_density(tmp_path, monkey
         wanted = 904 if name == "dense" else 904 * (0.4 if name.startswith("cycles") else 0.5)
         assert row["nonzero_weights"] == pytest.approx(wanted, abs=10), name
         assert (row["cycles"], row["cycles_unsorted"]) == (10, 20)
+    study = find("hardware")
     summarise(rows, study.columns)
     with pytest.raises(UserError, match="must be given measure_on"):
         study.rows(study_task(tmp_path))
