@@ -108,6 +108,9 @@ def test_channels_go_and_shapes_are_worth_more_than_luck(study) -> None:
     slim = found["resnet8 slimming-0.6"]
     for name in ("scratch-e", "scratch-b"):
         assert found[f"resnet8 {name}-of-slimming-0.6"]["macs"] == slim["macs"]
+    searched = found["resnet8 tas-0.5"]
+    assert found["resnet8 scratch-e-of-tas-0.5"]["macs"] == searched["macs"]
+    assert searched["accuracy"] > dense["accuracy"] - 0.05
     assert slim["macs"] < 0.4 * dense["macs"]
     for name in ("meta", "tas"):
         assert found[f"resnet8 {name}-0.5"]["macs"] <= 0.53 * dense["macs"]
