@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
-
 from golden.errors import UserError
+from golden.network import Network
 from sw.training.methods import Method
 from sw.training.methods.balance import Balance
 from sw.training.methods.cycles import Cycles
 from sw.training.methods.magnitude import Magnitude
-from sw.training.models import to_network
 from sw.training.networks import Definition
 from sw.training.networks.lenet import LENET_5
 from sw.training.studies.study import Plot, Study, StudyTask
+from sw.training.unrolled import Unrolled
 
 __all__ = ["HARDWARE"]
 
@@ -54,24 +53,20 @@ def _rows(task: StudyTask) -> list[dict[str, Any]]:
         raise UserError("Study hardware must be given measure_on, not None")
     unsorted = task.measure_on(balance="none")
 
-    def more(definition: Definition, model: nn.Module, series: str) -> dict[str, Any]:
-        figures = unsorted(to_network(model, task.data.calibration, definition.name))
-        return {
-            "series": f"{definition.name} {series}",
-            "cycles_unsorted": figures["cycles"],
-            "utilisation_unsorted": figures["utilisation"],
-        }
+    def also(network: Network | Unrolled) -> dict[str, float]:
+        figures = unsorted(network)
+        return {f"{name}_unsorted": figures[name] for name in ("cycles", "utilisation")}
 
     rows = []
     for definition, epochs, densities, budgets in CASES:
         for seed in task.seeds:
             model = task.dense(definition, seed)
-            row = task.row(definition, model, seed, "dense")
-            rows.append(row | more(definition, model, "dense"))
+            row = task.row(definition, model, seed, "dense", also)
+            rows.append(row | {"series": f"{definition.name} dense"})
             for series, share, method in _methods(densities, budgets):
                 label = f"{series} {share:g}"
-                model, row = task.prune(definition, method, seed, label, epochs=epochs)
-                rows.append(row | more(definition, model, series))
+                _, row = task.prune(definition, method, seed, label, epochs=epochs, also=also)
+                rows.append(row | {"series": f"{definition.name} {series}"})
     return rows
 
 
