@@ -32,6 +32,7 @@ from golden.cambricon_s import CambriconSConfig
 from golden.config import AcceleratorConfig, Dealing
 from golden.errors import UserError
 from golden.extensor import ExTensorConfig
+from golden.scnn import ScnnConfig
 from golden.toml_config import TomlConfig
 from rtl.cambricon_s import pe as cambricon_s_pe
 from rtl.cambricon_s.core import Core
@@ -43,6 +44,7 @@ from rtl.extensor.intersect import Intersect
 from rtl.extensor.pe import ProcessingElement
 from rtl.join import InnerJoin
 from rtl.layouts import Layouts
+from rtl.parts import MultiplyAccumulate, ScatterArray
 from rtl.unit import Unit
 
 __all__ = ["BLOCKS", "Block", "Figures", "SynthesisError", "Wrapper", "main", "measure"]
@@ -100,6 +102,8 @@ BLOCKS: dict[str, Block] = {
         lambda config: cambricon_s_pe.ProcessingElement(CoreLayouts(config)), 200
     ),
     "cambricon-s-core": _cambricon_s(Core, 100),
+    "multiply-accumulate": _slice(lambda config: MultiplyAccumulate(), 200),
+    "scnn-array": Block(ScnnConfig, ScatterArray, 100, "paper"),
 }
 #: Blocks that go by one name.
 _GROUPS = {
