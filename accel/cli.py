@@ -517,11 +517,16 @@ def reproduce(
 
 
 @app.command()
-def machines() -> None:
+def machines(
+    area: Annotated[
+        int | None,
+        typer.Option(help="Show the cells on an ECP5 of so many multipliers.", metavar="N", min=1),
+    ] = None,
+) -> None:
     """List the machines that can be compared."""
     from accel import cli_compare
 
-    cli_compare.list_machines()
+    cli_compare.list_machines(area)
 
 
 @app.command()

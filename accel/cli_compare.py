@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from accel import cli_network
 from accel.cli_output import (
@@ -13,7 +14,7 @@ from accel.cli_output import (
     status,
     write_whole,
 )
-from golden.errors import UserError
+from golden.errors import ConfigError, UserError
 
 __all__ = ["compare", "list_machines", "reproduce"]
 
@@ -72,8 +73,11 @@ def compare(
     )
 
 
-def list_machines() -> None:
-    """Print the table of machines."""
+def list_machines(area_multipliers: int | None = None) -> None:
+    """Print the table of machines, or that of their areas at a number of multipliers."""
+    if area_multipliers is not None:
+        show(*_areas(area_multipliers))
+        return
     from rich.table import Table
 
     from accel.arch import registry
@@ -83,6 +87,39 @@ def list_machines() -> None:
         machine = registry.load(name)
         table.add_row(name, machine.summary, machine.source)
     show(table)
+
+
+def _areas(multipliers: int) -> list[Any]:
+    """Return the table of areas and its notes."""
+    from rich.table import Table
+
+    from accel.arch import registry
+    from accel.arch.area import AreaTable
+
+    areas = AreaTable.load()
+    table = Table("", "machine", "from", title_justify="left",
+                  title=f"Cells of {multipliers} multipliers on an ECP5, by yosys")  # fmt: skip
+    for title in ("LUT4", "FF", "LUT4 /\nmult.", "FF /\nmult.", "RAM\n16 x 4", "RAM\n18 kbit",
+                  "18 x 18\nmult."):  # fmt: skip
+        table.add_column(title, justify="right")
+    notes = []
+    for number, name in enumerate(registry.MACHINES, 1):
+        try:
+            found = areas.area(registry.load(name).with_multipliers(multipliers))
+        except ConfigError as error:
+            notes.append(f"{number}. {error}.")
+            found = None
+        else:
+            note = found.note if found else "not measured at this size, and no estimate"
+            notes += [f"{number}. {note}."] if note else []
+        if found is None:
+            table.add_row(str(number), name, "-")
+            continue
+        cells = found.cells
+        figures = (cells.lut4, cells.ff, *(round(x / multipliers) for x in (cells.lut4, cells.ff)),
+                   cells.dpr16x4, cells.dp16kd, cells.mult18)  # fmt: skip
+        table.add_row(str(number), name, found.kind, *map(str, figures))
+    return [table, *notes]
 
 
 def reproduce(paper: str) -> None:

@@ -1,8 +1,9 @@
-"""Logic cells and clock of the hardware on an ECP5, placed and routed: ``python -m rtl.synth``.
+"""Logic cells and clock of the hardware on an ECP5: ``python -m rtl.synth``.
 
 Each block is synthesised by yosys (``synth_ecp5``) and placed and routed by nextpnr on an
-LFE5U-85F, speed grade 6, with several seeds. Its inputs come from flip-flops of a wrapper and its
-outputs go to such, so that pins neither count nor limit; the wrapper's cells are not counted.
+LFE5U-85F, speed grade 6, with several seeds; ``--seeds 0`` stops after synthesis. Its inputs come
+from flip-flops of a wrapper and its outputs go to such, so that pins neither count nor limit; the
+wrapper's cells are not counted.
 """
 
 # A component gets its ports from its signature, and Amaranth is not annotated:
@@ -19,7 +20,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,10 @@ from amaranth.hdl import Cat, Elaboratable, Module, Signal
 from amaranth.lib import wiring
 
 from golden.cambricon_s import CambriconSConfig
-from golden.config import AcceleratorConfig
+from golden.config import AcceleratorConfig, Dealing
 from golden.errors import UserError
 from golden.extensor import ExTensorConfig
+from golden.scnn import ScnnConfig
 from golden.toml_config import TomlConfig
 from rtl.cambricon_s import pe as cambricon_s_pe
 from rtl.cambricon_s.core import Core
@@ -42,6 +44,7 @@ from rtl.extensor.intersect import Intersect
 from rtl.extensor.pe import ProcessingElement
 from rtl.join import InnerJoin
 from rtl.layouts import Layouts
+from rtl.parts import MultiplyAccumulate, ScatterArray
 from rtl.unit import Unit
 
 __all__ = ["BLOCKS", "Block", "Figures", "SynthesisError", "Wrapper", "main", "measure"]
@@ -49,8 +52,8 @@ __all__ = ["BLOCKS", "Block", "Figures", "SynthesisError", "Wrapper", "main", "m
 #: Logic cells, block RAMs and multipliers of an LFE5U-85F.
 DEVICE_CELLS = {"TRELLIS_COMB": 83640, "DP16KD": 208, "MULT18X18D": 156}
 _DEVICE = ("--85k", "--package", "CABGA756", "--speed", "6")
-#: An input buffer that leaves block RAM for the units: 16 of the device's 208 blocks.
-_INPUT_BUFFER_BYTES = 1 << 15
+#: Input buffers that leave block RAM for the rest: 16 or 32 of the device's 208 blocks.
+_INPUT_BUFFER_BYTES = {"input_buffer_bytes": 1 << 15, "neuron_buffer_bytes": 1 << 16}
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,8 @@ BLOCKS: dict[str, Block] = {
         lambda config: cambricon_s_pe.ProcessingElement(CoreLayouts(config)), 200
     ),
     "cambricon-s-core": _cambricon_s(Core, 100),
+    "multiply-accumulate": _slice(lambda config: MultiplyAccumulate(), 200),
+    "scnn-array": Block(ScnnConfig, ScatterArray, 100, "paper"),
 }
 #: Blocks that go by one name.
 _GROUPS = {
@@ -126,8 +131,9 @@ class Figures:
         distributed RAMs, 18 kbit block RAMs, 18 x 18 bit multipliers.
     table_sites : int
         Places for a 4-input table that all of it takes: tables, carry cells, distributed RAM.
+        0 where it was not placed.
     megahertz : dict of int to float
-        Clock after routing by seed, in MHz.
+        Clock after routing by seed, in MHz; empty where it was not routed.
     slowest_path : str
         First and last cell of the slowest path of the slowest seed.
     """
@@ -139,9 +145,9 @@ class Figures:
     dpr16x4: int
     dp16kd: int
     mult18: int
-    table_sites: int
-    megahertz: dict[int, float]
-    slowest_path: str
+    table_sites: int = 0
+    megahertz: dict[int, float] = field(default_factory=dict)
+    slowest_path: str = ""
 
     @property
     def worst_megahertz(self) -> float:
@@ -261,7 +267,7 @@ def measure(block: str, config: TomlConfig, seeds: Sequence[int], jobs: int = 1)
     config : TomlConfig
         Of the block's kind of machine.
     seeds : sequence of int
-        Seeds of place and route.
+        Seeds of place and route; of none it is synthesised only, and need not fit the device.
     jobs : int
         Seeds at a time.
 
@@ -277,6 +283,17 @@ def measure(block: str, config: TomlConfig, seeds: Sequence[int], jobs: int = 1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         cells, wrapper_tables = _synthesise(BLOCKS[block].make(config), folder)
+        figures = Figures(
+            block=block,
+            lut4=cells.get("LUT4", 0),
+            ff=cells.get("TRELLIS_FF", 0),
+            ccu2c=cells.get("CCU2C", 0),
+            dpr16x4=cells.get("TRELLIS_DPR16X4", 0),
+            dp16kd=cells.get("DP16KD", 0),
+            mult18=cells.get("MULT18X18D", 0),
+        )
+        if not seeds:
+            return figures
         for kind, available in DEVICE_CELLS.items():
             if cells.get(kind, 0) > available:
                 raise SynthesisError(
@@ -297,14 +314,8 @@ def measure(block: str, config: TomlConfig, seeds: Sequence[int], jobs: int = 1)
         for seed, report in reports.items()
     }
     worst = reports[min(clock, key=lambda seed: clock[seed])]
-    return Figures(
-        block=block,
-        lut4=cells.get("LUT4", 0),
-        ff=cells.get("TRELLIS_FF", 0),
-        ccu2c=cells.get("CCU2C", 0),
-        dpr16x4=cells.get("TRELLIS_DPR16X4", 0),
-        dp16kd=cells.get("DP16KD", 0),
-        mult18=cells.get("MULT18X18D", 0),
+    return replace(
+        figures,
         table_sites=worst["utilization"]["TRELLIS_COMB"]["used"] - wrapper_tables,
         megahertz=clock,
         slowest_path=_slowest_path(worst),
@@ -315,20 +326,26 @@ def _print_table(name: str, results: list[Figures]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{name} on LFE5U-85F, speed grade 6, placed and routed")
-    table.add_column("block")
-    names = ("LUT4", "FF", "CCU2C", "DPR16X4", "DP16KD", "MULT18", "table sites")
     seeds = list(results[0].megahertz)
-    for column in (*names, *(f"MHz, seed {seed}" for seed in seeds), "worst"):
+    how = ", speed grade 6, placed and routed" if seeds else ", synthesised"
+    table = Table(title=f"{name} on LFE5U-85F{how}")
+    table.add_column("block")
+    names = ["LUT4", "FF", "CCU2C", "DPR16X4", "DP16KD", "MULT18"]
+    if seeds:
+        names += ["table sites", *(f"MHz, seed {seed}" for seed in seeds), "worst"]
+    for column in names:
         table.add_column(column, justify="right")
     for one in results:
-        cells = (one.lut4, one.ff, one.ccu2c, one.dpr16x4, one.dp16kd, one.mult18, one.table_sites)
-        clock = [f"{one.megahertz[seed]:.1f}" for seed in seeds]
-        table.add_row(one.block, *map(str, cells), *clock, f"{one.worst_megahertz:.1f}")
+        cells = [one.lut4, one.ff, one.ccu2c, one.dpr16x4, one.dp16kd, one.mult18]
+        if seeds:
+            clock = [f"{one.megahertz[seed]:.1f}" for seed in seeds]
+            cells += [one.table_sites, *clock, f"{one.worst_megahertz:.1f}"]
+        table.add_row(one.block, *map(str, cells))
     console = Console() if sys.stdout.isatty() else Console(width=120)
     console.print(table)
     for one in results:
-        console.print(f"{one.block}: slowest path {one.slowest_path}", soft_wrap=True)
+        if seeds:
+            console.print(f"{one.block}: slowest path {one.slowest_path}", soft_wrap=True)
 
 
 def _chosen(names: Sequence[str]) -> list[str]:
@@ -345,13 +362,18 @@ def _chosen(names: Sequence[str]) -> list[str]:
 
 def _fit(config: TomlConfig) -> TomlConfig:
     """Return a machine with an input buffer that leaves block RAM for the rest."""
-    if not isinstance(config, AcceleratorConfig):
-        return config
-    if config.input_buffer_bytes <= _INPUT_BUFFER_BYTES:
-        return config
-    print(f"input buffer: {_INPUT_BUFFER_BYTES} bytes, to fit the device", file=sys.stderr)
-    chunks = min(config.input_buffer_chunks, _INPUT_BUFFER_BYTES // config.chunk)
-    return config.replace(input_buffer_bytes=_INPUT_BUFFER_BYTES, input_buffer_chunks=chunks)
+    if isinstance(config, AcceleratorConfig) and config.dealing is Dealing.QUEUE:
+        print("positions: dealt in turn, the queue of clusters is not built", file=sys.stderr)
+        config = config.replace(dealing=Dealing.INTERLEAVED)
+    changes = {}
+    for name, most in _INPUT_BUFFER_BYTES.items():
+        if getattr(config, name, 0) > most:
+            print(f"{name}: {most}, to fit the device", file=sys.stderr)
+            changes[name] = most
+            if isinstance(config, AcceleratorConfig):
+                chunks = most // config.chunk
+                changes["input_buffer_chunks"] = min(config.input_buffer_chunks, chunks)
+    return config.replace(**changes)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -359,15 +381,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m rtl.synth", description=__doc__)
     parser.add_argument("blocks", nargs="*", metavar="block", help=", ".join((*BLOCKS, *_GROUPS)))
     parser.add_argument("--preset", help="the machine (default: small; of extensor: paper)")
-    parser.add_argument("--seeds", type=int, default=3, help="how many seeds (default: 3)")
+    parser.add_argument("--seeds", type=int, default=3, help="how many seeds, 0 to synthesise only")
     parser.add_argument("--jobs", type=int, default=1, help="seeds at a time (default: 1)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args(arguments)
     try:
         blocks = _chosen(options.blocks)
-        for name in ("seeds", "jobs"):
-            if getattr(options, name) < 1:
-                raise SynthesisError(f"--{name} must be at least 1, not {getattr(options, name)}")
+        for name, least in (("seeds", 0), ("jobs", 1)):
+            if (given := getattr(options, name)) < least:
+                raise SynthesisError(f"--{name} must be at least {least}, not {given}")
         first = BLOCKS[blocks[0]]
         config = _fit(first.machine.preset(options.preset or first.preset))
         seeds = range(1, options.seeds + 1)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from accel.arch.cambricon_s_kernel import Geometry, Program, Timing, pack_neurons, run_cores
 from accel.arch.machine import (
     Access,
+    AreaEstimate,
     Codes,
     DramTraffic,
     LayerCounts,
@@ -141,6 +142,20 @@ class CambriconS:
 
     def parameters(self) -> dict[str, Any]:
         return self.config.to_dict()
+
+    def estimate_area(self) -> AreaEstimate | None:
+        """Return the selector and PEs of each core; cores of the paper's size only."""
+        config, paper = self.config, CambriconSConfig.preset("paper")
+        if (config.pes, config.lanes) != (paper.pes, paper.lanes):
+            return None
+        return AreaEstimate(
+            blocks={
+                "cambricon-s-selector paper": config.cores,
+                "cambricon-s-pe paper": config.cores * config.pes,
+            },
+            note="its own selector and PEs, synthesised at this size one by one; no neuron buffer, "
+            "sequencer, collector, requantisation",
+        )
 
     def count_layer(
         self, layer: LayerShape, weights: NDArray[np.int8], inputs: Codes

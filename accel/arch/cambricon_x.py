@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from accel.arch.cambricon_s import CambriconS
 from accel.arch.machine import (
     Access,
+    AreaEstimate,
     Codes,
     DramTraffic,
     LayerCounts,
@@ -62,6 +63,20 @@ class CambriconX:
     def parameters(self) -> dict[str, Any]:
         names = ("cores", "pes", "lanes", "window", "bus_bytes")
         return {name: getattr(self.config, name) for name in names}
+
+    def estimate_area(self) -> AreaEstimate | None:
+        """Return a selector and multipliers for each PE; cores of Cambricon-S's paper only."""
+        config, paper = self.config, CambriconSConfig.preset("paper")
+        if (config.pes, config.lanes) != (paper.pes, paper.lanes):
+            return None
+        return AreaEstimate(
+            blocks={
+                "cambricon-s-selector paper": config.cores * config.pes,
+                "multiply-accumulate": config.multipliers,
+            },
+            note="a selector of Cambricon-S for each PE, though it skips zero neurons too, and "
+            "multipliers with a sum each; no buffers, control, requantisation",
+        )
 
     def prepare(self, task: LayerTask) -> PreparedLayer:
         config, layer = self.config, task.layer

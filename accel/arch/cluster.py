@@ -8,6 +8,7 @@ import numpy as np
 
 from accel.arch.machine import (
     Access,
+    AreaEstimate,
     Codes,
     DramTraffic,
     LayerCounts,
@@ -214,8 +215,29 @@ class SparTenSoftware(ClusterMachine):
     preset = "sparten-1k"
     balance = Balance.FILTER
 
+    def estimate_area(self) -> AreaEstimate:
+        """Return its units."""
+        return AreaEstimate(
+            blocks={"unit sparten-1k": self.multipliers},
+            note="its own units, synthesised at this size one by one; no input buffer, broadcast, "
+            "collector, requantisation",
+        )
 
-class OneSidedWeights(ClusterMachine):
+
+class _OneSided(ClusterMachine):
+    def estimate_area(self) -> AreaEstimate | None:
+        """Return whole clusters of the two-sided machine, those of preset small."""
+        clusters, rest = divmod(self.multipliers, AcceleratorConfig.preset("small").units)
+        if rest:
+            return None
+        return AreaEstimate(
+            blocks={"cluster small": clusters},
+            note="clusters of the two-sided machine, which has this as a mode; of 8 units with one "
+            "filter each, where the simulated ones have 32 with two",
+        )
+
+
+class OneSidedWeights(_OneSided):
     """Skips zeros of weights only."""
 
     name = "one-sided-weights"
@@ -226,7 +248,7 @@ class OneSidedWeights(ClusterMachine):
     balance = Balance.FILTER
 
 
-class OneSidedActivations(ClusterMachine):
+class OneSidedActivations(_OneSided):
     """Skips zeros of activations only."""
 
     name = "one-sided-activations"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from accel.arch.machine import (
     OPERANDS_BYTES_MIN,
     Access,
+    AreaEstimate,
     Codes,
     DramTraffic,
     LayerCounts,
@@ -99,6 +100,14 @@ class Dense:
 
     def parameters(self) -> dict[str, Any]:
         return {"multipliers": self._multipliers}
+
+    def estimate_area(self) -> AreaEstimate:
+        """Return multipliers and sums."""
+        return AreaEstimate(
+            blocks={"multiply-accumulate": self._multipliers},
+            note="multipliers and their sums only, a lower bound: no buffers, and no network that "
+            "brings operands to them",
+        )
 
     def unrolling(self, layer: LayerShape) -> Unrolling:
         """Return the mapping with the fewest cycles; of equal ones that with fewest reads."""

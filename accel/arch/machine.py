@@ -15,6 +15,7 @@ from golden.layer import LayerShape
 __all__ = [
     "OPERANDS_BYTES_MIN",
     "Access",
+    "AreaEstimate",
     "DramTraffic",
     "LayerCounts",
     "LayerTask",
@@ -61,6 +62,25 @@ class Access:
     buffer: str
     capacity_bytes: int
     bits: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AreaEstimate:
+    """What a machine without hardware here would consist of.
+
+    Parameters
+    ----------
+    blocks : dict of str to int
+        How many of each block of ``accel/arch/data/area.csv``.
+    note : str
+        What that leaves out or assumes.
+    buffers : dict of int to int
+        Buffers in block RAM beside those of the blocks: how many of each size, in bytes.
+    """
+
+    blocks: Mapping[str, int]
+    note: str
+    buffers: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +178,8 @@ class Machine(Protocol):
         8-bit multipliers of the whole machine.
     units : int
         Rows of ``LayerCounts.units``.
+
+    A machine may have ``estimate_area() -> AreaEstimate | None`` too; ``accel.arch.area``.
     """
 
     name: ClassVar[str]

@@ -5,10 +5,11 @@ After Parashar et al., ISCA'17.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from accel.arch.machine import LayerTask, PreparedLayer
+from accel.arch.machine import AreaEstimate, LayerTask, PreparedLayer
 from accel.arch.scnn_connected import ScnnConnected
 from accel.arch.scnn_convolution import ScnnConvolution
 from golden.errors import ConfigError
@@ -74,6 +75,19 @@ class Scnn:
 
     def parameters(self) -> dict[str, Any]:
         return self.config.to_dict()
+
+    def estimate_area(self) -> AreaEstimate | None:
+        """Return multipliers, crossbar, banks and activation memories; PEs of 4 x 4 only."""
+        config = self.config
+        if config.multipliers != _PE_MULTIPLIERS * config.pes:
+            return None
+        buffers = Counter([config.iaram_bytes, config.oaram_bytes])
+        return AreaEstimate(
+            blocks={"scnn-array paper": config.pes},
+            buffers={size_bytes: count * config.pes for size_bytes, count in buffers.items()},
+            note="multipliers, crossbar, banks, activation memories; no queues before the banks, "
+            "weight FIFO, coordinates of outputs, halos, control",
+        )
 
     def prepare(self, task: LayerTask) -> PreparedLayer:
         if task.layer.positions == 1:

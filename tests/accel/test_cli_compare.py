@@ -22,6 +22,23 @@ def test_machines_lists_every_one_with_its_source(accel):
     assert "MICRO'19" in out
 
 
+def test_machines_show_their_area_and_what_it_is_from(accel):
+    status, out, _ = accel("machines", "--area", "256")
+    assert status == 0
+    rows = {line.split()[1]: line.split()[2:] for line in out.splitlines()[3:13]}
+    assert rows.keys() == set(registry.MACHINES)
+    # Whatever has hardware here is a synthesis, all else is called an estimate.
+    assert rows["extensor"][:2] == ["synthesis", str(256 * 14089)]
+    assert rows["dense"][:4] == ["estimate", str(256 * 32), str(256 * 68), "32"]
+    assert "no network that brings operands" in out
+    assert max(map(len, out.splitlines()[:13])) <= WIDTH
+
+    out = accel("machines", "--area", "24")[1]
+    assert "1. Multipliers of machine dense must be a power of two, not 24." in out
+    assert "not measured at this size" not in out
+    assert "6. not measured at this size, and no estimate." in accel("machines", "--area", "9")[1]
+
+
 def test_compare_prints_what_ran_and_where_it_comes_from(accel):
     status, out, _ = accel(*COMPARE)
     assert status == 0

@@ -208,6 +208,13 @@ def test_a_study_writes_rows_and_a_page(accel, data: Path, tmp_path: Path, monke
     assert "plotly" in page.read_text()[:100_000]
 
 
+def test_series_of_a_plot_look_different() -> None:
+    from accel.cli_prune import _style
+
+    styles = [_style(number) for number in range(30)]
+    assert all(styles.count(style) == 1 for style in styles)
+
+
 def test_studies_refuse_nonsense(accel, tmp_path: Path) -> None:
     for arguments, words in (
         (("magic",), "must be one of sparsity"),

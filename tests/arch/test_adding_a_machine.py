@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from accel.arch import registry
+from accel.arch.area import AreaTable
 from accel.arch.compare import compare
 from accel.arch.energy import EnergyTable
 from accel.arch.machine import LayerTask
@@ -58,6 +59,13 @@ def test_is_held_to_what_all_machines_are(cnvlutin):
         assert (counts.units.sum(axis=1) == counts.cycles).all()
         assert counts.pairs == needed_pairs(layer, weights, codes, False, True)
         assert counts.cycles * 64 >= counts.pairs
+
+
+def test_has_an_estimate_of_its_area(cnvlutin):
+    area = AreaTable.load().area(cnvlutin.with_multipliers(64))
+    assert area is not None
+    assert (area.kind, area.cells.mult18) == ("estimate", 64)
+    assert area.cells.dp16kd == 2 * (2 << 20) // 2048  # two buffers of 2 MB
 
 
 def test_stands_beside_the_others(cnvlutin):

@@ -8,7 +8,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from golden.errors import UserError
+from golden.errors import UserError, look_up
 from sw.training.methods.balance import Balance
 from sw.training.methods.coarse import Coarse
 from sw.training.methods.cycles import Cycles
@@ -47,9 +47,7 @@ def make(name: str, options: dict[str, Any]) -> Method:
     UserError
         There is no such method or option, or a value is refused.
     """
-    if name not in METHODS:
-        raise UserError(f"Method must be one of {', '.join(METHODS)}, not {name!r}")
-    kind = METHODS[name]
+    kind = look_up("Method", METHODS, name)
     fields = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
     hints = typing.get_type_hints(kind)
     for option in options:

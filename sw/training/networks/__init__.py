@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from golden.errors import look_up
 from sw.training.networks.definition import Definition, Recipe
 from sw.training.networks.imagenet import ALEXNET, VGG_16
 from sw.training.networks.lenet import LENET_5, LENET_300_100
@@ -34,8 +35,4 @@ def find(name: str) -> Definition:
     UserError
         There is none of this name.
     """
-    from golden.errors import UserError
-
-    if name not in DEFINITIONS:
-        raise UserError(f"Network must be one of {', '.join(DEFINITIONS)}, not {name!r}")
-    return DEFINITIONS[name]
+    return look_up("Network", DEFINITIONS, name)

@@ -5,7 +5,7 @@ A study is a file here and a line in ``STUDIES``.
 
 from __future__ import annotations
 
-from golden.errors import UserError
+from golden.errors import look_up
 from sw.training.studies.deep_compression import DEEP_COMPRESSION
 from sw.training.studies.distillation import DISTILLATION
 from sw.training.studies.granularity import GRANULARITY
@@ -42,6 +42,4 @@ def find(name: str) -> Study:
     UserError
         There is none of this name.
     """
-    if name not in STUDIES:
-        raise UserError(f"Study must be one of {', '.join(STUDIES)}, not {name!r}")
-    return STUDIES[name]
+    return look_up("Study", STUDIES, name)

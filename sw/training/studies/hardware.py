@@ -6,18 +6,17 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from torch import nn
-
 from golden.errors import UserError
+from golden.network import Network
 from sw.training.methods import Method
 from sw.training.methods.balance import Balance
 from sw.training.methods.cycles import Cycles
 from sw.training.methods.magnitude import Magnitude
-from sw.training.models import to_network
 from sw.training.networks import Definition
 from sw.training.networks.lenet import LENET_5
 from sw.training.networks.resnet import RESNET_8
 from sw.training.studies.study import Plot, Study, StudyTask
+from sw.training.unrolled import Unrolled
 
 __all__ = ["HARDWARE", "HARDWARE_RESNET_8"]
 
@@ -70,22 +69,19 @@ def rows(
         raise UserError("Study hardware must be given measure_on, not None")
     unsorted = task.measure_on(balance="none")
 
-    def more(model: nn.Module, series: str) -> dict[str, Any]:
-        figures = unsorted(to_network(model, task.data.calibration, definition.name))
-        return {
-            "series": f"{definition.name} {series}",
-            "cycles_unsorted": figures["cycles"],
-            "utilisation_unsorted": figures["utilisation"],
-        }
+    def also(network: Network | Unrolled) -> dict[str, float]:
+        figures = unsorted(network)
+        return {f"{name}_unsorted": figures[name] for name in ("cycles", "utilisation")}
 
     found = []
     for seed in task.seeds:
         model = task.dense(definition, seed)
-        found.append(task.row(definition, model, seed, "dense") | more(model, "dense"))
+        row = task.row(definition, model, seed, "dense", also)
+        found.append(row | {"series": f"{definition.name} dense"})
         for series, share, method in _methods(densities, budgets):
             label = f"{series} {share:g}"
-            model, row = task.prune(definition, method, seed, label, epochs=EPOCHS)
-            found.append(row | more(model, series))
+            _, row = task.prune(definition, method, seed, label, epochs=EPOCHS, also=also)
+            found.append(row | {"series": f"{definition.name} {series}"})
     return found
 
 

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from golden.network import Network
 from sw.training import masks
 from sw.training.methods.magnitude import Magnitude
 from sw.training.networks.lstm import LSTM
 from sw.training.session import accuracy
 from sw.training.studies.study import Plot, Study, StudyTask
-from sw.training.unrolled import unroll
+from sw.training.unrolled import Unrolled
 
 __all__ = ["LSTM_STUDY", "zero_shares"]
 
@@ -52,36 +53,39 @@ def zero_shares(model: nn.Module, images: Tensor) -> dict[str, float]:
 
 
 def _rows(task: StudyTask) -> list[dict[str, Any]]:
+    images = torch.from_numpy(task.data.calibration)
+
+    def also(network: Network | Unrolled) -> dict[str, float]:
+        assert isinstance(network, Unrolled)
+        codes = zero_shares(network.model, images)
+        return {
+            "accuracy_int8": accuracy(network.model, task.data.test),
+            "zeros_x": codes["input_gates"],
+            "zeros_h": codes["hidden_gates"],
+        }
+
+    def completed(model: nn.Module, row: dict[str, Any]) -> dict[str, Any]:
+        return row | {
+            "series": "hidden thresholds" if "|h|" in row["label"] else "densities",
+            "zeros_h_float": zero_shares(model, images)["hidden_gates"],
+        }
+
     rows = []
     for seed in task.seeds:
         dense = task.dense(LSTM, seed)
-        rows.append(_with_zeros(task, dense, task.row(LSTM, dense, seed, "dense")))
+        rows.append(completed(dense, task.row(LSTM, dense, seed, "dense", also)))
         for density in DENSITIES:
             label = f"density {density}"
             method = Magnitude(density=density, rounds=ROUNDS)
-            model, row = task.prune(LSTM, method, seed, label, epochs=EPOCHS)
-            rows.append(_with_zeros(task, model, row))
+            model, row = task.prune(LSTM, method, seed, label, epochs=EPOCHS, also=also)
+            rows.append(completed(model, row))
             if density != THRESHOLD_DENSITY:
                 continue
             for threshold in THRESHOLDS:
                 model.hidden_threshold = threshold  # type: ignore[assignment]
-                row = task.row(LSTM, model, seed, f"{label}, |h| > {threshold}")
-                rows.append(_with_zeros(task, model, row))
+                row = task.row(LSTM, model, seed, f"{label}, |h| > {threshold}", also)
+                rows.append(completed(model, row))
     return rows
-
-
-def _with_zeros(task: StudyTask, model: nn.Module, row: dict[str, Any]) -> dict[str, Any]:
-    """Add to a row what is measured of an LSTM alone."""
-    calibration = task.data.calibration
-    network, images = unroll(model, calibration, row["label"]), torch.from_numpy(calibration)
-    codes = zero_shares(network.model, images)
-    return row | {
-        "series": "hidden thresholds" if "|h|" in row["label"] else "densities",
-        "accuracy_int8": accuracy(network.model, task.data.test),
-        "zeros_x": codes["input_gates"],
-        "zeros_h": codes["hidden_gates"],
-        "zeros_h_float": zero_shares(model, images)["hidden_gates"],
-    }
 
 
 LSTM_STUDY = Study(

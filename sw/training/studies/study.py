@@ -94,6 +94,7 @@ class StudyTask:
         *,
         epochs: float,
         model: nn.Module | None = None,
+        also: Measure | None = None,
         **session: Any,
     ) -> tuple[nn.Module, dict[str, Any]]:
         """Prune a network, the dense one unless a model is given, and return it with its row.
@@ -104,6 +105,8 @@ class StudyTask:
             Names the row and the folder; one of a study for each setting.
         epochs : float
             Of retraining after a step of pruning, before scaling.
+        also : function, optional
+            Of the final network in int8: more figures for the row.
         session : keyword arguments
             Set on the session, a teacher for example.
         """
@@ -131,10 +134,15 @@ class StudyTask:
             layer_cost=self.layer_cost,
         )
         model = method.prune(model, task)
-        return model, self.row(definition, model, seed, label)
+        return model, self.row(definition, model, seed, label, also)
 
     def row(
-        self, definition: Definition, model: nn.Module, seed: int, label: str
+        self,
+        definition: Definition,
+        model: nn.Module,
+        seed: int,
+        label: str,
+        also: Measure | None = None,
     ) -> dict[str, Any]:
         """Return what is stated of every final network: accuracy on test data, sizes, cycles."""
         name = f"{definition.name}-{label}"
@@ -150,6 +158,7 @@ class StudyTask:
             "nonzero_weights": sum(int(each.count_nonzero()) for each in weights),
             "macs": macs(model, definition.input_shape),
             **self.measure(network),
+            **(also(network) if also else {}),
         }
 
 

@@ -114,9 +114,8 @@ def test_sensitivity_has_a_row_a_layer_and_density(tmp_path, monkeypatch):
 
 def test_hardware_compares_at_equal_cycles_and_at_equal_density(tmp_path, monkeypatch):
     monkeypatch.setattr(hardware, "EPOCHS", 1)
-    monkeypatch.setattr("sw.training.studies.hardware.to_network", lambda *_: None)
-    monkeypatch.setattr("sw.training.pipeline.to_network", lambda *_: None)
-    asked = []
+    asked, quantised = [], []
+    monkeypatch.setattr("sw.training.pipeline.to_network", lambda *given: quantised.append(given))
 
     def measure_on(**changes):
         asked.append(changes)
@@ -125,6 +124,7 @@ def test_hardware_compares_at_equal_cycles_and_at_equal_density(tmp_path, monkey
     case = {"definition": SMALL, "densities": (0.5,), "budgets": (0.4,)}
     rows = hardware.rows(study_task(tmp_path, measure_on=measure_on), **case)
     assert asked == [{"balance": "none"}]
+    assert len(quantised) == len(rows)  # once for both machines
     found = {row["label"]: row for row in rows}
     assert found.keys() == {
         "dense", "magnitude global 0.5", "magnitude uniform 0.5", "balance filter 0.5",
