@@ -87,7 +87,7 @@ def rows(
 
 HARDWARE = Study(
     name="hardware",
-    question="Does pruning for the machine buy speed at equal accuracy?",
+    question="Does pruning LeNet-5 for the machine buy speed at equal accuracy?",
     rows=partial(rows, definition=LENET_5, densities=(0.2, 0.1), budgets=(0.4,)),
     columns=(
         "accuracy",
@@ -111,5 +111,6 @@ HARDWARE = Study(
 HARDWARE_RESNET_8 = replace(
     HARDWARE,
     name="hardware-resnet8",
+    question="Does pruning ResNet-8 for the machine buy speed at equal accuracy?",
     rows=partial(rows, definition=RESNET_8, densities=(0.2,), budgets=(0.4,)),
 )
