@@ -97,10 +97,10 @@ def _report(
     for name, value, note in (
         ("cycles", run.cycles, bound),
         ("cycles of the slowest element", counters.cycles, ""),
-        ("dots", counters.pe("dots").sum(), "a row with a column"),
-        ("tile decisions", counters.pe("level1_decisions").sum(), "one a dot is its end"),
-        ("tile matches", counters.pe("tile_tokens").sum(), ""),
-        ("decisions", run.decisions, "on coordinates in tiles"),
+        ("tile decisions", counters.pe("tile_decisions").sum(), ""),
+        ("tile pairs", counters.pe("tile_pairs").sum(), "tiles with a coordinate in common"),
+        ("fibre pairs", counters.pe("fibre_pairs").sum(), "a row with a column in a tile pair"),
+        ("decisions", run.decisions, "on scalars"),
         ("matches", run.matches, "multiplications"),
         ("utilisation %", f"{100 * run.utilisation:.1f}", "matches / elements / cycles"),
         ("load beats", counters.pe("load_beats").sum(), f"of {config.port_bytes} bytes"),
@@ -112,7 +112,7 @@ def _report(
     shares.add_column("% of element-cycles", justify="right")
     spent = counters.units.sum(axis=0) / max(1, counters.units.sum())
     for name, share in zip(UNIT_COUNTERS, spent, strict=True):
-        if name not in ("wait_siblings_cycles", "wait_collector_cycles"):
+        if name not in ("wait_siblings_cycles", "wait_broadcast_cycles"):
             label = name.removesuffix("_cycles").replace("_", " ")
             shares.add_row(label, f"{100 * share:.1f}")
     verdict = "equals" if worst <= TOLERANCE else "DIFFERS FROM"

@@ -26,7 +26,8 @@ RAM_VERILOG = """\
 module innerjoin_ram #(
     parameter WIDTH = 8,
     parameter DEPTH = 16,
-    parameter ADDRESS_BITS = 4
+    parameter ADDRESS_BITS = 4,
+    parameter ZEROED = 0
 ) (
     input wire clk,
     input wire write_enable,
@@ -37,6 +38,12 @@ module innerjoin_ram #(
     output reg [WIDTH-1:0] read_data
 );
   (* no_rw_check *) reg [WIDTH-1:0] rows [0:DEPTH-1];
+  generate
+    if (ZEROED != 0) begin : zeroed
+      integer i;
+      initial for (i = 0; i < DEPTH; i = i + 1) rows[i] = 0;
+    end
+  endgenerate
   always @(posedge clk) begin
     if (write_enable) rows[write_address] <= write_data;
     if (read_enable) read_data <= rows[read_address];
@@ -85,7 +92,9 @@ class Ram(wiring.Component):
     shape : shape-like
         Shape of a row.
     depth : int
-        Rows; what is in them at the beginning is undefined.
+        Rows.
+    zeroed : bool
+        They are zero at power-up; else what is in them at the beginning is undefined.
 
     Members
     -------
@@ -96,8 +105,8 @@ class Ram(wiring.Component):
         being written.
     """
 
-    def __init__(self, shape, depth: int) -> None:
-        self._shape, self._depth = shape, depth
+    def __init__(self, shape, depth: int, zeroed: bool = False) -> None:
+        self._shape, self._depth, self._zeroed = shape, depth, zeroed
         bits = bits_for_count(depth)
         super().__init__(
             {
@@ -127,6 +136,7 @@ class Ram(wiring.Component):
                 p_WIDTH=Shape.cast(self._shape).width,
                 p_DEPTH=self._depth,
                 p_ADDRESS_BITS=len(self.read_address),
+                p_ZEROED=int(self._zeroed),
                 **ports,
             )
             return m

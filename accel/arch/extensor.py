@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from accel.arch.extensor_kernels import (
     SUMS,
-    Fibres,
-    Meetings,
+    Cut,
     Timing,
+    Tree,
     compress,
     gather_windows,
-    index_tiles,
+    group_tiles,
     run_elements,
 )
 from accel.arch.machine import (
@@ -40,38 +40,41 @@ from golden.extensor import (
     Latency,
     Mapping,
     fibre_bytes,
-    map_kernel,
+    list_bytes,
+    map_layer,
+    pixel_bytes,
 )
 from golden.layer import LayerShape
 from golden.tensor import popcount
 
-__all__ = ["ExTensor", "Kernel", "counters_of", "prepare_columns", "prepare_rows", "run_kernel"]
+__all__ = ["ExTensor", "Kernel", "counters_of", "make_tree", "run_kernel"]
 
-#: A tile coordinate and its count of non-zeros, and a coordinate within a tile.
-TILE_BYTES, NONZERO_BYTES, COORDINATE_BYTES = 2, 2, 1
-ACCUMULATOR_BITS = 32
+#: Of a sum of products.
+SUM_BITS = 32
 
 
 @dataclass(frozen=True, eq=False)
 class Kernel:
-    """Z[m, n] = sum over e of A[m, e] B[e, n], ready to run; fibres are numbered through groups.
+    """Z[m, n] = sum over e of A[m, e] B[e, n], ready to run; blocks are numbered through groups.
 
     Parameters
     ----------
-    rows, columns : Fibres
-    row_bytes, column_bytes : ndarray of int64, axis fibre
-    items : ndarray of int64, axes item, (first row, last row, first column, last column)
-        Last ones are not included.
-    meetings : Meetings
-        Rows that each column meets.
+    mapping : Mapping
+    tiles : int
+        Of the reduction axis.
+    rows, columns : Tree
+    outputs : ndarray of int64, axis item
+        Sums that are handed out.
+    sampled : bool
+        Operands are dense, and fibre pairs are those of outputs.
     """
 
-    rows: Fibres
-    columns: Fibres
-    row_bytes: NDArray[np.int64]
-    column_bytes: NDArray[np.int64]
-    items: NDArray[np.int64]
-    meetings: Meetings
+    mapping: Mapping
+    tiles: int
+    rows: Tree
+    columns: Tree
+    outputs: NDArray[np.int64]
+    sampled: bool = False
 
 
 def run_kernel(config: ExTensorConfig, kernel: Kernel, threads: int = 1) -> NDArray[np.int64]:
@@ -83,20 +86,22 @@ def run_kernel(config: ExTensorConfig, kernel: Kernel, threads: int = 1) -> NDAr
     """
     sums = np.zeros((config.pes, len(SUMS)), dtype=np.int64)
     timing = Timing(
+        lists=Latency.LISTS,
         load=Latency.LOAD,
         load_free=Latency.LOAD_FREE,
-        match=Latency.MATCH,
+        drain=Latency.DRAIN,
         tail=Latency.TAIL,
+        list_bytes=list_bytes(kernel.tiles, config.port_bytes),
         port_bytes=config.port_bytes,
-        queue=config.queue,
     )
+    mapping = kernel.mapping
+    cut = Cut(mapping.groups, mapping.blocks, mapping.runs)
     words_tag = (0,) * kernel.rows.masks.shape[1]
-    row_bytes = np.concatenate([[0], np.cumsum(kernel.row_bytes)])
 
     def run(first: int, last: int) -> None:
         run_elements(
-            first, last, kernel.items, kernel.rows, kernel.columns, row_bytes,
-            kernel.column_bytes, kernel.meetings, timing, words_tag, sums,
+            first, last, cut, kernel.rows, kernel.columns, kernel.outputs, kernel.sampled, timing,
+            words_tag, sums,
         )  # fmt: skip
 
     if threads == 1:
@@ -112,58 +117,81 @@ def counters_of(sums: NDArray[np.int64]) -> ExTensorCounters:
     """Return the documented counters of what ``run_kernel`` counted."""
 
     def column(name: str) -> NDArray[np.int64]:
-        return sums[:, SUMS.index({"busy_cycles": "pairs", "outputs": "dots"}.get(name, name))]
+        return sums[:, SUMS.index({"busy_cycles": "pairs"}.get(name, name))]
 
     pes = np.stack([column(name) for name in PE_COUNTERS], axis=1)
     units = np.zeros((len(sums), len(UNIT_COUNTERS)), dtype=np.int64)
     for index, name in enumerate(UNIT_COUNTERS):
-        if name not in ("wait_siblings_cycles", "wait_collector_cycles", "idle_cycles"):
+        if name not in ("wait_siblings_cycles", "wait_broadcast_cycles", "idle_cycles"):
             units[:, index] = column(name)
     cycles = pes[:, PE_COUNTERS.index("cycles")].max()
     units[:, UNIT_COUNTERS.index("idle_cycles")] = cycles - units.sum(axis=1)
     return ExTensorCounters(pes, units)
 
 
-def prepare_rows(
-    config: ExTensorConfig, layer: LayerShape, weights: NDArray[np.int8]
-) -> tuple[Fibres, NDArray[np.int64], Mapping]:
-    """Compress and map the filters of a layer, axes k, r, s, c.
+def make_tree(
+    groups: int,
+    fibres: int,
+    block: int,
+    compressed: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64]],
+    sizes: NDArray[np.int64],
+) -> Tree:
+    """Cut fibres into blocks, and blocks into tiles.
 
-    Returns
-    -------
-    rows : Fibres
-    row_bytes : ndarray of int64, axis filter
-    mapping : Mapping
+    Parameters
+    ----------
+    fibres : int
+        Of each group; all lie one after another.
+    block : int
+        Fibres of a block, the last of a group apart.
+    compressed : tuple of ndarray
+        ``start, tile, masks`` of ``accel.arch.extensor_kernels.compress``.
+    sizes : ndarray of int64, axis fibre's tile
+        Bytes.
     """
+    start, tile, masks = compressed
+    first = np.arange(0, fibres, block)
+    edges = (np.arange(groups)[:, None] * fibres + first).ravel()
+    edges = np.concatenate([edges, [groups * fibres]]).astype(np.int64)
+    starts, tiles, fibre, order = group_tiles(start, tile, edges)
+    loaded = np.zeros(len(tiles), dtype=np.int64)
+    if len(tiles):
+        loaded = np.add.reduceat(sizes[order], fibre[:-1])
+    return Tree(starts, tiles, fibre, loaded, masks[order])
+
+
+@dataclass(frozen=True, eq=False)
+class _Filters:
+    """Filters of a layer: their mapping, tiles, and bytes in all."""
+
+    mapping: Mapping
+    tree: Tree
+    bytes: int
+
+
+def _prepare_rows(config: ExTensorConfig, layer: LayerShape, weights: NDArray[np.int8]) -> _Filters:
+    """Compress and map the filters of a layer, axes k, r, s, c."""
     word_bits, words = _words(config)
     length = layer.taps * layer.group_channels
     nonzero = (weights != 0).reshape(layer.out_channels, length)
-    tiles = -(-length // config.tile)
+    tiles = _tiles(config, layer)
     masks = np.zeros((layer.out_channels, tiles * words), dtype=np.uint64)
     packed = _pack(nonzero, word_bits)
     masks[:, : packed.shape[1]] = packed
-    fibres, row_bytes = _compress(config, masks.reshape(-1, tiles, words))
-    mapping = map_kernel(
-        config, layer.groups, layer.positions, row_bytes.reshape(layer.groups, -1), layer.name
-    )
-    return fibres, row_bytes, mapping
+    mapping = map_layer(config, layer, weights)
+    tree = _cut(config, layer.groups, mapping.rows, mapping.block, masks.reshape(-1, tiles, words))
+    return _Filters(mapping, tree, int(tree.bytes.sum()))
 
 
-def prepare_columns(
-    config: ExTensorConfig, layer: LayerShape, codes: Codes
-) -> tuple[Fibres, NDArray[np.int64]]:
-    """Compress the windows of all positions of all groups; codes have axes y, x, channel.
-
-    Returns
-    -------
-    columns : Fibres
-    column_bytes : ndarray of int64, axis group's position
-    """
+def _prepare_columns(
+    config: ExTensorConfig, layer: LayerShape, mapping: Mapping, codes: Codes
+) -> Tree:
+    """Compress the windows of all positions of all groups; codes have axes y, x, channel."""
     word_bits, words = _words(config)
     channels = layer.group_channels
     nonzero = (codes != 0).reshape(-1, layer.groups, channels).transpose(1, 0, 2)
     pixels = _pack(nonzero.reshape(-1, channels), word_bits)
-    tiles = -(-layer.taps * channels // config.tile)
+    tiles = _tiles(config, layer)
     windows = np.zeros((layer.groups, layer.positions, tiles * words), dtype=np.uint64)
     gather_windows(
         pixels.reshape(layer.groups, -1, pixels.shape[1]),
@@ -176,7 +204,13 @@ def prepare_columns(
         (layer.pad_top, layer.pad_left),
         windows,
     )
-    return _compress(config, windows.reshape(-1, tiles, words))
+    windows = windows.reshape(-1, tiles, words)
+    return _cut(config, layer.groups, mapping.columns, mapping.run, windows)
+
+
+def _tiles(config: ExTensorConfig, layer: LayerShape) -> int:
+    """Return the tiles of the reduction axis."""
+    return -(-layer.taps * layer.group_channels // config.tile)
 
 
 def _words(config: ExTensorConfig) -> tuple[int, int]:
@@ -193,66 +227,31 @@ def _pack(nonzero: NDArray[np.bool_], word_bits: int) -> NDArray[np.uint64]:
     return packed.view(f"<u{word_bits // 8}").astype(np.uint64)
 
 
-def _compress(
-    config: ExTensorConfig, masks: NDArray[np.uint64]
-) -> tuple[Fibres, NDArray[np.int64]]:
-    """Return fibres and their bytes; masks have axes fibre, tile, word."""
-    start, tile, kept = compress(masks)
-    nonzeros = popcount(kept)
-    return Fibres(*index_tiles(start, tile), kept), loaded_bytes(config, start, nonzeros)
-
-
-def loaded_bytes(
-    config: ExTensorConfig,
-    start: NDArray[np.int64],
-    nonzeros: NDArray[np.int64],
-    tile_bytes: int = TILE_BYTES,
-    nonzero_bytes: int = NONZERO_BYTES,
-) -> NDArray[np.int64]:
-    """Return the bytes of fibres as they are loaded: whole beats a tile, at least one a fibre.
-
-    Parameters
-    ----------
-    start : ndarray of int64, axis fibre (one more than there are)
-        First tile of each fibre.
-    nonzeros : ndarray of int64, axis tile
-    tile_bytes, nonzero_bytes : int
-        What a tile and a non-zero take.
-
-    Returns
-    -------
-    ndarray of int64, axis fibre
-    """
-    beats = -(-(tile_bytes + nonzero_bytes * nonzeros) // config.port_bytes)
-    before = np.concatenate([[0], np.cumsum(beats)])
-    return config.port_bytes * np.maximum(before[start[1:]] - before[start[:-1]], 1)
+def _cut(
+    config: ExTensorConfig, groups: int, fibres: int, block: int, masks: NDArray[np.uint64]
+) -> Tree:
+    """Cut a layer's operand into blocks and tiles; masks have axes fibre, tile, word."""
+    compressed = compress(masks)
+    sizes = fibre_bytes(popcount(compressed[2]), config.port_bytes)
+    return make_tree(groups, fibres, block, compressed, sizes)
 
 
 def _layer_kernel(
-    layer: LayerShape,
-    filters: tuple[Fibres, NDArray[np.int64], Mapping],
-    windows: tuple[Fibres, NDArray[np.int64]],
+    config: ExTensorConfig, layer: LayerShape, filters: _Filters, inputs: Codes
 ) -> Kernel:
-    rows, row_bytes, mapping = filters
-    columns, column_bytes = windows
-    items = np.array(
-        [
-            (item.rows.start, item.rows.stop, item.columns.start, item.columns.stop)
-            for item in mapping.items
-        ],
-        dtype=np.int64,
-    )
-    group = np.array([item.group for item in mapping.items], dtype=np.int64)
-    items[:, :2] += group[:, None] * layer.group_filters
-    items[:, 2:] += group[:, None] * layer.positions
-    # Every column meets all rows: of its group, since an item has no others.
-    count = len(column_bytes)
-    meetings = Meetings(
-        np.zeros(count, dtype=np.int64),
-        np.full(count, layer.out_channels, dtype=np.int64),
-        np.arange(layer.out_channels),
-    )
-    return Kernel(rows, columns, row_bytes, column_bytes, items, meetings)
+    """Return the kernel of a layer on an image."""
+    mapping = filters.mapping
+    columns = _prepare_columns(config, layer, mapping, inputs)
+    sums = np.outer(
+        _lengths(mapping.rows, mapping.block), _lengths(mapping.columns, mapping.run)
+    ).ravel()
+    outputs = np.tile(sums, mapping.groups)
+    return Kernel(mapping, _tiles(config, layer), filters.tree, columns, outputs)
+
+
+def _lengths(count: int, block: int) -> NDArray[np.int64]:
+    """Return how many each block has."""
+    return np.diff(np.append(np.arange(0, count, block), count))
 
 
 class ExTensor:
@@ -298,19 +297,13 @@ class ExTensor:
         return self.config.to_dict()
 
     def prepare(self, task: LayerTask) -> PreparedLayer:
-        """Compress and map the filters of a layer.
-
-        Raises
-        ------
-        CapacityError
-            A filter does not fit a PE's row buffer.
-        """
-        filters = prepare_rows(self.config, task.layer, task.weights)
+        """Compress and map the filters of a layer."""
+        filters = _prepare_rows(self.config, task.layer, task.weights)
 
         def count(inputs: Codes, outputs: Codes) -> LayerCounts:
-            windows = prepare_columns(self.config, task.layer, inputs)
-            sums = run_kernel(self.config, _layer_kernel(task.layer, filters, windows))
-            return self._counts(task.layer, sums, filters[1], inputs, outputs)
+            kernel = _layer_kernel(self.config, task.layer, filters, inputs)
+            sums = run_kernel(self.config, kernel)
+            return self._counts(sums, filters, inputs, outputs)
 
         return count
 
@@ -318,66 +311,52 @@ class ExTensor:
         self, layer: LayerShape, weights: NDArray[np.int8], inputs: Codes
     ) -> ExTensorCounters:
         """Count a layer: weights have axes k, r, s, c, input codes y, x, channel."""
-        filters = prepare_rows(self.config, layer, weights)
-        windows = prepare_columns(self.config, layer, inputs)
-        return counters_of(run_kernel(self.config, _layer_kernel(layer, filters, windows)))
+        filters = _prepare_rows(self.config, layer, weights)
+        kernel = _layer_kernel(self.config, layer, filters, inputs)
+        return counters_of(run_kernel(self.config, kernel))
 
     def _counts(
-        self,
-        layer: LayerShape,
-        sums: NDArray[np.int64],
-        row_bytes: NDArray[np.int64],
-        inputs: Codes,
-        outputs: Codes,
+        self, sums: NDArray[np.int64], filters: _Filters, inputs: Codes, outputs: Codes
     ) -> LayerCounts:
+        config = self.config
         counters = counters_of(sums)
         total = {name: int(sums[:, index].sum()) for index, name in enumerate(SUMS)}
-        pairs, dots = total["pairs"], total["dots"]
-        tile, port_bytes = self.config.tile, self.config.port_bytes
-        length = layer.taps * layer.group_channels
-        column_buffer_bytes = 2 * (TILE_BYTES * -(-length // tile) + 2 * length)
+        pairs, ends = total["pairs"], filters.mapping.items
         # A match moves both sides on by a coordinate, another decision one.
-        tiles_read = total["level1_decisions"] - dots + total["tile_tokens"]
-        coordinates_read = total["bubble_cycles"] - dots + 2 * pairs
-        fibres_bytes = total["row_bytes"] + total["column_bytes"]
-        coordinate_bits = 8 * (TILE_BYTES * tiles_read + COORDINATE_BYTES * coordinates_read)
-        pixel_bytes = [
-            int(fibre_bytes(codes.reshape(-1, codes.shape[-1]) != 0, tile, port_bytes).sum())
-            for codes in (inputs, outputs)
-        ]
+        coordinates = total["bubble_cycles"] - ends + 2 * pairs
+        loaded = total["row_bytes"] + total["column_bytes"] + total["list_bytes"]
         dram = DramTraffic(
-            input_bytes=pixel_bytes[0],
-            weight_bytes=int(row_bytes.sum()),
-            output_bytes=pixel_bytes[1],
+            input_bytes=pixel_bytes(inputs != 0, config),
+            weight_bytes=filters.bytes,
+            output_bytes=pixel_bytes(outputs != 0, config),
         )
-        capacity = self.config.row_buffer_bytes
+
+        def access(buffer: str, capacity_bytes: int, bits: int) -> Access:
+            return Access(buffer=buffer, capacity_bytes=capacity_bytes, bits=bits)
+
+        sum_bytes = SUM_BITS // 8
+        all_sums_bytes = 2 * config.rows_max * config.columns_max * sum_bytes
+        tiles_bytes = 2 * config.tile_bytes
         return LayerCounts(
             cycles=counters.cycles,
             pairs=pairs,
             units=counters.units,
-            additions=pairs,
+            additions=pairs + total["fibre_pairs"],
             accesses=(
-                layer_buffer(dram, fibres_bytes + pixel_bytes[1]),
-                Access(
-                    buffer="row buffer",
-                    capacity_bytes=capacity,
-                    bits=8 * (total["row_bytes"] + pairs),
-                ),
-                Access(
-                    buffer="column buffer",
-                    capacity_bytes=column_buffer_bytes,
-                    bits=8 * (total["column_bytes"] + pairs),
-                ),
-                Access(buffer="coordinates", capacity_bytes=capacity, bits=coordinate_bits),
-                Access(
-                    buffer="accumulator",
-                    capacity_bytes=ACCUMULATOR_BITS // 8,
-                    bits=2 * ACCUMULATOR_BITS * pairs,
+                layer_buffer(dram, loaded + dram.output_bytes),
+                access("row tiles", tiles_bytes, 8 * (total["row_bytes"] + pairs)),
+                access("column tiles", tiles_bytes, 8 * (total["column_bytes"] + pairs)),
+                access("coordinates", tiles_bytes, 8 * (total["list_bytes"] + coordinates)),
+                access("accumulator", sum_bytes, 2 * SUM_BITS * pairs),
+                access(
+                    "sums",
+                    all_sums_bytes,
+                    2 * SUM_BITS * (total["fibre_pairs"] + total["outputs"]),
                 ),
             ),
             dram=dram,
             details={
                 name: total[name]
-                for name in ("tile_tokens", "dots", "level1_decisions", "load_beats")
+                for name in ("tile_pairs", "fibre_pairs", "tile_decisions", "load_beats")
             },
         )

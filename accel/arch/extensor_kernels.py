@@ -1,7 +1,7 @@
-"""Numba kernels of ExTensor: fibres as bit masks, intersections, the max-plus recurrence.
+"""Numba kernels of ExTensor: tiles of bit masks, intersections, the max-plus recurrence.
 
-Symbols are those of ``docs/extensor.md``. Kernels know nothing of layers: rows and columns are
-numbered through all groups, and a list names the rows that meet a column.
+Symbols are those of ``docs/extensor.md``. Kernels know nothing of layers: fibres, blocks and runs
+are numbered through all groups.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from accel.vectors import element
 
 __all__ = [
     "SUMS",
-    "Fibres",
-    "Meetings",
+    "Cut",
     "Timing",
+    "Tree",
     "compress",
     "gather_windows",
-    "index_tiles",
+    "group_tiles",
     "intersect_masks",
     "run_elements",
 ]
@@ -30,19 +30,21 @@ __all__ = [
 SUMS = (
     "cycles",
     "pairs",
-    "tile_tokens",
-    "dots",
-    "level1_decisions",
+    "tile_pairs",
+    "fibre_pairs",
+    "tile_decisions",
     "load_beats",
+    "outputs",
     "bubble_cycles",
     "wait_memory_cycles",
-    "wait_broadcast_cycles",
+    "wait_collector_cycles",
     "row_bytes",
     "column_bytes",
+    "list_bytes",
 )
 (
-    _CYCLES, _PAIRS, _TOKENS, _DOTS, _LEVEL1, _BEATS, _BUBBLE, _MEMORY, _BROADCAST, _ROW_BYTES,
-    _COLUMN_BYTES,
+    _CYCLES, _PAIRS, _TILE_PAIRS, _FIBRE_PAIRS, _TILE_DECISIONS, _BEATS, _OUTPUTS, _BUBBLE, _MEMORY,
+    _COLLECTOR, _ROW_BYTES, _COLUMN_BYTES, _LIST_BYTES,
 ) = range(len(SUMS))  # fmt: skip
 
 _ONE = np.uint64(1)
@@ -63,47 +65,48 @@ def _ones(typingctx, word):
     return types.int64(types.uint64), generate
 
 
-class Fibres(NamedTuple):
-    """Fibres one after another, as masks on both levels; what has no non-zero is left out.
+class Tree(NamedTuple):
+    """Blocks (or runs) of fibres, cut into tiles; what has no non-zero is left out.
 
     Parameters
     ----------
-    start : ndarray of int64, axis fibre (one more than there are)
-        First word of each fibre: a word is 64 tile coordinates.
-    word : ndarray of int64, axis word
-        Tile coordinate // 64.
-    tiles : ndarray of uint64, axis word
-        Bit i is tile ``64 word + i``.
-    first : ndarray of int64, axis word
-        First of its tiles in ``masks``.
-    masks : ndarray of uint64, axes tile, word of a tile
+    start : ndarray of int64, axis block (one more than there are)
+        First tile of each block.
+    tile : ndarray of int64, axis tile
+        Coordinate; rises in a block.
+    fibre : ndarray of int64, axis tile (one more than there are)
+        First fibre of each tile.
+    bytes : ndarray of int64, axis tile
+        Bytes that are loaded.
+    masks : ndarray of uint64, axes fibre, word
         Bit i of word w is coordinate ``64 w + i`` within the tile.
     """
 
     start: NDArray[np.int64]
-    word: NDArray[np.int64]
-    tiles: NDArray[np.uint64]
-    first: NDArray[np.int64]
+    tile: NDArray[np.int64]
+    fibre: NDArray[np.int64]
+    bytes: NDArray[np.int64]
     masks: NDArray[np.uint64]
 
 
-class Meetings(NamedTuple):
-    """Which rows each column meets: ``rows[start[n]:stop[n]]``, rising. Lists may be shared."""
+class Cut(NamedTuple):
+    """Items: groups, and blocks and runs of each."""
 
-    start: NDArray[np.int64]
-    stop: NDArray[np.int64]
-    rows: NDArray[np.int64]
+    groups: int
+    blocks: int
+    runs: int
 
 
 class Timing(NamedTuple):
-    """Latencies in cycles, and two sizes of the machine."""
+    """Latencies in cycles, and two sizes in bytes."""
 
+    lists: int
     load: int
     load_free: int
-    match: int
+    drain: int
     tail: int
+    list_bytes: int
     port_bytes: int
-    queue: int
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -179,30 +182,52 @@ def compress(masks):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def index_tiles(start, tile):
-    """Make masks of tile coordinates: ``start, word, tiles, first`` of `Fibres`.
+def group_tiles(start, tile, edges):
+    """Put the fibres of each block in order tile by tile.
 
     Parameters
     ----------
     start, tile : ndarray of int64
-        As ``compress`` returns them.
+        As ``compress`` returns them: one after another, the tiles of each fibre.
+    edges : ndarray of int64, axis block (one more than there are)
+        First fibre of each block.
+
+    Returns
+    -------
+    start, tile, fibre : ndarray of int64
+        Those of a `Tree`.
+    order : ndarray of int64, axis fibre
+        Where each fibre of the tree was.
     """
-    starts = np.zeros(len(start), dtype=np.int64)
-    word = np.empty(len(tile), dtype=np.int64)
-    tiles = np.zeros(len(tile), dtype=np.uint64)
-    first = np.empty(len(tile), dtype=np.int64)
+    starts = np.zeros(len(edges), dtype=np.int64)
+    tiles = np.empty(len(tile), dtype=np.int64)
+    fibres = np.zeros(len(tile) + 1, dtype=np.int64)
+    order = np.empty(len(tile), dtype=np.int64)
+    place = np.zeros(tile.max() + 1 if len(tile) else 0, dtype=np.int64)
     count = 0
-    for fibre in range(len(start) - 1):
-        last = -1
-        for at in range(start[fibre], start[fibre + 1]):
-            if tile[at] // 64 != last:
-                last = tile[at] // 64
-                word[count] = last
-                first[count] = at
+    for block in range(len(edges) - 1):
+        first, last = start[edges[block]], start[edges[block + 1]]
+        before = count
+        for at in range(first, last):
+            if place[tile[at]] == 0:
+                tiles[count] = tile[at]
                 count += 1
-            tiles[count - 1] |= _ONE << np.uint64(tile[at] % 64)
-        starts[fibre + 1] = count
-    return starts, word[:count].copy(), tiles[:count].copy(), first[:count].copy()
+            place[tile[at]] += 1
+        mine = tiles[before:count]
+        mine.sort()
+        at = first
+        for index in range(before, count):
+            fibres[index] = at
+            at += place[tiles[index]]
+            place[tiles[index]] = fibres[index]
+        for at in range(first, last):
+            order[place[tile[at]]] = at
+            place[tile[at]] += 1
+        for index in range(before, count):
+            place[tiles[index]] = 0
+        starts[block + 1] = count
+    fibres[count] = len(tile)
+    return starts, tiles[:count].copy(), fibres[: count + 1].copy(), order
 
 
 @njit(error_model="numpy", forceinline=True)
@@ -258,127 +283,104 @@ def intersect_masks(first, second, words_tag):
 
 
 @njit(error_model="numpy", forceinline=True)
-def _token(taken, cost, times, queue, match):
-    """Take a token through both levels; times are T, F, waits, and the place in the queue."""
-    decided, finished, waits, slot = times
-    decided = max(decided, queue[slot]) + taken
-    begun = max(decided + match, finished)
-    queue[slot] = begun
-    waits += begun - finished
-    return decided, begun + cost, waits, (slot + 1 if slot + 1 < len(queue) else 0)
+def _meet(rows, row, columns, column, words_tag):
+    """Return decisions and matches of all fibre pairs of a tile pair."""
+    decisions, matches = 0, 0
+    for b in range(columns.fibre[column], columns.fibre[column + 1]):
+        for a in range(rows.fibre[row], rows.fibre[row + 1]):
+            found, both = _intersect(rows.masks, a, columns.masks, b, words_tag)
+            decisions += found
+            matches += both
+    return decisions, matches
 
 
 @njit(error_model="numpy", forceinline=True)
-def _dot(rows, row, columns, column, words_tag, times, queue, match):
-    """Return the times after a dot; its tile tokens, pairs, level 0 and level 1 decisions."""
-    a, a_end = rows.start[row], rows.start[row + 1]
-    b, b_end = columns.start[column], columns.start[column + 1]
-    carry_a, carry_b = np.uint64(0), np.uint64(0)
-    decided, before, tokens, pairs, costs = 0, 0, 0, 0, 0
-    while a < a_end and b < b_end:
-        word_a, word_b = rows.word[a], columns.word[b]
-        tiles_a = rows.tiles[a] if word_a <= word_b else np.uint64(0)
-        tiles_b = columns.tiles[b] if word_b <= word_a else np.uint64(0)
-        found, carry_a, carry_b = _decide(tiles_a, tiles_b, carry_a, carry_b)
-        both = tiles_a & tiles_b
-        while both:
-            below = (both - _ONE) & ~both
-            both &= both - _ONE
-            at_a = rows.first[a] + _ones(tiles_a & below)
-            at_b = columns.first[b] + _ones(tiles_b & below)
-            cost, matches = _intersect(rows.masks, at_a, columns.masks, at_b, words_tag)
-            # The match itself is a decision.
-            upto = decided + _ones(found & below) + 1
-            times = _token(upto - before, cost, times, queue, match)
-            before = upto
-            tokens += 1
-            pairs += matches
-            costs += cost
-        decided += _ones(found)
-        a += word_a <= word_b
-        b += word_b <= word_a
-    # A run after the last coordinate of the other side is not decided on.
-    if (carry_a and b == b_end) or (carry_b and a == a_end):
-        decided -= 1
-    times = _token(decided - before + 1, 1, times, queue, match)
-    return times, tokens, pairs, costs, decided + 1
-
-
-@njit(error_model="numpy")
-def _load(size, port_bytes, free, loaded, sums):
-    """Load whole beats; return LD."""
-    beats = size // port_bytes
-    sums[_BEATS] += beats
-    return max(loaded, free) + beats
+def _coordinates(tree, tile, words_tag):
+    """Return the coordinates of a tile whose fibres have no zero."""
+    ones = np.int64(0)
+    for word in range(len(words_tag)):
+        ones += _ones(tree.masks[tree.fibre[tile], word])
+    return ones
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def run_elements(
-    first, last, items, rows, columns, row_bytes, column_bytes, meetings, timing, words_tag, sums
-):
+def run_elements(first, last, cut, rows, columns, outputs, sampled, timing, words_tag, sums):
     """Run processing elements ``first`` to ``last - 1`` through their programs.
 
     Parameters
     ----------
-    items : ndarray of int64, axes item, (first row, last row, first column, last column)
-        Last ones are not included. Item i is processing element i mod pes's.
-    rows, columns : Fibres
-    row_bytes : ndarray of int64, axis row (one more than there are)
-        Bytes of all rows before.
-    column_bytes : ndarray of int64, axis column
-    meetings : Meetings
-        A column that meets no row of a block is not loaded for it, nor is a block that no column
-        of its run meets.
+    cut : Cut
+        Item i is processing element i mod pes's.
+    rows, columns : Tree
+        Blocks and runs through all groups.
+    outputs : ndarray of int64, axis item
+        Sums that are handed out.
+    sampled : bool
+        Fibre pairs are those of outputs only, and fibres have no zero; items without an output
+        are left out.
     timing : Timing
     words_tag : tuple, its length in words of a tile
     sums : ndarray of int64, axes pe, counter (``SUMS``)
         Written.
     """
     pes = sums.shape[0]
-    queue = np.zeros(timing.queue, dtype=np.int64)
+    lists = 2 * timing.list_bytes // timing.port_bytes
     for pe in range(first, last):
-        queue[:] = 0
-        times = (0, 0, 0, 0)
-        loaded, memory = 0, 0
-        # F of last tokens; what there is none of frees its buffer at 0.
-        item_before = column_before = two_before = -timing.load_free
-        for index in range(pe, items.shape[0], pes):
-            low, high = items[index, 0], items[index, 1]
-            rows_loaded = False
-            for column in range(items[index, 2], items[index, 3]):
-                at, stop = meetings.start[column], meetings.stop[column]
-                at += np.searchsorted(meetings.rows[at:stop], low)
-                if at == stop or meetings.rows[at] >= high:
+        count = sums[pe]
+        loaded, finished, drained = 0, 0, 0
+        # F; what there is none of frees its buffer at 0.
+        pair_before = two_before = end_before = -timing.load_free
+        for index in range(pe, cut.groups * cut.blocks * cut.runs, pes):
+            if sampled and outputs[index] == 0:
+                continue
+            block = index // cut.runs
+            run = block // cut.blocks * cut.runs + index % cut.runs
+            loaded += lists
+            count[_BEATS] += lists
+            count[_LIST_BYTES] += 2 * timing.list_bytes
+            decided = loaded + timing.lists
+            a, b = rows.start[block], columns.start[run]
+            while a < rows.start[block + 1] and b < columns.start[run + 1]:
+                decided += 1
+                count[_TILE_DECISIONS] += 1
+                if rows.tile[a] < columns.tile[b]:
+                    while a < rows.start[block + 1] and rows.tile[a] < columns.tile[b]:
+                        a += 1
                     continue
-                if not rows_loaded:
-                    rows_loaded = True
-                    size = row_bytes[high] - row_bytes[low]
-                    free = item_before + timing.load_free
-                    loaded = _load(size, timing.port_bytes, free, loaded, sums[pe])
-                    sums[pe, _ROW_BYTES] += size
-                size = column_bytes[column]
-                free = two_before + timing.load_free
-                loaded = _load(size, timing.port_bytes, free, loaded, sums[pe])
-                sums[pe, _COLUMN_BYTES] += size
-                ready = loaded + timing.load
-                # The first token begins at S > G: all up to G is its wait for memory.
-                memory += max(0, ready - times[1])
-                times = (max(times[0], ready), times[1], times[2], times[3])
-                while at < stop and meetings.rows[at] < high:
-                    times, tokens, pairs, costs, decisions = _dot(
-                        rows, meetings.rows[at], columns, column, words_tag, times, queue,
-                        timing.match,
-                    )  # fmt: skip
-                    sums[pe, _TOKENS] += tokens
-                    sums[pe, _PAIRS] += pairs
-                    sums[pe, _BUBBLE] += costs - pairs + 1
-                    sums[pe, _LEVEL1] += decisions
-                    sums[pe, _DOTS] += 1
-                    at += 1
-                two_before, column_before = column_before, times[1]
-            if rows_loaded:
-                item_before = times[1]
-        if sums[pe, _DOTS]:
-            sums[pe, _CYCLES] = times[1] + timing.tail
-        sums[pe, _MEMORY] = memory
-        sums[pe, _BROADCAST] = times[2] - memory
+                if rows.tile[a] > columns.tile[b]:
+                    while b < columns.start[run + 1] and rows.tile[a] > columns.tile[b]:
+                        b += 1
+                    continue
+                size = rows.bytes[a] + columns.bytes[b]
+                beats = size // timing.port_bytes
+                loaded = max(loaded, decided, two_before + timing.load_free) + beats
+                if sampled:
+                    met = outputs[index]
+                    decisions = matches = met * _coordinates(rows, a, words_tag)
+                else:
+                    met = rows.fibre[a + 1] - rows.fibre[a]
+                    met *= columns.fibre[b + 1] - columns.fibre[b]
+                    decisions, matches = _meet(rows, a, columns, b, words_tag)
+                begun = max(finished, loaded + timing.load)
+                count[_MEMORY] += begun - finished
+                finished = begun + decisions
+                two_before, pair_before = pair_before, finished
+                count[_PAIRS] += matches
+                count[_BUBBLE] += decisions - matches
+                count[_TILE_PAIRS] += 1
+                count[_FIBRE_PAIRS] += met
+                count[_BEATS] += beats
+                count[_ROW_BYTES] += rows.bytes[a]
+                count[_COLUMN_BYTES] += columns.bytes[b]
+                a += 1
+                b += 1
+            loaded = max(loaded, decided, end_before + timing.load_free) + 1
+            arrived = max(finished, loaded + timing.load)
+            begun = max(arrived, drained)
+            count[_MEMORY] += arrived - finished
+            count[_COLLECTOR] += begun - arrived
+            count[_BUBBLE] += 1
+            count[_OUTPUTS] += outputs[index]
+            finished = end_before = begun + 1
+            drained = finished + timing.drain + outputs[index]
+            count[_CYCLES] = drained + timing.tail

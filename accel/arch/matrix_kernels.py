@@ -43,23 +43,21 @@ def compress_rows(indptr, indices, tile, words):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def multiply(first, last, a, b, length, meetings, keep_all, counts):
-    """Multiply columns ``first`` to ``last - 1`` with the rows that they meet.
+def multiply(first, last, a, b, rows, counts):
+    """Multiply A with columns ``first`` to ``last - 1`` of B.
 
-    The products of a sum are added in the order of coordinates, as the machine does. A column is
-    laid out by coordinate, so that a row's values find theirs without a merge.
+    The products of a sum are added in the order of coordinates, as the machine does.
 
     Parameters
     ----------
-    a, b : tuple of ndarray
-        ``indptr, indices, values`` of the rows and of the columns; indices rise in each.
-    length : int
-        Coordinates.
-    meetings : Meetings
-    keep_all : bool
-        Keep sums without a product too.
+    a : tuple of ndarray
+        ``indptr, indices, values`` of the columns of A.
+    b : tuple of ndarray
+        Those of the columns of B.
+    rows : int
+        Of A.
     counts : ndarray of int64, axis column
-        Written: sums that are kept.
+        Written: sums that have a product.
 
     Returns
     -------
@@ -70,28 +68,45 @@ def multiply(first, last, a, b, length, meetings, keep_all, counts):
     row_of = np.empty(1024, dtype=np.int64)
     totals = np.empty(1024, dtype=np.float64)
     kept = 0
-    column_of = np.full(length, -1, dtype=np.int64)
-    value_of = np.empty(length, dtype=np.float64)
+    column_of = np.full(rows, -1, dtype=np.int64)
+    total_of = np.zeros(rows, dtype=np.float64)
     for column in range(first, last):
-        for at in range(b[0][column], b[0][column + 1]):
-            column_of[b[1][at]] = column
-            value_of[b[1][at]] = b[2][at]
         before = kept
-        for at in range(meetings.start[column], meetings.stop[column]):
-            row = meetings.rows[at]
-            total, pairs = 0.0, 0
-            for place in range(a[0][row], a[0][row + 1]):
-                coordinate = a[1][place]
-                if column_of[coordinate] == column:
-                    total += a[2][place] * value_of[coordinate]
-                    pairs += 1
-            if not (pairs or keep_all):
-                continue
-            if kept == len(totals):
-                row_of = np.concatenate((row_of, np.empty(kept, dtype=np.int64)))
-                totals = np.concatenate((totals, np.empty(kept, dtype=np.float64)))
-            row_of[kept] = row
-            totals[kept] = total
-            kept += 1
+        for at in range(b[0][column], b[0][column + 1]):
+            coordinate, value = b[1][at], b[2][at]
+            for place in range(a[0][coordinate], a[0][coordinate + 1]):
+                row = a[1][place]
+                if column_of[row] != column:
+                    column_of[row] = column
+                    total_of[row] = 0.0
+                    if kept == len(totals):
+                        row_of = np.concatenate((row_of, np.empty(kept, dtype=np.int64)))
+                        totals = np.concatenate((totals, np.empty(kept, dtype=np.float64)))
+                    row_of[kept] = row
+                    kept += 1
+                total_of[row] += a[2][place] * value
+        row_of[before:kept].sort()
+        for at in range(before, kept):
+            totals[at] = total_of[row_of[at]]
         counts[column] = kept - before
     return row_of[:kept].copy(), totals[:kept].copy()
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def multiply_samples(a, b, row, column):
+    """Multiply rows of A with columns of B, in the order of coordinates.
+
+    Parameters
+    ----------
+    a, b : ndarray of float64, axes row (of B column), coordinate
+    row, column : ndarray of int64, axis sum
+
+    Returns
+    -------
+    ndarray of float64, axis sum
+    """
+    totals = np.zeros(len(row), dtype=np.float64)
+    for at in range(len(row)):
+        for coordinate in range(a.shape[1]):
+            totals[at] += a[row[at], coordinate] * b[column[at], coordinate]
+    return totals

@@ -15,17 +15,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accel.arch.extensor import Kernel, counters_of, loaded_bytes, run_kernel
-from accel.arch.extensor_kernels import SUMS, Fibres, Meetings, index_tiles
-from accel.arch.matrix_kernels import compress_rows, multiply
+from accel.arch.extensor import Kernel, counters_of, make_tree, run_kernel
+from accel.arch.extensor_kernels import SUMS, Tree
+from accel.arch.matrix_kernels import compress_rows, multiply, multiply_samples
 from golden.errors import CapacityError, ConfigError, FormatError, UserError
 from golden.extensor import ExTensorConfig, ExTensorCounters, map_kernel
 from golden.tensor import popcount
 
 __all__ = ["MatrixRun", "load_matrix", "scipy_sparse", "sddmm", "spmspm"]
 
-#: A tile: 32-bit coordinate and count; a non-zero: 32-bit coordinate and 64-bit value.
-TILE_BYTES, NONZERO_BYTES = 8, 12
+#: A fibre: 32-bit number and count; a non-zero: 32-bit coordinate and 64-bit value.
+FIBRE_BYTES, NONZERO_BYTES = 8, 12
 
 #: Rows and columns that are taken: a list of them must fit memory whatever a file claims.
 SIZE_MAX = 1 << 26
@@ -44,6 +44,8 @@ class MatrixRun:
     counters : ExTensorCounters
     cycles : int
         Of the whole: those of the slowest PE, or of DRAM where that takes longer.
+    decisions : int
+        On scalars, matches included.
     dram_bytes : int
         Operands and result, each once.
     """
@@ -51,18 +53,13 @@ class MatrixRun:
     result: Any
     counters: ExTensorCounters
     cycles: int
+    decisions: int
     dram_bytes: int
 
     @property
     def matches(self) -> int:
         """Products of two values."""
         return int(self.counters.pe("pairs").sum())
-
-    @property
-    def decisions(self) -> int:
-        """Decisions on coordinates within tiles, matches included."""
-        units = self.counters.unit("busy_cycles") + self.counters.unit("bubble_cycles")
-        return int(units.sum() - self.counters.pe("dots").sum())
 
     @property
     def utilisation(self) -> float:
@@ -86,7 +83,7 @@ def spmspm(
     FormatError
         A matrix is not real, or the shapes do not match.
     CapacityError
-        A row of A does not fit a PE's row buffer.
+        A row of A or a column of B does not fit ``tile_bytes`` in some tile.
     ConfigError
         The bandwidth is not positive.
     UserError
@@ -96,20 +93,18 @@ def spmspm(
     a, b = _sparse(a, "A"), _sparse(b, "B")
     if a.shape[1] != b.shape[0]:
         raise FormatError(f"B must have {a.shape[1]} rows, as many as A has columns, not {_of(b)}")
+    shape = a.shape[0], b.shape[1]
     b_columns = b.T.tocsr()
     row_of, column_of = _occupied(a), _occupied(b_columns)
-    rows = _Operand.build(config, a[row_of])
-    columns = _Operand.build(config, b_columns[column_of])
-    count = len(column_of)
-    meetings = Meetings(
-        np.zeros(count, dtype=np.int64),
-        np.full(count, len(row_of), dtype=np.int64),
-        np.arange(len(row_of)),
-    )
-    sums, (kept, at_row, values) = _run(config, rows, columns, meetings, row_of, keep_all=False)
-    result = _result((a.shape[0], b.shape[1]), values, row_of[at_row], column_of, kept)
-    moved = int(rows.bytes.sum() + columns.bytes.sum()) + _matrix_bytes(config, result)
-    return _finish(sums, result, moved, dram_bytes_per_cycle)
+    a, b_columns = a[row_of], b_columns[column_of]
+    rows = _Operand.build(config, a, "Row {} of A", row_of)
+    columns = _Operand.build(config, b_columns, "Column {} of B", column_of)
+    kept, at_row, values = _products(a, b_columns)
+    at_column = np.repeat(np.arange(len(column_of)), kept)
+    sums, ends = _run(config, rows, columns, (at_row, at_column), sampled=False)
+    result = _result(shape, values, row_of[at_row], column_of[at_column])
+    moved = rows.bytes + columns.bytes + _matrix_bytes(config, result)
+    return _finish(sums, ends, result, moved, dram_bytes_per_cycle)
 
 
 def sddmm(
@@ -144,18 +139,17 @@ def sddmm(
     met = samples[row_of].T.tocsr()
     column_of = _occupied(met)
     met = met[column_of]
-    rows = _Operand.build(config, a[row_of])
-    columns = _Operand.build(config, b.T[column_of])
-    meetings = Meetings(
-        met.indptr[:-1].astype(np.int64),
-        met.indptr[1:].astype(np.int64),
-        met.indices.astype(np.int64),
-    )
-    sums, (kept, at_row, values) = _run(config, rows, columns, meetings, row_of, keep_all=True)
-    result = _result(samples.shape, values * met.data, row_of[at_row], column_of, kept)
-    moved = int(rows.bytes.sum() + columns.bytes.sum())
+    a, b = a[row_of], b.T[column_of]
+    rows = _Operand.build(config, a, "Row {} of A", row_of)
+    columns = _Operand.build(config, b, "Column {} of B", column_of)
+    at_row = met.indices.astype(np.int64)
+    at_column = np.repeat(np.arange(len(column_of)), np.diff(met.indptr))
+    sums, ends = _run(config, rows, columns, (at_row, at_column), sampled=True)
+    values = multiply_samples(np.ascontiguousarray(a), np.ascontiguousarray(b), at_row, at_column)
+    result = _result(samples.shape, values * met.data, row_of[at_row], column_of[at_column])
+    moved = rows.bytes + columns.bytes
     moved += _matrix_bytes(config, samples) + _matrix_bytes(config, result)
-    return _finish(sums, result, moved, dram_bytes_per_cycle)
+    return _finish(sums, ends, result, moved, dram_bytes_per_cycle)
 
 
 def load_matrix(path: str | Path) -> Any:
@@ -190,29 +184,73 @@ def load_matrix(path: str | Path) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class _Operand:
-    """Rows of a matrix as fibres, and as ``indptr, indices, values``."""
+    """Rows of a matrix as fibres.
 
-    fibres: Fibres
-    compressed: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
-    bytes: NDArray[np.int64]
-    length: int
+    Parameters
+    ----------
+    compressed : tuple of ndarray
+        ``start, tile, masks`` of ``accel.arch.matrix_kernels.compress_rows``.
+    sizes : ndarray of int64, axis fibre's tile
+        Bytes.
+    tiles : int
+        Of the reduction axis.
+    """
+
+    compressed: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64]]
+    sizes: NDArray[np.int64]
+    tiles: int
 
     @classmethod
-    def build(cls, config: ExTensorConfig, rows: Any) -> _Operand:
-        """Cut rows of a CSR array, or of a dense one whose zeros count, into tiles."""
+    def build(
+        cls, config: ExTensorConfig, rows: Any, name: str, number: NDArray[np.int64]
+    ) -> _Operand:
+        """Cut rows of a CSR array, or of a dense one whose zeros count, into tiles.
+
+        Raises
+        ------
+        CapacityError
+            A row does not fit ``tile_bytes`` in some tile; ``name`` formats its ``number``.
+        """
         if isinstance(rows, np.ndarray):
             count, length = rows.shape
             indptr = length * np.arange(count + 1, dtype=np.int64)
             indices = np.tile(np.arange(length, dtype=np.int64), count)
-            values = np.ascontiguousarray(rows).ravel()
         else:
             indptr, indices = rows.indptr.astype(np.int64), rows.indices.astype(np.int64)
-            values = rows.data
         words = max(1, config.tile // 64)
         start, tile, masks = compress_rows(indptr, indices, config.tile, words)
-        fibres = Fibres(*index_tiles(start, tile), masks)
-        size = loaded_bytes(config, start, popcount(masks), TILE_BYTES, NONZERO_BYTES)
-        return cls(fibres, (indptr, indices, values), size, rows.shape[1])
+        sizes = _fibre_bytes(config, popcount(masks))
+        if len(sizes) and sizes.max() > config.tile_bytes:
+            largest = int(sizes.argmax())
+            row = int(np.searchsorted(start, largest, side="right")) - 1
+            raise CapacityError(
+                f"{name.format(number[row])} needs {sizes[largest]} bytes in a tile, where "
+                f"tile_bytes are {config.tile_bytes}: raise tile_bytes"
+            )
+        return cls((start, tile, masks), sizes, -(-rows.shape[1] // config.tile))
+
+    @property
+    def fibres(self) -> int:
+        """Rows."""
+        return len(self.compressed[0]) - 1
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all fibres."""
+        return int(self.sizes.sum())
+
+    def tree(self, block: int) -> Tree:
+        """Cut into blocks."""
+        return make_tree(1, self.fibres, block, self.compressed, self.sizes)
+
+    def fits(self, config: ExTensorConfig, block: int) -> bool:
+        """Say whether all tiles of blocks of as many rows fit."""
+        return bool((self.tree(block).bytes <= config.tile_bytes).all())
+
+
+def _fibre_bytes(config: ExTensorConfig, nonzeros: NDArray[np.int64]) -> NDArray[np.int64]:
+    beats = -(-(FIBRE_BYTES + NONZERO_BYTES * nonzeros) // config.port_bytes)
+    return beats * config.port_bytes
 
 
 def scipy_sparse() -> Any:
@@ -287,78 +325,85 @@ def _run(
     config: ExTensorConfig,
     rows: _Operand,
     columns: _Operand,
-    meetings: Meetings,
-    row_of: NDArray[np.int64],
-    keep_all: bool,
-) -> tuple[NDArray[np.int64], tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]]:
-    """Count cycles; and multiply: sums kept of each column, their rows, and they themselves."""
-    count = len(columns.bytes)
-    if not len(rows.bytes) or not count:
-        nothing = np.zeros(0, dtype=np.int64)
-        sums = np.zeros((config.pes, len(SUMS)), dtype=np.int64)
-        return sums, (np.zeros(count, dtype=np.int64), nothing, nothing.astype(np.float64))
-    largest = int(rows.bytes.argmax())
-    if rows.bytes[largest] > config.row_buffer_bytes:
-        raise CapacityError(
-            f"Row {row_of[largest]} of A needs {rows.bytes[largest]} bytes in row_buffer_bytes, "
-            f"which holds {config.row_buffer_bytes}: raise row_buffer_bytes"
-        )
-    mapping = map_kernel(config, 1, count, rows.bytes[None], "A B")
-    items = np.array(
-        [
-            (item.rows.start, item.rows.stop, item.columns.start, item.columns.stop)
-            for item in mapping.items
-        ],
-        dtype=np.int64,
+    outputs: tuple[NDArray[np.int64], NDArray[np.int64]],
+    sampled: bool,
+) -> tuple[NDArray[np.int64], int]:
+    """Count cycles, outputs given by row and column; return what was counted, and ends."""
+    if not rows.fibres or not columns.fibres:
+        return np.zeros((config.pes, len(SUMS)), dtype=np.int64), 0
+    mapping = map_kernel(
+        config,
+        1,
+        rows.fibres,
+        columns.fibres,
+        lambda block: rows.fits(config, block),
+        lambda run: columns.fits(config, run),
     )
-    kernel = Kernel(rows.fibres, columns.fibres, rows.bytes, columns.bytes, items, meetings)
-    threads = os.cpu_count() or 1
-    sums = run_kernel(config, kernel, threads)
+    item = outputs[0] // mapping.block * mapping.runs + outputs[1] // mapping.run
+    count = np.bincount(item, minlength=mapping.items)
+    kernel = Kernel(
+        mapping, rows.tiles, rows.tree(mapping.block), columns.tree(mapping.run), count, sampled
+    )
+    sums = run_kernel(config, kernel, os.cpu_count() or 1)
+    return sums, int(np.count_nonzero(count)) if sampled else mapping.items
+
+
+def _products(
+    a: Any, b_columns: Any
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Multiply; return the sums of each column that have a product, their rows, their values."""
+    count = b_columns.shape[0]
     kept = np.zeros(count, dtype=np.int64)
+    left, right = (
+        (matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64), matrix.data)
+        for matrix in (a.T.tocsr(), b_columns)
+    )
 
     def product(first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        return multiply(
-            first, last, rows.compressed, columns.compressed, rows.length, meetings, keep_all, kept
-        )
+        return multiply(first, last, left, right, a.shape[0], kept)
 
+    threads = os.cpu_count() or 1
     edges = np.linspace(0, count, 4 * threads + 1).astype(int)
     with ThreadPoolExecutor(threads) as pool:
         parts = list(pool.map(product, edges[:-1], edges[1:]))
     at_row, values = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return sums, (kept, at_row, values)
+    return kept, at_row, values
 
 
 def _result(
     shape: tuple[int, int],
     values: NDArray[np.float64],
     row: NDArray[np.int64],
-    column_of: NDArray[np.int64],
-    kept: NDArray[np.int64],
+    column: NDArray[np.int64],
 ) -> Any:
-    """Return sums that lie column by column as a CSR array without stored zeros."""
-    coordinates = row, np.repeat(column_of, kept)
-    result = scipy_sparse().coo_array((values, coordinates), shape=shape).tocsr()
+    """Return sums as a CSR array without stored zeros."""
+    result = scipy_sparse().coo_array((values, (row, column)), shape=shape).tocsr()
     result.eliminate_zeros()
     return result
 
 
 def _matrix_bytes(config: ExTensorConfig, matrix: Any) -> int:
-    """Return the bytes of a CSR array whose rows are fibres."""
+    """Return the bytes of a CSR array whose rows are cut into tiles."""
     row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
     tiles = -(-matrix.shape[1] // config.tile)
     _, nonzeros = np.unique(row * tiles + matrix.indices // config.tile, return_counts=True)
-    ends = np.arange(len(nonzeros) + 1)
-    return int(loaded_bytes(config, ends, nonzeros, TILE_BYTES, NONZERO_BYTES).sum())
+    return int(_fibre_bytes(config, nonzeros).sum())
 
 
 def _finish(
-    sums: NDArray[np.int64], result: Any, dram_bytes: int, dram_bytes_per_cycle: float | None
+    sums: NDArray[np.int64],
+    ends: int,
+    result: Any,
+    dram_bytes: int,
+    dram_bytes_per_cycle: float | None,
 ) -> MatrixRun:
     counters = counters_of(sums)
     dram_cycles = math.ceil(dram_bytes / dram_bytes_per_cycle) if dram_bytes_per_cycle else 0
+    scalars = sums[:, [SUMS.index("pairs"), SUMS.index("bubble_cycles")]]
     return MatrixRun(
         result=result,
         counters=counters,
         cycles=max(counters.cycles, dram_cycles),
+        decisions=int(scalars.sum()) - ends,
         dram_bytes=dram_bytes,
     )

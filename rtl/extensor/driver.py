@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from golden.arithmetic import Requantisation
 from golden.errors import CapacityError
-from golden.extensor import ExTensorConfig, Item, Mapping, fibre_bytes, map_kernel
+from golden.extensor import ExTensorConfig, Item, Mapping, map_layer
 from golden.layer import LayerShape
 from rtl.driver import ClusterProgram, HardwareError, encode_registers
 from rtl.extensor.layouts import MAX_ITEMS, MAX_TILES
@@ -22,8 +22,8 @@ __all__ = ["Kernel", "LayerRun", "decode_outputs", "make_programs"]
 
 Codes = NDArray[np.int8] | NDArray[np.uint8]
 
-#: Bits of a beat's last byte.
-_LAST, _EMPTY = 1, 2
+#: In a beat's last byte: the last of its list or tile.
+_LAST = 1
 
 
 class LayerRun(NamedTuple):
@@ -74,18 +74,20 @@ class Kernel:
         # Axes p, q, group, c, r, s to group, p, q, r, s, c.
         windows = windows.reshape(*windows.shape[:2], layer.groups, -1, *kernel)
         columns = windows.transpose(2, 0, 1, 4, 5, 3).reshape(layer.groups, layer.positions, -1)
-        row_bytes = np.array([fibre_bytes(a != 0, config.tile, config.port_bytes) for a in rows])
-        mapping = map_kernel(config, layer.groups, layer.positions, row_bytes, layer.name)
-        kernel = cls(rows, columns, mapping)
+        kernel = cls(rows, columns, map_layer(config, layer, run.weights))
         kernel._check(config, layer)
         return kernel
 
+    def items(self, config: ExTensorConfig, pe: int) -> list[Item]:
+        """Return the items of a processing element."""
+        return [self.mapping.item(at) for at in range(pe, self.mapping.items, config.pes)]
+
     def _check(self, config: ExTensorConfig, layer: LayerShape) -> None:
         tiles = -(-self.rows.shape[2] // config.tile)
-        items = -(-len(self.mapping.items) // config.pes)
+        items = -(-self.mapping.items // config.pes)
         for what, demand, size, cure in (
             ("reduction axis", tiles, MAX_TILES, "tiles: raise tile"),
-            ("item table", items, MAX_ITEMS, "items: raise pes or rows_max"),
+            ("item table", items, MAX_ITEMS, "items: raise pes, rows_max or columns_max"),
             ("requantisation table", layer.out_channels, MAX_OUTPUTS, "channels: split the layer"),
         ):
             if demand > size:
@@ -114,20 +116,14 @@ def make_programs(config: ExTensorConfig, run: LayerRun) -> list[ClusterProgram 
     }
     registers = encode_registers(run.layer.name, values, LAYER_REGISTERS)
     entries = _entry_words(run)
-    rows = [[_fibre_beats(config, row) for row in group] for group in kernel.rows]
-    columns = [[_fibre_beats(config, column) for column in group] for group in kernel.columns]
     programs: list[ClusterProgram | None] = []
     for number in range(config.pes):
-        items = kernel.mapping.items[number :: config.pes]
+        items = kernel.items(config, number)
         if not items:
             programs.append(None)
             continue
-        beats = []
-        for item in items:
-            beats += [rows[item.group][m] for m in item.rows]
-            beats += [columns[item.group][n] for n in item.columns]
-        stream = np.concatenate(beats)
-        dots = sum(len(item.rows) * len(item.columns) for item in items)
+        stream = np.concatenate([_item_beats(config, kernel, item) for item in items])
+        outputs = sum(len(item.rows) * len(item.columns) for item in items)
         programs.append(
             ClusterProgram(
                 registers=registers,
@@ -136,33 +132,64 @@ def make_programs(config: ExTensorConfig, run: LayerRun) -> list[ClusterProgram 
                     "items": _item_words(items, run.layer.group_filters),
                 },
                 beats=stream,
-                output_beats=dots,
-                cycle_limit=1000 + 8 * len(stream) + dots * (64 + 4 * kernel.rows.shape[2]),
+                output_beats=outputs,
+                cycle_limit=1000 + 8 * len(stream) + outputs * (64 + 4 * kernel.rows.shape[2]),
             )
         )
     return programs
 
 
-def _fibre_beats(config: ExTensorConfig, dense: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a fibre as it is loaded, axes beat, byte; the last byte holds flags."""
+def _item_beats(config: ExTensorConfig, kernel: Kernel, item: Item) -> NDArray[np.uint8]:
+    """Return what is loaded for an item, axes beat, byte; the last byte holds flags."""
+    sides = [
+        _cut(config, dense[item.group, numbers.start : numbers.stop])
+        for dense, numbers in ((kernel.rows, item.rows), (kernel.columns, item.columns))
+    ]
+    parts = [_flagged(config, np.packbits(full, bitorder="little")) for _, full in sides]
+    for tile in np.flatnonzero(sides[0][1] & sides[1][1]):
+        parts += [_flagged(config, _tile_bytes(config, tiles[:, tile])) for tiles, _ in sides]
+    return np.concatenate(parts)
+
+
+def _cut(
+    config: ExTensorConfig, dense: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Return a block, axes fibre, tile, coordinate, and whether a tile has a non-zero."""
+    fibres, length = dense.shape
+    tiles = -(-length // config.tile)
+    padded = np.zeros((fibres, tiles * config.tile), dtype=np.uint8)
+    padded[:, :length] = dense
+    cut = padded.reshape(fibres, tiles, config.tile)
+    return cut, np.asarray(cut.any(axis=(0, 2)))
+
+
+def _tile_bytes(config: ExTensorConfig, tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a tile as it is loaded, axes fibre, coordinate: each fibre begins with a new beat."""
     port = config.port_bytes
-    tiles = []
-    for start in range(0, len(dense), config.tile):
-        tile = dense[start : start + config.tile]
-        places = np.flatnonzero(tile)
+    fibres = []
+    for number, values in enumerate(tile):
+        places = np.flatnonzero(values)
         if len(places):
             pairs = np.zeros((-(-(1 + len(places)) * 2 // port) * port // 2, 2), dtype=np.uint8)
-            pairs[0] = start // config.tile, len(places) - 1
+            pairs[0] = number, len(places) - 1
             pairs[1 : 1 + len(places), 0] = places
-            pairs[1 : 1 + len(places), 1] = tile[places]
-            tiles.append(pairs.reshape(-1, port))
-    beats = np.concatenate(tiles) if tiles else np.zeros((1, port), dtype=np.uint8)
-    flags = np.zeros((len(beats), 1), dtype=np.uint8)
-    flags[-1] = _LAST if tiles else _LAST | _EMPTY
-    return np.hstack([beats, flags])
+            pairs[1 : 1 + len(places), 1] = values[places]
+            fibres.append(pairs.ravel())
+    return np.concatenate(fibres)
 
 
-def _item_words(items: tuple[Item, ...], group_filters: int) -> NDArray[np.uint32]:
+def _flagged(config: ExTensorConfig, content: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return whole beats, axes beat, byte, the last one flagged."""
+    port = config.port_bytes
+    beats = np.zeros((-(-len(content) // port), port + 1), dtype=np.uint8)
+    padded = np.zeros(len(beats) * port, dtype=np.uint8)
+    padded[: len(content)] = content
+    beats[:, :port] = padded.reshape(-1, port)
+    beats[-1, port] = _LAST
+    return beats
+
+
+def _item_words(items: list[Item], group_filters: int) -> NDArray[np.uint32]:
     """Return the rows of the item table as words."""
     words = []
     for number, item in enumerate(items):
@@ -197,10 +224,10 @@ def decode_outputs(config: ExTensorConfig, run: LayerRun, outputs: list[list[int
         There are more or fewer outputs than the program gives.
     """
     layer = run.layer
-    items = Kernel.build(config, run).mapping.items
+    kernel = Kernel.build(config, run)
     codes = np.zeros((layer.positions, layer.out_channels), dtype=np.uint8)
     for number, given in enumerate(outputs):
-        mine = items[number :: config.pes]
+        mine = kernel.items(config, number)
         wanted = sum(len(item.rows) * len(item.columns) for item in mine)
         if len(given) != wanted:
             raise HardwareError(

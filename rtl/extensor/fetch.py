@@ -1,10 +1,4 @@
-"""From a matched tile to the coordinate lists of row and column, and the queue before level 0.
-
-    S[i] = max(T[i] + MATCH, F[i-1])
-
-Tiles of a row lie at their coordinate, so that nothing need be counted to find one. What has been
-fetched goes past an empty queue to level 0 at once.
-"""
+"""From a fibre pair to its lists of coordinates, and those that wait for the scalar level."""
 
 # A component gets its ports from its signature, and Amaranth is not annotated:
 # pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
@@ -13,20 +7,20 @@ fetched goes past an empty queue to level 0 at once.
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from rtl.extensor.fibres import FibreLevel
 from rtl.extensor.layouts import Layouts
-from rtl.layouts import bits_for_count
+from rtl.extensor.queue import Queue
 from rtl.ram import Ram
 
 __all__ = ["Fetch"]
 
 
 class Fetch(wiring.Component):
-    """Fetch tiles.
+    """Fetch fibres.
 
     Parameters
     ----------
@@ -34,12 +28,14 @@ class Fetch(wiring.Component):
 
     Members
     -------
+    start : In(1)
+        Pulse: begin.
     load : In(Layouts.load)
-        What the loader writes; tiles are kept here.
-    token : In(Layouts.token)
-        Tokens; level 1 sends no more than the queue holds.
+        What the loader writes; coordinates are kept here.
+    token : In(Layouts.token), token_valid : In(1)
+        Tokens; no more than ``FibreLevel.AHEAD`` before they are taken.
     work : Out(stream of Layouts.work)
-        Tokens in order, tiles beside them.
+        Tokens in order, fibres beside them.
 
     Notes
     -----
@@ -52,8 +48,10 @@ class Fetch(wiring.Component):
         self._layouts = layouts
         super().__init__(
             {
+                "start": In(1),
                 "load": In(layouts.load),
                 "token": In(layouts.token),
+                "token_valid": In(1),
                 "work": Out(stream.Signature(layouts.work)),
             }
         )
@@ -61,53 +59,32 @@ class Fetch(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         layouts, load, token = self._layouts, self.load, self.token
-        tile = Signal(layouts.tile_bits)
-        m.d.comb += [
-            bit.eq(Cat(token.hit[at] for at in range(layouts.tiles) if at >> place & 1).any())
-            for place, bit in enumerate(tile)
-        ]
-        depth = layouts.config.rows_max * layouts.tiles
-        m.submodules.rows = rows = Ram(layouts.row_tile, depth)
-        m.submodules.columns = columns = Ram(layouts.column_tile, 2 * layouts.tiles)
-        for ram, mine, where, wanted in (
-            (rows, load.to_rows, load.row, token.row),
-            (columns, ~load.to_rows, load.buffer, token.end.buffer),
+        m.submodules.rows = rows = Ram(layouts.fibre, 2 << layouts.row_bits)
+        m.submodules.columns = columns = Ram(layouts.fibre, 2 << layouts.column_bits)
+        for ram, mine, wanted in (
+            (rows, ~load.of_columns, token.row),
+            (columns, load.of_columns, token.column),
         ):
             m.d.comb += [
-                ram.write_enable.eq(load.tile_valid & mine),
-                ram.write_address.eq(Cat(load.tile, where)),
-                ram.write_data.mask.eq(load.mask),
-                ram.write_data.base.eq(load.base),
+                ram.write_enable.eq(load.fibre_valid & mine),
+                ram.write_address.eq(Cat(load.place[: len(wanted)], load.buffer)),
+                ram.write_data.eq(load.fibre),
                 ram.read_enable.eq(1),
-                ram.read_address.eq(Cat(tile, wanted)),
+                ram.read_address.eq(Cat(wanted, token.buffer)),
             ]
-        fetched = Signal(layouts.work)
-        valid, is_end, end = Signal(), Signal(), Signal(layouts.end)
-        m.d.sync += [valid.eq(token.valid), is_end.eq(token.is_end), end.eq(token.end)]
+        m.submodules.queue = queue = Queue(layouts.work, FibreLevel.AHEAD)
+        valid, fetched = Signal(), Signal(layouts.token)
+        m.d.sync += [valid.eq(self.token_valid & ~self.start), fetched.eq(token)]
         m.d.comb += [
-            fetched.is_end.eq(is_end),
-            fetched.end.eq(end),
-            fetched.row.eq(rows.read_data),
-            fetched.column.eq(columns.read_data),
+            queue.start.eq(self.start),
+            queue.valid.eq(valid),
+            queue.payload.is_end.eq(fetched.is_end),
+            queue.payload.last.eq(fetched.last),
+            queue.payload.buffer.eq(fetched.buffer),
+            queue.payload.row.eq(rows.read_data),
+            queue.payload.column.eq(columns.read_data),
+            self.work.valid.eq(queue.output.valid),
+            self.work.p.eq(queue.output.p),
+            queue.output.ready.eq(self.work.ready),
         ]
-        self._queue(m, fetched, valid)
         return m
-
-    def _queue(self, m: Module, fetched, valid) -> None:
-        """Tokens that wait: distributed RAM, read in the same cycle."""
-        bits = bits_for_count(self._layouts.config.queue)
-        m.submodules.queue = memory = Memory(shape=fetched.shape(), depth=1 << bits, init=[])
-        write, read = memory.write_port(), memory.read_port(domain="comb")
-        newest, oldest = Signal(bits + 1), Signal(bits + 1)
-        empty, taken = Signal(), Signal()
-        m.d.comb += [
-            empty.eq(newest == oldest),
-            self.work.valid.eq(valid | ~empty),
-            self.work.p.eq(Mux(empty, fetched, read.data)),
-            taken.eq(self.work.valid & self.work.ready),
-            write.en.eq(valid & ~(empty & taken)),
-            write.addr.eq(newest),
-            write.data.eq(fetched),
-            read.addr.eq(oldest),
-        ]
-        m.d.sync += [newest.eq(newest + write.en), oldest.eq(oldest + (taken & ~empty))]

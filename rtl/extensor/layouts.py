@@ -29,35 +29,31 @@ class Layouts:
     ----------
     lanes : int
         Pairs of bytes (coordinate and value) in a beat.
-    row_beats, column_beats : int
-        Beats that the row buffer, and each half of the column buffer, holds values of. A
-        column always fits.
+    tile_beats : int
+        Beats of a tile, at most: each operand's values have room for two tiles.
     """
 
     def __init__(self, config: ExTensorConfig) -> None:
         self.config = config
         self.tiles = MAX_TILES
         self.lanes = config.port_bytes // 2
-        self.row_beats = max(1, config.row_buffer_bytes // config.port_bytes)
-        self.column_beats = self.tiles * -(-(config.tile + 1) // self.lanes)
+        self.tile_beats = config.tile_bytes // config.port_bytes
 
         self.lane_bits = self.lanes.bit_length() - 1
         self.row_bits = bits_for_count(config.rows_max)
-        self.tile_bits = bits_for_count(self.tiles)
-        self.row_base_bits = bits_for_count(self.row_beats)
-        self.column_base_bits = bits_for_count(2 * self.column_beats)
+        self.column_bits = bits_for_count(config.columns_max)
+        self.fibre_bits = max(self.row_bits, self.column_bits)
+        self.base_bits = bits_for_count(2 * self.tile_beats)
         self.channel_bits = bits_for_count(MAX_OUTPUTS)
-        self.queue_bits = config.queue.bit_length()
 
         #: A beat of the load stream.
         self.beat = data.StructLayout(
             {
                 "pairs": data.ArrayLayout(
                     data.StructLayout({"coordinate": 8, "value": 8}), self.lanes
-                ),  # a tile's first pair is its coordinate and its non-zeros, less one
-                "last": 1,  # last beat of its fibre
-                "empty": 1,  # the fibre has no tile
-                "unused": 6,
+                ),  # a fibre's first pair is its number and its non-zeros, less one
+                "last": 1,  # last beat of its list or tile
+                "unused": 7,
             }
         )
         #: An output.
@@ -65,68 +61,63 @@ class Layouts:
         #: A row of the item table.
         self.item = data.StructLayout(
             {
-                "columns_last": 24,  # columns of the run, less one
                 "rows_last": self.row_bits,  # rows of the block, less one
+                "columns_last": self.column_bits,  # columns of the run, less one
                 "channel": self.channel_bits,  # output channel of the first row
                 "final": 1,  # last item of the program
             }
         )
-        #: A tile's coordinates and where its values begin.
-        self.row_tile = data.StructLayout(
-            {
-                "mask": config.tile,  # coordinates
-                "base": self.row_base_bits,  # beat in the row buffer
-            }
+        #: A fibre's coordinates, where its values begin, and its number in block or run.
+        self.fibre = data.StructLayout(
+            {"mask": config.tile, "base": self.base_bits, "number": self.fibre_bits}
         )
-        self.column_tile = data.StructLayout(
-            {
-                "mask": config.tile,  # coordinates
-                "base": self.column_base_bits,  # beat in the column buffer
-            }
-        )
-        #: What the end of a dot means.
-        self.end = data.StructLayout(
-            {
-                "channel": self.channel_bits,  # output channel
-                "column_last": 1,  # last dot of its column
-                "buffer": 1,  # half of the column buffer
-                "item_last": 1,  # last dot of its item
-                "final": 1,  # last dot of the program
-            }
-        )
-        #: A token of level 1 as it leaves.
-        self.token = data.StructLayout(
-            {
-                "valid": 1,
-                "is_end": 1,  # end of a dot, else two matched tiles
-                "hit": self.tiles,  # tile coordinate, one-hot
-                "row": self.row_bits,  # row of the block
-                "end": self.end,  # end, and its buffer for matched tiles too
-            }
-        )
-        #: A token as level 0 takes it.
-        self.work = data.StructLayout(
+        #: A tile pair that is loaded, or the end of an item.
+        self.task = data.StructLayout(
             {
                 "is_end": 1,
-                "row": self.row_tile,
-                "column": self.column_tile,
-                "end": self.end,
+                "buffer": 1,  # where the tile pair is
+                "rows_last": self.row_bits,  # fibres of A, less one
+                "columns_last": self.column_bits,  # fibres of B, less one
+            }
+        )
+        #: A fibre pair, by places in the buffers, or the end of an item.
+        self.token = data.StructLayout(
+            {
+                "is_end": 1,
+                "last": 1,  # of its tile pair
+                "buffer": 1,
+                "row": self.row_bits,
+                "column": self.column_bits,
+            }
+        )
+        #: The same as the scalar level takes it.
+        self.work = data.StructLayout(
+            {"is_end": 1, "last": 1, "buffer": 1, "row": self.fibre, "column": self.fibre}
+        )
+        #: Which sum.
+        self.place = data.StructLayout({"row": self.row_bits, "column": self.column_bits})
+        #: A list as it arrives.
+        self.list = data.StructLayout(
+            {
+                "valid": 1,
+                "bits": 8 * config.port_bytes,
+                "first": 1,  # beat of a list
+                "last": 1,
+                "of_columns": 1,  # the item's second list
             }
         )
         #: What the loader writes in a cycle.
         self.load = data.StructLayout(
             {
-                "to_rows": 1,  # into the row buffer, else the column buffer
-                "row": self.row_bits,  # row of the block
-                "buffer": 1,  # half of the column buffer
+                "of_columns": 1,  # into the column buffers, else the row buffers
+                "buffer": 1,
                 "values_valid": 1,  # a beat of values
                 "values": data.ArrayLayout(8, self.lanes),
-                "beat": max(self.row_base_bits, self.column_base_bits),  # its address
-                "tile_valid": 1,  # a tile is complete
-                "tile": self.tile_bits,
-                "mask": config.tile,
-                "base": max(self.row_base_bits, self.column_base_bits),
+                "beat": self.base_bits,  # its address
                 "fibre_valid": 1,  # a fibre is complete
-                "tiles": self.tiles,  # its tile coordinates
+                "place": self.fibre_bits,  # its place in the buffer
+                "fibre": self.fibre,
+                "task_valid": 1,  # a tile pair is complete, or an item
+                "task": self.task,
             }
         )

@@ -1,9 +1,7 @@
-"""The multiplier: value fetch, product, sum.
+"""The multiplier: value fetch, product, and the sum of a fibre pair.
 
-    sum += row value * column value; an end hands the sum on and begins anew
-
-Values are packed: a value lies one place, that of the tile's coordinate and count, and as many
-places as there are coordinates below its own, behind the place where its tile begins.
+Values are packed: a value lies one place, that of the fibre's number and count, and as many
+places as there are coordinates below its own, behind the place where its fibre begins.
 """
 
 # A component gets its ports from its signature, and Amaranth is not annotated:
@@ -12,6 +10,8 @@ places as there are coordinates below its own, behind the place where its tile b
 # pyright: reportIndexIssue=false, reportReturnType=false
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
@@ -28,7 +28,7 @@ _WORD_BITS = 16
 
 
 class Multiply(wiring.Component):
-    """Accumulate products.
+    """Multiply.
 
     Parameters
     ----------
@@ -38,22 +38,25 @@ class Multiply(wiring.Component):
     -------
     start : In(1)
         Pulse: begin.
-    move : In(1)
-        The pipeline moves.
     load : In(Layouts.load)
         What the loader writes; values are kept here.
     signed_activations : In(1)
         Column values are int8, else uint8.
-    work : In(Layouts.work), below : In(tile), pair : In(1), end : In(1)
-        Level 0's cycle.
-    freed : Out(1), freed_end : Out(Layouts.end)
-        Pulse: the last dot of a column has read its last value; which dot it is.
-    total : Out(signed(32)), total_valid : Out(1), total_end : Out(Layouts.end)
-        The sum of a dot, ``LATENCY`` moving cycles after its end.
+    work : In(Layouts.work), below : In(tile), pair, close, end : In(1)
+        The scalar level's cycle.
+    freed_pair, freed_buffer, freed_end : Out(1)
+        Pulses: the last values of a tile pair, in this buffer, or of an item have been read.
+    place : Out(Layouts.place), place_next : Out(1)
+        Which sum ``total`` will belong to in the next cycle, if there is one.
+    total : Out(signed(32)), total_valid : Out(1)
+        The sum of a fibre pair.
+    ended : Out(1)
+        All sums of the item have been valid.
 
     Notes
     -----
-    ``FREED`` is the number of cycles from an end to ``freed``.
+    ``FREED`` is the number of cycles from ``close`` or ``end`` to ``freed``, ``LATENCY`` to
+    ``total_valid`` or ``ended``.
     """
 
     FREED = 2
@@ -64,88 +67,101 @@ class Multiply(wiring.Component):
         super().__init__(
             {
                 "start": In(1),
-                "move": In(1),
                 "load": In(layouts.load),
                 "signed_activations": In(1),
                 "work": In(layouts.work),
                 "below": In(layouts.config.tile),
                 "pair": In(1),
+                "close": In(1),
                 "end": In(1),
-                "freed": Out(1),
-                "freed_end": Out(layouts.end),
+                "freed_pair": Out(1),
+                "freed_buffer": Out(1),
+                "freed_end": Out(1),
+                "place": Out(layouts.place),
+                "place_next": Out(1),
                 "total": Out(signed(32)),
                 "total_valid": Out(1),
-                "total_end": Out(layouts.end),
+                "ended": Out(1),
             }
         )
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        pairs, ends, which = [self.pair], [self.end], [self.work.end]
-        for stage in range(1, self.LATENCY + 1):
-            pair, end = Signal(name=f"pair{stage}"), Signal(name=f"end{stage}")
-            dot = Signal(self._layouts.end, name=f"dot{stage}")
-            with m.If(self.start):
-                m.d.sync += [pair.eq(0), end.eq(0)]
-            with m.Elif(self.move):
-                m.d.sync += [pair.eq(pairs[-1]), end.eq(ends[-1]), dot.eq(which[-1])]
-            pairs.append(pair)
-            ends.append(end)
-            which.append(dot)
-        # Values of all pairs before have been read when the end leaves this stage.
-        freed = ends[self.FREED] & which[self.FREED].column_last
-        m.d.comb += [self.freed.eq(freed & self.move), self.freed_end.eq(which[self.FREED])]
-
-        row_value = self._value(m, "row", self.work.row, self.load.to_rows)
-        column_value = self._value(m, "column", self.work.column, ~self.load.to_rows)
-        weight, activation = Signal(signed(8)), Signal(signed(9))
-        product, total = Signal(signed(17)), Signal(signed(32))
-        with m.If(self.move):
-            m.d.sync += [
-                weight.eq(row_value),
-                activation.eq(Cat(column_value, self.signed_activations & column_value[7])),
-                product.eq(Mux(pairs[-2], weight * activation, 0)),
-                total.eq(Mux(ends[-1], 0, total + product)),
-            ]
-        with m.If(self.start):
-            m.d.sync += total.eq(0)
+        flags = data.StructLayout(
+            {
+                "pair": 1,
+                "close": 1,
+                "end": 1,
+                "last": 1,
+                "buffer": 1,
+                "place": self._layouts.place,
+            }
+        )
+        stages = [Signal(flags, name=f"stage{at}") for at in range(self.LATENCY + 1)]
         m.d.comb += [
-            self.total.eq(total),
-            self.total_valid.eq(ends[-1]),
-            self.total_end.eq(which[-1]),
+            stages[0].pair.eq(self.pair),
+            stages[0].close.eq(self.close),
+            stages[0].end.eq(self.end),
+            stages[0].last.eq(self.work.last),
+            stages[0].buffer.eq(self.work.buffer),
+            stages[0].place.row.eq(self.work.row.number),
+            stages[0].place.column.eq(self.work.column.number),
+        ]
+        for before, after in pairwise(stages):
+            m.d.sync += after.eq(Mux(self.start, 0, before))
+        # Values of all pairs before have been read when this stage is left.
+        freed, late, now = stages[self.FREED], stages[-2], stages[-1]
+
+        row_value = self._value(m, "row", self.work.row, ~self.load.of_columns)
+        column_value = self._value(m, "column", self.work.column, self.load.of_columns)
+        weight, activation = Signal(signed(8)), Signal(signed(9))
+        product, before = Signal(signed(17)), Signal(signed(32))
+        m.d.sync += [
+            weight.eq(row_value),
+            activation.eq(Cat(column_value, self.signed_activations & column_value[7])),
+            product.eq(Mux(late.pair, weight * activation, 0)),
+            before.eq(Mux(self.start | now.close, 0, self.total)),
+        ]
+        m.d.comb += [
+            self.freed_pair.eq(freed.close & freed.last),
+            self.freed_buffer.eq(freed.buffer),
+            self.freed_end.eq(freed.end),
+            self.place.eq(late.place),
+            self.place_next.eq(late.close),
+            self.total.eq(before + product),
+            self.total_valid.eq(now.close),
+            self.ended.eq(now.end),
         ]
         return m
 
-    def _value(self, m: Module, name: str, tile, mine):
+    def _value(self, m: Module, name: str, fibre, mine):
         """Return the value of the pair three stages before, from the row or column buffer."""
         layouts, load = self._layouts, self.load
-        depth = layouts.row_beats if name == "row" else 2 * layouts.column_beats
-        m.submodules[f"{name}_values"] = ram = ByteRam(layouts.lanes, depth)
-        base_bits, words = len(tile.base), -(-layouts.config.tile // _WORD_BITS)
+        m.submodules[f"{name}_values"] = ram = ByteRam(layouts.lanes, 2 * layouts.tile_beats)
+        base_bits, words = layouts.base_bits, -(-layouts.config.tile // _WORD_BITS)
         lower = Signal(layouts.config.tile, name=f"{name}_lower")
         bases = [Signal(base_bits, name=f"{name}_base{stage}") for stage in (1, 2)]
         counts = Signal(data.ArrayLayout(_WORD_BITS.bit_length(), words), name=f"{name}_counts")
         address = Signal(ram.read_address.shape(), name=f"{name}_address")
-        with m.If(self.move):
-            m.d.sync += [
-                lower.eq(tile.mask & self.below),
-                bases[0].eq(tile.base),
-                bases[1].eq(bases[0]),
-                address.eq(
-                    Cat(Const(0, layouts.lane_bits), bases[1])
-                    + 1
-                    + sum((counts[word] for word in range(words)), 0)
-                ),
-            ]
-            m.d.sync += [
-                counts[word].eq(count_ones(lower[_WORD_BITS * word :][:_WORD_BITS]))
-                for word in range(words)
-            ]
+        m.d.sync += [
+            lower.eq(fibre.mask & self.below),
+            bases[0].eq(fibre.base),
+            bases[1].eq(bases[0]),
+            address.eq(
+                Cat(Const(0, layouts.lane_bits), bases[1])
+                + 1
+                + sum((counts[word] for word in range(words)), 0)
+            ),
+        ]
+        m.d.sync += [
+            counts[word].eq(count_ones(lower[_WORD_BITS * word :][:_WORD_BITS]))
+            for word in range(words)
+        ]
         m.d.comb += [
             ram.write_enable.eq(load.values_valid & mine),
             ram.write_address.eq(load.beat),
             ram.write_data.eq(load.values),
-            ram.read_enable.eq(self.move),
+            ram.read_enable.eq(1),
             ram.read_address.eq(address),
         ]
         return ram.read_data

@@ -1,4 +1,4 @@
-"""The output: sums of dots to activation codes."""
+"""The output: sums to activation codes."""
 
 # A component gets its ports from its signature, and Amaranth is not annotated:
 # pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
@@ -31,14 +31,14 @@ class Output(wiring.Component):
         Pulse: begin.
     move : Out(1)
         The pipeline moves: no code waits to be taken.
-    total : In(signed(32)), total_valid : In(1), total_end : In(Layouts.end)
-        The sum of a dot, in a moving cycle.
+    sum : In(signed(32)), sum_valid : In(1), channel : In, final : In(1)
+        A sum, its output channel, and whether it is the last; taken in a moving cycle.
     entry_address : Out, entry : In(REQUANTISATION)
         Read port of the requantisation table, enabled by ``move``, data one cycle later.
     zero_point, low, high : In(signed(9))
         Constants of the layer.
     outputs : Out(stream of Layouts.output)
-        Codes, in the order of the dots, ``LATENCY`` moving cycles later.
+        Codes, in the order of the sums, ``LATENCY`` moving cycles later.
     finished, taken : Out(1)
         Pulses: a code has been accepted; it was the program's last one.
     """
@@ -50,9 +50,10 @@ class Output(wiring.Component):
             {
                 "start": In(1),
                 "move": Out(1),
-                "total": In(signed(32)),
-                "total_valid": In(1),
-                "total_end": In(layouts.end),
+                "sum": In(signed(32)),
+                "sum_valid": In(1),
+                "channel": In(layouts.channel_bits),
+                "final": In(1),
                 "entry_address": Out(layouts.channel_bits),
                 "entry": In(REQUANTISATION),
                 "zero_point": In(signed(9)),
@@ -67,7 +68,7 @@ class Output(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         m.submodules.requantise = requantise = Requantise()
-        valid, final = self.total_valid, self.total_end.final
+        valid, final = self.sum_valid, self.final
         for stage in range(self.LATENCY):
             next_valid, next_final = Signal(name=f"valid{stage}"), Signal(name=f"final{stage}")
             with m.If(self.start):
@@ -77,9 +78,9 @@ class Output(wiring.Component):
             valid, final = next_valid, next_final
         m.d.comb += [
             self.move.eq(~self.outputs.valid | self.outputs.ready),
-            self.entry_address.eq(self.total_end.channel),
+            self.entry_address.eq(self.channel),
             requantise.enable.eq(self.move),
-            requantise.accumulator.eq(self.total),
+            requantise.accumulator.eq(self.sum),
             requantise.entry.eq(self.entry),
             requantise.zero_point.eq(self.zero_point),
             requantise.low.eq(self.low),

@@ -1,4 +1,4 @@
-"""A processing element: loader, two intersect units, multiplier, output, registers."""
+"""A processing element: loader, three levels of intersection, multiplier, sums, output."""
 
 # A component gets its ports from its signature, and Amaranth is not annotated:
 # pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
@@ -14,14 +14,16 @@ from amaranth.lib.wiring import In, Out
 from golden.counters import UNIT_COUNTERS
 from golden.extensor import PE_COUNTERS, ExTensorConfig
 from rtl.extensor.fetch import Fetch
+from rtl.extensor.fibres import FibreLevel
 from rtl.extensor.layouts import Layouts
-from rtl.extensor.level0 import Level0
-from rtl.extensor.level1 import Level1
 from rtl.extensor.loader import Loader
 from rtl.extensor.multiply import Multiply
 from rtl.extensor.output import Output
 from rtl.extensor.registers import LAYER_REGISTERS
+from rtl.extensor.scalars import ScalarLevel
+from rtl.extensor.sums import Sums
 from rtl.extensor.tables import Tables
+from rtl.extensor.tiles import TileLevel
 from rtl.registers import RegisterFile
 
 __all__ = ["ProcessingElement", "latencies"]
@@ -30,10 +32,11 @@ __all__ = ["ProcessingElement", "latencies"]
 def latencies() -> dict[str, int]:
     """Return the constants of ``golden.extensor.Latency``, added up from the blocks'."""
     return {
-        "LOAD": Loader.WRITE + Level1.READY - 1,
+        "LISTS": Loader.WRITE + TileLevel.READY - 1,
+        "LOAD": Loader.WRITE + FibreLevel.READY + Fetch.LATENCY + ScalarLevel.LATENCY - 1,
         "LOAD_FREE": Multiply.FREED + Loader.FREE - 1,
-        "MATCH": Level1.TOKEN + Fetch.LATENCY + Level0.LATENCY - 1,
-        "TAIL": Multiply.LATENCY + Output.LATENCY,
+        "DRAIN": Multiply.LATENCY + Sums.READY - 1,
+        "TAIL": Sums.LATENCY + Output.LATENCY,
     }
 
 
@@ -51,9 +54,9 @@ class ProcessingElement(wiring.Component):
     words : In(stream of 32 bits)
         What fills the tables.
     filters : In(stream of Layouts.beat, as bits)
-        The load stream: rows and columns.
+        The load stream: lists and tile pairs.
     outputs : Out(stream of Layouts.output)
-        Codes: of each item each column's, of each column each row's.
+        Codes, item by item, in each column by column.
     done : Out(1)
         The last code has been taken since the last start.
     """
@@ -79,13 +82,15 @@ class ProcessingElement(wiring.Component):
         m.submodules.registers = registers = RegisterFile(1, LAYER_REGISTERS, PE_COUNTERS)
         m.submodules.tables = tables = Tables(layouts)
         m.submodules.loader = loader = Loader(layouts)
-        m.submodules.level1 = level1 = Level1(layouts)
+        m.submodules.tiles = tiles = TileLevel(layouts)
+        m.submodules.fibres = fibres = FibreLevel(layouts)
         m.submodules.fetch = fetch = Fetch(layouts)
-        m.submodules.level0 = level0 = Level0(layouts)
+        m.submodules.scalars = scalars = ScalarLevel(layouts)
         m.submodules.multiply = multiply = Multiply(layouts)
+        m.submodules.sums = sums = Sums(layouts)
         m.submodules.output = output = Output(layouts)
         wiring.connect(m, wiring.flipped(self.words), tables.words)
-        wiring.connect(m, fetch.work, level0.work)
+        wiring.connect(m, fetch.work, scalars.work)
         wiring.connect(m, output.outputs, wiring.flipped(self.outputs))
 
         running, layer = Signal(), registers.layer
@@ -93,9 +98,9 @@ class ProcessingElement(wiring.Component):
             m.d.sync += [running.eq(1), self.done.eq(0)]
         with m.Elif(output.finished):
             m.d.sync += [running.eq(0), self.done.eq(1)]
-        for block in (loader, level1, level0, multiply, output):
+        for block in (loader, tiles, fibres, fetch, scalars, multiply, sums, output):
             m.d.comb += block.start.eq(registers.start)
-        for block in (level1, fetch, multiply):
+        for block in (fibres, fetch, multiply):
             m.d.comb += block.load.eq(loader.load)
         m.d.comb += [
             loader.beats.payload.eq(self.filters.payload),
@@ -112,21 +117,36 @@ class ProcessingElement(wiring.Component):
             tables.begin.eq(registers.load_begin),
             tables.item_address.eq(loader.item_address),
             loader.item_row.eq(tables.item),
-            loader.freed.eq(multiply.freed),
+            tiles.list.eq(loader.list),
+            tiles.taken.eq(loader.taken),
+            loader.available.eq(tiles.available),
+            loader.over.eq(tiles.over),
+            loader.freed_pair.eq(multiply.freed_pair),
+            loader.freed_buffer.eq(multiply.freed_buffer),
             loader.freed_end.eq(multiply.freed_end),
-            level1.item.eq(loader.item),
-            level1.begun.eq(fetch.work.valid & fetch.work.ready),
-            fetch.token.eq(level1.token),
-            level0.move.eq(output.move),
-            multiply.move.eq(output.move),
+            fibres.begun.eq(fetch.work.valid & fetch.work.ready),
+            fetch.token.eq(fibres.token),
+            fetch.token_valid.eq(fibres.token_valid),
+            scalars.draining.eq(sums.draining),
+            scalars.final.eq(loader.ended.final),
             multiply.signed_activations.eq(layer.signed_activations),
-            multiply.work.eq(level0.work_now),
-            multiply.below.eq(level0.below),
-            multiply.pair.eq(level0.pair),
-            multiply.end.eq(level0.end),
-            output.total.eq(multiply.total),
-            output.total_valid.eq(multiply.total_valid),
-            output.total_end.eq(multiply.total_end),
+            multiply.work.eq(scalars.work_now),
+            multiply.below.eq(scalars.below),
+            multiply.pair.eq(scalars.pair),
+            multiply.close.eq(scalars.close),
+            multiply.end.eq(scalars.end),
+            sums.place.eq(multiply.place),
+            sums.place_next.eq(multiply.place_next),
+            sums.total.eq(multiply.total),
+            sums.total_valid.eq(multiply.total_valid),
+            sums.end.eq(scalars.end),
+            sums.item.eq(loader.ended),
+            sums.ended.eq(multiply.ended),
+            sums.move.eq(output.move),
+            output.sum.eq(sums.sum),
+            output.sum_valid.eq(sums.sum_valid),
+            output.channel.eq(sums.channel),
+            output.final.eq(sums.final),
             tables.entry_address.eq(output.entry_address),
             tables.entry_enable.eq(output.move),
             output.entry.eq(tables.entry),
@@ -134,29 +154,27 @@ class ProcessingElement(wiring.Component):
             output.low.eq(layer.clamp_low),
             output.high.eq(layer.clamp_high),
         ]
-        self._count(m, running, registers, loader, level1, level0, output)
+        self._count(m, running, registers, loader, tiles, scalars, output)
         return m
 
-    def _count(self, m: Module, running, registers, loader, level1, level0, output) -> None:
+    def _count(self, m: Module, running, registers, loader, tiles, scalars, output) -> None:
         """Counters."""
-        token = level1.token
-        waits = level0.idle & running
-        held = running & ~output.move  # an output is not taken: only where the host stalls
+        waits, held = running & scalars.idle, running & scalars.held
         events = {
             "cycles": running,
-            "pairs": level0.pair,
-            "tile_tokens": token.valid & ~token.is_end,
-            "dots": token.valid & token.is_end,
-            "level1_decisions": level1.decides,
+            "pairs": scalars.pair,
+            "tile_pairs": tiles.match,
+            "fibre_pairs": scalars.close,
+            "tile_decisions": tiles.decides,
             "load_beats": loader.beat,
             "outputs": output.taken,
-            "busy_cycles": level0.busy,
-            "bubble_cycles": level0.bubble,
-            "wait_memory_cycles": waits & level1.waits,
+            "busy_cycles": scalars.pair,
+            "bubble_cycles": scalars.bubble,
+            "wait_memory_cycles": waits,
             "wait_siblings_cycles": 0,
-            "wait_broadcast_cycles": waits & ~level1.waits,
+            "wait_broadcast_cycles": 0,
             "wait_collector_cycles": held,
-            "idle_cycles": running & ~(level0.busy | level0.bubble | level0.idle | held),
+            "idle_cycles": running & ~(scalars.pair | scalars.bubble | waits | held),
         }
         ports = [(registers.cluster_counters[at], name) for at, name in enumerate(PE_COUNTERS)]
         ports += [(registers.unit_counters[0][at], name) for at, name in enumerate(UNIT_COUNTERS)]

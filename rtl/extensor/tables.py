@@ -20,7 +20,7 @@ from rtl.ram import Ram
 __all__ = ["ITEM_WORDS", "Tables"]
 
 #: Place of the item table's fields in the two words of a row: first bit.
-ITEM_WORDS = {"columns_last": 0, "rows_last": 32, "channel": 44, "final": 63}
+ITEM_WORDS = {"rows_last": 0, "columns_last": 8, "channel": 32, "final": 63}
 
 
 class Tables(wiring.Component):

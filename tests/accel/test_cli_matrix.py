@@ -42,7 +42,7 @@ def test_spmspm_prints_counters_and_checks_the_result(accel, files):
     assert (status, err) == (0, "")
     a, b = (matrix != 0 for matrix in files["values"])
     assert value(out, "matches") == (a.astype(int) @ b.astype(int)).sum()
-    assert value(out, "dots") == a.any(axis=1).sum() * b.any(axis=0).sum()
+    assert value(out, "fibre pairs") == a.any(axis=1).sum() * b.any(axis=0).sum()
     assert "The result equals SciPy's" in out
     assert max(map(len, out.splitlines())) <= WIDTH
     shares = [

@@ -5,9 +5,16 @@ import math
 import numpy as np
 
 from golden.counters import UNIT_COUNTERS
-from golden.extensor import PE_COUNTERS, ExTensorCounters, Latency, map_kernel
+from golden.extensor import PE_COUNTERS, ExTensorCounters, Latency
 
-__all__ = ["evaluate", "evaluate_kernel", "fibre", "matrix_bytes", "two_pointers"]
+__all__ = [
+    "best_mapping",
+    "evaluate",
+    "evaluate_kernel",
+    "matrix_bytes",
+    "tiles_of",
+    "two_pointers",
+]
 
 
 def two_pointers(first, second):
@@ -43,121 +50,152 @@ def window(layer, inputs, group, position):
     return values
 
 
-def fibre(values, tile):
-    """Return a fibre: tile coordinate to its sorted coordinates."""
+def tiles_of(fibres, tile):
+    """Return the tiles of some rows: tile coordinate to the coordinates of each row in it."""
     tiles = {}
-    for e, value in enumerate(values):
-        if value:
-            tiles.setdefault(e // tile, []).append(e % tile)
+    for number, values in enumerate(fibres):
+        for e, value in enumerate(values):
+            if value:
+                tiles.setdefault(e // tile, {}).setdefault(number, []).append(e % tile)
     return tiles
 
 
-def layer_bytes(tiles, port_bytes):
+def layer_bytes(nonzeros, port_bytes):
     """Return the bytes of a layer's fibre."""
-    beats = sum(math.ceil((2 + 2 * len(tile)) / port_bytes) for tile in tiles.values())
-    return port_bytes * max(1, beats)
+    return port_bytes * math.ceil((2 + 2 * nonzeros) / port_bytes)
 
 
-def matrix_bytes(tiles, port_bytes):
+def matrix_bytes(nonzeros, port_bytes):
     """Return the bytes of a matrix's fibre."""
-    beats = sum(math.ceil((8 + 12 * len(tile)) / port_bytes) for tile in tiles.values())
-    return port_bytes * max(1, beats)
+    return port_bytes * math.ceil((8 + 12 * nonzeros) / port_bytes)
 
 
-def tokens_of_dot(row, column):
-    """Yield r, c and matches of each token of a dot; of the end token c = 1."""
-    a, b = sorted(row), sorted(column)
-    i = j = decisions = 0
-    while i < len(a) and j < len(b):
-        decisions += 1
-        if a[i] == b[j]:
-            yield decisions, *two_pointers(row[a[i]], column[b[j]])
-            i, j, decisions = i + 1, j + 1, 0
-        elif a[i] < b[j]:
-            i += sum(t < b[j] for t in a[i:])
-        else:
-            j += sum(t < a[i] for t in b[j:])
-    yield decisions + 1, 1, 0
+def largest_tile(config, groups, block, size):
+    """Return the bytes of the largest tile of all blocks; groups hold rows of values."""
+    return max(
+        (
+            sum(size(len(one), config.port_bytes) for one in tile.values())
+            for rows in groups
+            for first in range(0, len(rows), block)
+            for tile in tiles_of(rows[first : first + block], config.tile).values()
+        ),
+        default=0,
+    )
 
 
-def evaluate_element(config, items, rows, columns, size, meet):
+def best_mapping(config, groups, columns, size):
+    """Return m0 and n0 by trying all: groups of rows and of columns, of values."""
+    found = []
+    for m0 in range(1, min(config.rows_max, len(groups[0])) + 1):
+        if largest_tile(config, groups, m0, size) > config.tile_bytes:
+            continue
+        for n0 in range(1, min(config.columns_max, len(columns[0])) + 1):
+            if largest_tile(config, columns, n0, size) > config.tile_bytes:
+                continue
+            items = len(groups) * math.ceil(len(groups[0]) / m0) * math.ceil(len(columns[0]) / n0)
+            found.append((math.ceil(items / config.pes) * (m0 * n0 + m0 + n0), -m0, -n0))
+    _, m0, n0 = min(found)
+    return -m0, -n0
+
+
+def evaluate_element(config, items, tiles, size, samples):
     """Return all counters of one PE but its idle cycles; equations in the page's order.
 
-    ``rows[group][m]`` and ``columns[group][n]`` are fibres, ``size`` gives their bytes, and
-    ``meet(m, n)`` says whether there is a dot of a row and a column.
+    Items are (rows, columns, outputs): rows and columns of values. ``tiles`` are those of the
+    reduction axis, ``size`` gives a fibre's bytes. With ``samples``, a list a PE's item of pairs of
+    numbers, fibre pairs are those only.
     """
-    loads, column_ends, item_ends = [], [], []
-    times, starts, finishes = [], [], []
+    loads, pair_ends, item_ends, drains = [0], [], [], []
+    finishes = [0]
     pe = dict.fromkeys(PE_COUNTERS, 0)
     unit = dict.fromkeys(UNIT_COUNTERS, 0)
+    lists = 2 * math.ceil(math.ceil(tiles / 8) / config.port_bytes)
 
-    def load(loaded, free):
-        beats = loaded // config.port_bytes
-        pe["load_beats"] += beats
-        loads.append(max(loads[-1] if loads else 0, free) + beats)
+    def task(drained, cost, matches):
+        ready = loads[-1] + Latency.LOAD
+        begun = max(finishes[-1], ready, drained)
+        for cycle in range(finishes[-1], begun):
+            unit["wait_memory_cycles" if cycle < ready else "wait_collector_cycles"] += 1
+        unit["busy_cycles"] += matches
+        unit["bubble_cycles"] += cost - matches
+        finishes.append(begun + cost)
 
-    for item in items:
-        block = [rows[item.group][m] for m in item.rows]
-        met = {n: [m for m in item.rows if meet(m, n)] for n in item.columns}
-        if not any(met.values()):
+    for number, (rows, columns, outputs) in enumerate(items):
+        if samples is not None and not samples[number]:
             continue
-        free = finishes[item_ends[-1]] + Latency.LOAD_FREE if item_ends else 0
-        load(sum(size(row, config.port_bytes) for row in block), free)
-        for n in item.columns:
-            if not met[n]:
-                continue
-            column = columns[item.group][n]
-            before = len(column_ends) - 2
-            free = finishes[column_ends[before]] + Latency.LOAD_FREE if before >= 0 else 0
-            load(size(column, config.port_bytes), free)
-            ready = loads[-1] + Latency.LOAD
-            for row in (rows[item.group][m] for m in met[n]):
-                pe["dots"] += 1
-                pe["outputs"] += 1
-                tokens = list(tokens_of_dot(row, column))
-                pe["tile_tokens"] += len(tokens) - 1
-                for r, c, matches in tokens:
-                    i = len(times)
-                    last_time = times[-1] if times else 0
-                    queued = starts[i - config.queue] if i >= config.queue else 0
-                    times.append(max(last_time, ready, queued) + r)
-                    last = finishes[-1] if finishes else 0
-                    starts.append(max(times[-1] + Latency.MATCH, last))
-                    finishes.append(starts[-1] + c)
-                    for cycle in range(last, starts[-1]):
-                        name = "wait_memory" if cycle < ready else "wait_broadcast"
-                        unit[f"{name}_cycles"] += 1
-                    unit["busy_cycles"] += matches
-                    unit["bubble_cycles"] += c - matches
-                    pe["pairs"] += matches
-                    pe["level1_decisions"] += r
-                    ready = 0
-            column_ends.append(len(finishes) - 1)
-        item_ends.append(len(finishes) - 1)
-    if finishes:
-        pe["cycles"] = finishes[-1] + Latency.TAIL
+        a, b = tiles_of(rows, config.tile), tiles_of(columns, config.tile)
+        loads.append(loads[-1] + lists)
+        pe["load_beats"] += lists
+        begun = loads[-1] + Latency.LISTS
+        left, right = sorted(a), sorted(b)
+        decisions = two_pointers(left, right)[0]
+        pe["tile_decisions"] += decisions
+        for t in sorted(set(a) & set(b)):
+            # Up to and with a match: those of the lists cut off behind it.
+            upto = two_pointers([x for x in left if x <= t], [x for x in right if x <= t])[0]
+            free = pair_ends[-2] + Latency.LOAD_FREE if len(pair_ends) >= 2 else 0
+            loaded = [len(one) for one in (*a[t].values(), *b[t].values())]
+            beats = sum(size(count, config.port_bytes) for count in loaded) // config.port_bytes
+            loads.append(max(loads[-1], begun + upto, free) + beats)
+            pe["load_beats"] += beats
+            cost = matches = 0
+            for n in b[t]:
+                for m in a[t]:
+                    if samples is None or (m, n) in samples[number]:
+                        found = two_pointers(a[t][m], b[t][n])
+                        cost, matches = cost + found[0], matches + found[1]
+                        pe["fibre_pairs"] += 1
+            pe["tile_pairs"] += 1
+            pe["pairs"] += matches
+            task(0, cost, matches)
+            pair_ends.append(finishes[-1])
+        free = item_ends[-1] + Latency.LOAD_FREE if item_ends else 0
+        loads.append(max(loads[-1], begun + decisions, free) + 1)
+        task(drains[-1] if drains else 0, 1, 0)
+        item_ends.append(finishes[-1])
+        drains.append(finishes[-1] + Latency.DRAIN + outputs)
+        pe["outputs"] += outputs
+    if drains:
+        pe["cycles"] = drains[-1] + Latency.TAIL
     return pe, unit
 
 
 def evaluate(config, layer, weights, inputs):
     """Return the counters of a layer by the page."""
-    flat = weights.reshape(layer.groups, layer.group_filters, -1).tolist()
-    rows = [[fibre(row, config.tile) for row in group] for group in flat]
+    rows = weights.reshape(layer.groups, layer.group_filters, -1).tolist()
     columns = [
-        [fibre(window(layer, inputs, group, n), config.tile) for n in range(layer.positions)]
+        [window(layer, inputs, group, n) for n in range(layer.positions)]
         for group in range(layer.groups)
     ]
-    sizes = np.array([[layer_bytes(row, config.port_bytes) for row in group] for group in rows])
-    return evaluate_kernel(config, rows, columns, sizes, layer_bytes, lambda m, n: True)
+    dense = [[[1] * len(column) for column in group] for group in columns[:1]]
+    m0, n0 = best_mapping(config, rows, dense, layer_bytes)
+    return evaluate_kernel(config, rows, columns, (m0, n0), layer_bytes)
 
 
-def evaluate_kernel(config, rows, columns, sizes, size, meet):
-    """Return the counters of a kernel: fibres by group, and the bytes of all rows."""
-    mapping = map_kernel(config, len(rows), len(columns[0]), sizes, "kernel")
-    results = [
-        evaluate_element(config, mapping.items[pe :: config.pes], rows, columns, size, meet)
-        for pe in range(config.pes)
+def evaluate_kernel(config, rows, columns, cut, size, outputs_of=None, samples=None):
+    """Return the counters of a kernel: values by group, m0 and n0.
+
+    ``outputs_of`` counts the outputs of ranges of rows and columns (by default all);
+    ``samples`` is an array of what is sampled, axes row, column, where not all is.
+    """
+    m0, n0 = cut
+    items = [
+        (group, range(len(rows[0]))[m : m + m0], range(len(columns[0]))[n : n + n0])
+        for group in range(len(rows))
+        for m in range(0, len(rows[0]), m0)
+        for n in range(0, len(columns[0]), n0)
     ]
+    results = []
+    for number in range(config.pes):
+        mine, sampled = [], None if samples is None else []
+        for group, block, run in items[number :: config.pes]:
+            count = outputs_of(block, run) if outputs_of else len(block) * len(run)
+            mine.append(([rows[group][m] for m in block], [columns[group][n] for n in run], count))
+            if samples is not None:
+                part = np.argwhere(samples[block.start : block.stop, run.start : run.stop])
+                sampled.append({tuple(place) for place in part.tolist()})
+        tiles = math.ceil(len(rows[0][0]) / config.tile)
+        results.append(evaluate_element(config, mine, tiles, size, sampled))
     cycles = max(pe["cycles"] for pe, _ in results)
     for _, unit in results:
         unit["idle_cycles"] = cycles - sum(unit.values())

@@ -1,4 +1,4 @@
-"""The tick oracle of ExTensor: loader and both intersect units of a PE, stepped every cycle.
+"""The tick oracle of ExTensor: loader, tile and scalar level and output of a PE, every cycle.
 
 Written from ``docs/extensor.md`` as state machines on lists of coordinates that talk over wires
 with a delay; no equation of that page is evaluated here.
@@ -7,8 +7,7 @@ with a delay; no equation of that page is evaluated here.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +20,12 @@ from golden.extensor import (
     ExTensorCounters,
     Item,
     Latency,
-    fibre_bytes,
-    map_kernel,
+    map_layer,
 )
 from golden.layer import LayerShape
 from tests.oracle import Wire
 
-__all__ = ["Dot", "Fibre", "Load", "ProcessingElement", "kernel_operands", "run_layer"]
+__all__ = ["Intersection", "ProcessingElement", "kernel_operands", "run_layer"]
 
 Codes = NDArray[np.int8 | np.uint8]
 
@@ -53,14 +51,14 @@ def run_layer(
     ExTensorCounters
     """
     rows, columns = kernel_operands(layer, weights, activations)
-    row_bytes = np.array([fibre_bytes(a != 0, config.tile, config.port_bytes) for a in rows])
-    mapping = map_kernel(config, layer.groups, layer.positions, row_bytes, layer.name)
+    mapping = map_layer(config, layer, weights)
     sums = np.zeros((layer.positions, layer.out_channels), dtype=np.int64)
     written = np.zeros(sums.shape, dtype=np.int64)
     pes = []
     for number in range(config.pes):
         pe = ProcessingElement(config)
-        for item in mapping.items[number :: config.pes]:
+        for index in range(number, mapping.items, config.pes):
+            item = mapping.item(index)
             pe.add_item(item, rows[item.group], columns[item.group], layer.group_filters)
         pe.run()
         pes.append(pe)
@@ -99,62 +97,62 @@ def kernel_operands(
     return rows, columns
 
 
-@dataclass
+@dataclass(frozen=True)
 class Fibre:
-    """Tile coordinates in order; coordinates and values of each tile."""
+    """What a row or column has in a tile: coordinates in order, and values."""
 
-    tiles: list[int] = field(default_factory=list)
-    coordinates: list[list[int]] = field(default_factory=list)
-    values: list[list[int]] = field(default_factory=list)
+    coordinates: list[int]
+    values: list[int]
 
-    @classmethod
-    def of(cls, dense: Sequence[int], tile: int) -> Fibre:
-        """Compress a row or a column."""
-        fibre = cls()
-        for e, value in enumerate(dense):
-            if not value:
-                continue
-            if not fibre.tiles or fibre.tiles[-1] != e // tile:
-                fibre.tiles.append(e // tile)
-                fibre.coordinates.append([])
-                fibre.values.append([])
-            fibre.coordinates[-1].append(e % tile)
-            fibre.values[-1].append(value)
-        return fibre
+
+@dataclass(frozen=True)
+class Tile:
+    """What a block or run has in a tile of the reduction axis: fibres by their number."""
+
+    fibres: dict[int, Fibre]
 
     def beats(self, port_bytes: int) -> int:
         """Beats in which it is loaded."""
-        if not self.tiles:
-            return 1
-        return sum(-(-(2 + 2 * len(tile)) // port_bytes) for tile in self.coordinates)
+        return sum(-(-(2 + 2 * len(one.values)) // port_bytes) for one in self.fibres.values())
 
 
-@dataclass(frozen=True)
-class Load:
-    """Rows of an item (``column`` is None), or one column, by its number in the program."""
-
-    beats: int
-    column: int | None
-
-
-@dataclass(frozen=True)
-class Dot:
-    """A row against a column, and what it is the last of."""
-
-    row: Fibre
-    column: Fibre
-    output: tuple[int, int]  # position, k
-    column_number: int
-    last_of_column: bool
-    last_of_item: bool
+def cut(dense: NDArray[np.int64], tile: int) -> dict[int, Tile]:
+    """Cut a block, axes row, e, into its tiles that have a non-zero, by coordinate."""
+    tiles = {}
+    for start in range(0, dense.shape[1], tile):
+        fibres = {}
+        for number, values in enumerate(dense[:, start : start + tile].tolist()):
+            places = [place for place, value in enumerate(values) if value]
+            if places:
+                fibres[number] = Fibre(places, [values[place] for place in places])
+        if fibres:
+            tiles[start // tile] = Tile(fibres)
+    return tiles
 
 
-@dataclass(frozen=True)
-class Token:
-    """Two matched tiles, by their place in row and column; None for the end of a dot."""
+@dataclass(eq=False)
+class Work:
+    """An item: its tiles, and the output of each of its sums, column by column."""
 
-    dot: Dot
-    tiles: tuple[int, int] | None
+    rows: dict[int, Tile]
+    columns: dict[int, Tile]
+    list_beats: int
+    outputs: list[tuple[tuple[int, int], tuple[int, int]]]  # (column, row), (position, k)
+
+
+@dataclass(eq=False)
+class TilePair:
+    """Two tiles that matched, as they wait for the scalar level."""
+
+    rows: Tile
+    columns: Tile
+
+
+@dataclass(eq=False)
+class End:
+    """The end of an item, likewise."""
+
+    item: Work
 
 
 class Intersection:
@@ -189,175 +187,199 @@ class ProcessingElement:
 
     def __init__(self, config: ExTensorConfig) -> None:
         self.config = config
-        self.loads: deque[Load] = deque()
-        self.dots: deque[Dot] = deque()
-        self.columns = 0
+        self.items: list[Work] = []
         self.outputs: list[tuple[int, int, int]] = []
         self.counters = dict.fromkeys(PE_COUNTERS, 0)
         self.unit = dict.fromkeys(UNIT_COUNTERS, 0)
         # Loader.
+        self.item = 0
+        self.lists_left = 0
+        self.in_lists = True
+        self.pair: TilePair | None = None
         self.beats_left = 0
-        self.rows_in_use = False
-        self.columns_in_use: set[int] = set()
-        self.freed: Wire[Dot] = Wire(Latency.LOAD_FREE)
-        self.loaded: Wire[int] = Wire(Latency.LOAD)
-        self.columns_seen = 0
-        # Level 1.
+        self.buffers_in_use = 0
+        self.end_in_use = False
+        self.freed: Wire[TilePair | End] = Wire(Latency.LOAD_FREE)
+        # Tile level.
+        self.listed: Wire[Work] = Wire(Latency.LISTS)
         self.tiles: Intersection | None = None
-        self.queued = 0  # tokens that level 1 has made and level 0 has not begun
-        self.waits_for_column = False
-        self.tokens: Wire[Token] = Wire(Latency.MATCH)
-        # Level 0.
-        self.arrived: deque[Token] = deque()
-        self.token: Token | None = None
-        self.coordinates: Intersection | None = None
-        self.total = 0
+        self.matches: deque[TilePair] = deque()
+        # Scalar level.
+        self.loaded: Wire[TilePair | End] = Wire(Latency.LOAD)
+        self.waiting: deque[TilePair | End] = deque()
+        self.work: TilePair | End | None = None
+        self.places: deque[tuple[int, int]] = deque()  # column and row of fibre pairs to come
+        self.scalars: Intersection | None = None
+        self.sums: dict[tuple[int, int], int] = {}
+        self.ends = 0
+        # Output.
+        self.ended: Wire[list[tuple[int, int, int]]] = Wire(Latency.DRAIN)
+        self.draining: deque[tuple[int, int, int]] = deque()
+        self.drains = False
 
     def add_item(
         self, item: Item, rows: NDArray[np.int64], columns: NDArray[np.int64], group_filters: int
     ) -> None:
         """Append an item to the program."""
         tile, port = self.config.tile, self.config.port_bytes
-        block = [Fibre.of(rows[m].tolist(), tile) for m in item.rows]
-        self.loads.append(Load(sum(fibre.beats(port) for fibre in block), None))
-        for n in item.columns:
-            column = Fibre.of(columns[n].tolist(), tile)
-            self.loads.append(Load(column.beats(port), self.columns))
-            for m, row in zip(item.rows, block, strict=True):
-                last = m == item.rows[-1]
-                self.dots.append(
-                    Dot(
-                        row,
-                        column,
+        tiles = -(-rows.shape[1] // tile)
+        self.items.append(
+            Work(
+                cut(rows[item.rows.start : item.rows.stop], tile),
+                cut(columns[item.columns.start : item.columns.stop], tile),
+                2 * -(-tiles // (8 * port)),
+                [
+                    (
+                        (n - item.columns.start, m - item.rows.start),
                         (n, item.group * group_filters + m),
-                        self.columns,
-                        last,
-                        last and n == item.columns[-1],
                     )
-                )
-            self.columns += 1
+                    for n in item.columns
+                    for m in item.rows
+                ],
+            )
+        )
 
     def run(self) -> None:
         """Run the program to its end."""
-        dots = len(self.dots)
+        total = sum(len(item.outputs) for item in self.items)
         now, latest = 0, self._latest_end()
-        while self.counters["outputs"] < dots:
-            self._begin_token(now)
+        while self.counters["outputs"] < total:
+            self._take_lists(now)
             self._load(now)
-            self._level1(now)
-            self._level0(now)
+            self._decide_on_tiles()
+            self._work(now)
+            self._drain(now)
             now += 1
             if now > latest:
                 raise RuntimeError(f"the processing element hangs: runs after {now} cycles")
-        if dots:
+        if total:
             self.counters["cycles"] = now + Latency.TAIL
             self.unit["idle_cycles"] += Latency.TAIL
 
     def _latest_end(self) -> int:
         """Cycles of the program with nothing done at the same time as anything else."""
-        delays = Latency.LOAD + Latency.LOAD_FREE + Latency.MATCH
-        decisions = sum(
-            1 + 2 * len(fibre.tiles) + sum(map(len, fibre.coordinates))
-            for dot in self.dots
-            for fibre in (dot.row, dot.column)
-        )
-        tokens = sum(1 + len(dot.row.tiles) for dot in self.dots)
-        beats = sum(load.beats for load in self.loads)
-        return beats + decisions + (tokens + len(self.loads)) * delays
+        delays = sum(value for name, value in vars(Latency).items() if not name.startswith("_"))
+        latest = delays
+        for item in self.items:
+            latest += item.list_beats + len(item.outputs) + 2 * delays
+            sides = [list(item.rows.values()), list(item.columns.values())]
+            latest += sum(map(len, sides))
+            for tile in sides[0] + sides[1]:
+                latest += tile.beats(self.config.port_bytes) + delays
+            most = [
+                sum(len(one.values) for tile in side for one in tile.fibres.values())
+                for side in sides
+            ]
+            latest += most[0] * len(item.outputs) + most[1] * len(item.outputs)
+        return latest
+
+    # -- loader and tile level --------------------------------------------------------------
+
+    def _take_lists(self, now: int) -> None:
+        for item in self.listed.receive(now):
+            self.tiles = Intersection(sorted(item.rows), sorted(item.columns))
 
     def _load(self, now: int) -> None:
-        """Take a beat where there is room for it."""
-        for dot in self.freed.receive(now):
-            self.columns_in_use.remove(dot.column_number)
-            if dot.last_of_item:
-                self.rows_in_use = False
-        if not self.loads:
-            return
-        load = self.loads[0]
-        if not self.beats_left:
-            if self.rows_in_use if load.column is None else len(self.columns_in_use) == 2:
-                return
-            self.beats_left = load.beats
-            if load.column is None:
-                self.rows_in_use = True
+        """Take a beat of what comes next where there is room for it, or end an item."""
+        for freed in self.freed.receive(now):
+            if isinstance(freed, End):
+                self.end_in_use = False
             else:
-                self.columns_in_use.add(load.column)
-        self.beats_left -= 1
-        self.counters["load_beats"] += 1
-        if not self.beats_left:
-            self.loads.popleft()
-            if load.column is not None:
-                self.loaded.send(now + 1, load.column)
+                self.buffers_in_use -= 1
+        if self.item == len(self.items):
+            return
+        item = self.items[self.item]
+        if self.in_lists:
+            self.lists_left = self.lists_left or item.list_beats
+            self.lists_left -= 1
+            self.counters["load_beats"] += 1
+            if not self.lists_left:
+                self.in_lists, self.tiles = False, None
+                self.listed.send(now + 1, item)
+            return
+        if self.pair is None:
+            if self.matches:
+                if self.buffers_in_use < 2:
+                    self.buffers_in_use += 1
+                    self.pair = self.matches.popleft()
+                    port = self.config.port_bytes
+                    self.beats_left = self.pair.rows.beats(port) + self.pair.columns.beats(port)
+            elif self.tiles is not None and self.tiles.used_up and not self.end_in_use:
+                self.end_in_use = True
+                self.loaded.send(now + 1, End(item))
+                self.item += 1
+                self.in_lists = True
+        if self.pair is not None:
+            self.counters["load_beats"] += 1
+            self.beats_left -= 1
+            if not self.beats_left:
+                self.loaded.send(now + 1, self.pair)
+                self.pair = None
 
-    def _level1(self, now: int) -> None:
-        """Make one decision on tile coordinates, or an end token."""
-        for _ in self.loaded.receive(now):
-            self.columns_seen += 1
-        self.waits_for_column = False
-        if not self.dots:
+    def _decide_on_tiles(self) -> None:
+        if self.tiles is None or self.tiles.used_up:
             return
-        dot = self.dots[0]
-        if self.tiles is None:
-            if dot.column_number >= self.columns_seen:
-                self.waits_for_column = True
-                return
-            self.tiles = Intersection(dot.row.tiles, dot.column.tiles)
-        if self.queued >= self.config.queue:
-            return
-        self.counters["level1_decisions"] += 1
-        if self.tiles.used_up:
-            self.dots.popleft()
-            self.tiles = None
-            self.counters["dots"] += 1
-            self._send(now, Token(dot, None))
-        elif match := self.tiles.decide():
-            self.counters["tile_tokens"] += 1
-            self._send(now, Token(dot, match))
+        self.counters["tile_decisions"] += 1
+        if match := self.tiles.decide():
+            item = self.items[self.item]
+            row, column = self.tiles.left[match[0]], self.tiles.right[match[1]]
+            self.matches.append(TilePair(item.rows[row], item.columns[column]))
+            self.counters["tile_pairs"] += 1
 
-    def _send(self, now: int, token: Token) -> None:
-        self.queued += 1
-        self.tokens.send(now + 1, token)
+    # -- scalar level and output ------------------------------------------------------------
 
-    def _begin_token(self, now: int) -> None:
-        """Take up the next token where there is one: first thing in a cycle."""
-        self.arrived.extend(self.tokens.receive(now))
-        if self.token is not None or not self.arrived:
-            return
-        self.token = self.arrived.popleft()
-        self.queued -= 1
-        if self.token.tiles is not None:
-            left, right = self.token.tiles
-            dot = self.token.dot
-            self.coordinates = Intersection(
-                dot.row.coordinates[left], dot.column.coordinates[right]
-            )
-
-    def _level0(self, now: int) -> None:
-        """Make one decision on coordinates, or end a dot; count the cycle."""
-        token = self.token
-        if token is None:
-            if self.waits_for_column and not self.queued:
-                self.unit["wait_memory_cycles"] += 1
-            else:
-                self.unit["wait_broadcast_cycles"] += 1
-            return
-        dot = token.dot
-        if token.tiles is None:
-            self.unit["bubble_cycles"] += 1
-            self.outputs.append((*dot.output, self.total))
-            self.counters["outputs"] += 1
-            self.total, self.token = 0, None
-            if dot.last_of_column:
-                self.freed.send(now + 1, dot)
-            return
-        assert self.coordinates is not None
-        match = self.coordinates.decide()
-        if match is None:
-            self.unit["bubble_cycles"] += 1
+    def _work(self, now: int) -> None:
+        """Make one decision on scalars, or end an item; count the cycle."""
+        self.waiting.extend(self.loaded.receive(now))
+        if self.work is None and self.waiting:
+            self.work = self.waiting.popleft()
+            if isinstance(self.work, TilePair):
+                columns, rows = self.work.columns.fibres, self.work.rows.fibres
+                self.places.extend((n, m) for n in columns for m in rows)
+        if self.work is None:
+            over = self.ends == len(self.items)
+            self.unit["idle_cycles" if over else "wait_memory_cycles"] += 1
+        elif isinstance(self.work, TilePair):
+            self._decide_on_scalars(now, self.work)
+        elif self.drains:
+            self.unit["wait_collector_cycles"] += 1
         else:
-            left, right = token.tiles
-            self.total += dot.row.values[left][match[0]] * dot.column.values[right][match[1]]
+            self.unit["bubble_cycles"] += 1
+            self.ends += 1
+            self.drains = True
+            sums, self.sums = self.sums, {}
+            self.ended.send(
+                now + 1,
+                [(*output, sums.get(place, 0)) for place, output in self.work.item.outputs],
+            )
+            self.freed.send(now + 1, self.work)
+            self.work = None
+
+    def _decide_on_scalars(self, now: int, pair: TilePair) -> None:
+        place = self.places[0]
+        column, row = pair.columns.fibres[place[0]], pair.rows.fibres[place[1]]
+        if self.scalars is None:
+            self.counters["fibre_pairs"] += 1
+            self.scalars = Intersection(row.coordinates, column.coordinates)
+        if match := self.scalars.decide():
+            product = row.values[match[0]] * column.values[match[1]]
+            self.sums[place] = self.sums.get(place, 0) + product
             self.unit["busy_cycles"] += 1
             self.counters["pairs"] += 1
-        if self.coordinates.used_up:
-            self.token = None
+        else:
+            self.unit["bubble_cycles"] += 1
+        if self.scalars.used_up:
+            self.scalars = None
+            self.places.popleft()
+            if not self.places:
+                self.freed.send(now + 1, pair)
+                self.work = None
+
+    def _drain(self, now: int) -> None:
+        """Hand one sum out."""
+        for outputs in self.ended.receive(now):
+            self.draining.extend(outputs)
+        if self.draining:
+            self.outputs.append(self.draining.popleft())
+            self.counters["outputs"] += 1
+            self.drains = bool(self.draining)

@@ -12,6 +12,7 @@ from accel.arch.cambricon_s import count_layer
 from accel.arch.extensor import ExTensor
 from tests.arch.cambricon_s_cases import CATALOGUE, CONFIGURATIONS, cases
 from tests.arch.cambricon_s_oracle import run_layer as run_cambricon_s
+from tests.arch.extensor_cases import CATALOGUE as EXTENSOR_CATALOGUE
 from tests.arch.extensor_cases import MACHINES, drawn_layers
 from tests.arch.extensor_oracle import run_layer as run_extensor
 
@@ -38,9 +39,9 @@ def test_cambricon_s_drawn(name):
 
 
 @pytest.mark.parametrize("name", MACHINES)
-def test_extensor_drawn(name):
+def test_extensor(name):
     config = MACHINES[name]
-    for case in drawn_layers(1000 + sorted(MACHINES).index(name), 40):
+    for case in EXTENSOR_CATALOGUE + drawn_layers(1000 + sorted(MACHINES).index(name), 40):
         operands = case.layer, case.weights, case.activations
         expected = run_extensor(config, *operands, case.requantisation)[1]
         assert ExTensor(config).count_layer(*operands).difference(expected) == "", case.name

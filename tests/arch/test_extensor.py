@@ -10,13 +10,19 @@ from accel.arch.extensor import ExTensor
 from accel.arch.extensor_kernels import intersect_masks
 from accel.arch.machine import LayerTask
 from golden.counters import UNIT_COUNTERS
-from golden.errors import CapacityError, ConfigError
-from golden.extensor import PE_COUNTERS, ExTensorConfig, ExTensorCounters
+from golden.errors import ConfigError
+from golden.extensor import (
+    PE_COUNTERS,
+    ExTensorConfig,
+    ExTensorCounters,
+    Mapping,
+    map_layer,
+)
 from golden.layer import LayerShape
 from tests.arch.extensor_equations import evaluate, two_pointers
 
 MACHINE = ExTensorConfig(
-    name="hand", pes=1, tile=8, rows_max=4, row_buffer_bytes=4096, port_bytes=4, queue=2
+    name="hand", pes=1, tile=8, rows_max=4, columns_max=4, tile_bytes=4096, port_bytes=4
 )
 
 
@@ -47,108 +53,96 @@ def count(config, layer, filters, pixels):
 
 
 @pytest.mark.usefixtures("extensor_latencies")
-def test_one_dot_by_hand():
-    # Row: 2 tiles and 3 non-zeros are 10 bytes, 3 beats, LD = 3. Column: 4 + 10 bytes, 4 beats,
-    # LD = 7, G = 10. Level 1: two matches and the end token, one cycle each.
-    # Tile 0: {0, 3} and {0, 1, 2, 3}: match, skip, match: 3. Tile 1: {1} and {4}: one skip.
-    # T0 = 10 + 1, S0 = 13, F0 = 16; T1 = 12, S1 = 16, F1 = 17; T2 = max(12, S0) + 1 = 14,
-    # S2 = 17, F2 = 18; cycles 24. Waits: [0, 10) memory, [10, 13) coordinates.
+def test_one_item_by_hand():
+    # Lists of two tiles: a beat each, LD = 2, first decision after cycle 3.
+    # Tile 0: {0, 3} and {0, 1, 2, 3}: match, skip, match: 3. Beats of 4 bytes: 6 are 2, 10 are 3.
+    # T = 4, LD = 4 + 5 = 9, S = 9 + 3 = 12, F = 15.
+    # Tile 1: {1} and {4}: one skip; 4 bytes each, T = 5, LD = 9 + 2 = 11, S = 15, F = 16.
+    # End: E = 5, LD = 12, S = 16, F = 17; D = 17 + 5 + 1, cycles 23 + 7.
     counters = count(MACHINE, shape(16, 1, 1), [{0, 3, 9}], [{0, 1, 2, 3, 12}])
     assert dict(zip(PE_COUNTERS, counters.pes[0].tolist(), strict=True)) == {
-        "cycles": 24,
+        "cycles": 30,
         "pairs": 2,
-        "tile_tokens": 2,
-        "dots": 1,
-        "level1_decisions": 3,
-        "load_beats": 7,
+        "tile_pairs": 2,
+        "fibre_pairs": 2,
+        "tile_decisions": 2,
+        "load_beats": 2 + 5 + 2,
         "outputs": 1,
     }
     assert dict(zip(UNIT_COUNTERS, counters.units[0].tolist(), strict=True)) == {
         "busy_cycles": 2,
-        "bubble_cycles": 3,
-        "wait_memory_cycles": 10,
+        "bubble_cycles": 2 + 1,
+        "wait_memory_cycles": 12,
         "wait_siblings_cycles": 0,
-        "wait_broadcast_cycles": 3,
+        "wait_broadcast_cycles": 0,
         "wait_collector_cycles": 0,
-        "idle_cycles": 6,
+        "idle_cycles": 13,
     }
 
 
 @pytest.mark.usefixtures("extensor_latencies")
-def test_double_buffer_and_queue_of_one_by_hand():
-    # All fibres are 4 bytes, 2 beats. LD: row 2, columns 4, 6, then max(6, F[column 0] + 2) + 2.
-    # Column 0: G = 7, T = 8, S = 10, F = 11; end T = S + 1 = 11, S = 13, F = 14.
-    # Column 1: G = 9, T = max(9, 11, 13) + 1 = 14, S = 16, F = 17; end T = 17, S = 19, F = 20.
-    # Column 2: LD = 14 + 2 + 2 = 18, G = 21, T = 22, S = 24, F = 25; end T = 25, S = 27, F = 28.
-    # Memory: [0, 7) and [20, 21). Coordinates: 3 + 2, 2 + 2, 3 + 2.
-    machine = MACHINE.replace(port_bytes=2, queue=1)
-    counters = count(machine, shape(8, 3, 1), [{0}], [{0}, {0}, {0}])
-    assert counters.cycles == 34
-    assert counters.units[0].tolist() == [3, 3, 8, 0, 14, 0, 6]
-    assert counters.pe("load_beats").tolist() == [8]
-    assert counters.pe("level1_decisions").tolist() == [6]
+def test_rows_and_columns_without_a_nonzero_in_a_tile_cost_nothing_by_hand():
+    # One item. Tile 0: rows 0 and 2 with column 1; tile 1: row 1, and no column: not loaded.
+    # Lists LD = 2; T = 4; 3 fibres of a beat: LD = 7, S = 10, two fibre pairs of a decision,
+    # F = 12. E = 4: end LD = 8, S = 12, F = 13, D = 13 + 5 + 6, cycles 31.
+    counters = count(MACHINE, shape(16, 2, 3), [{0}, {9}, {5}], [set(), {0}])
+    assert counters.pes.tolist() == [[31, 1, 1, 2, 1, 5, 6]]
+    assert counters.units.tolist() == [[1, 1 + 1, 10, 0, 0, 0, 18]]
 
 
 @pytest.mark.usefixtures("extensor_latencies")
-def test_rows_of_the_next_item_wait_for_the_last_by_hand():
-    # One beat a fibre. Item 0: LD 1 and 2, G = 5, T = 6, S = 8, F = 9; end T = 7, S = 9, F = 10.
-    # Item 1: rows LD = 10 + 2 + 1 = 13, column LD = 14, G = 17, T = 18, S = 20, F = 21; end F = 22.
-    counters = count(MACHINE, shape(2, 1, 2, groups=2), [{0}, {0}], [{0, 1}])
-    assert counters.cycles == 28
-    assert counters.units[0].tolist() == [2, 2, 5 + 7, 0, 3 + 3, 0, 6]
+def test_tiles_are_double_buffered_by_hand():
+    # 3 tiles of 8 matches each: 18 bytes, 5 beats a fibre, 10 a pair; lists 2 beats.
+    # T = 4, 5, 6. LD = 4 + 10 = 14, S = 17, F = 25; LD = 24, S = 27, F = 35;
+    # LD = max(24, 25 + 2) + 10 = 37, S = 40, F = 48. End LD = 38, S = 48, F = 49.
+    full = set(range(24))
+    counters = count(MACHINE, shape(24, 1, 1), [full], [full])
+    assert counters.cycles == 49 + 5 + 1 + 7
+    assert counters.unit("wait_memory_cycles").tolist() == [17 + 2 + 5]
+    assert counters.unit("busy_cycles").tolist() == [24]
 
 
 @pytest.mark.usefixtures("extensor_latencies")
-def test_without_a_nonzero_a_dot_is_an_end_token_by_hand():
-    # Empty fibres take a beat: G = 2 + 3, T = 6, S = 8, F = 9. The second PE has no item.
-    counters = count(MACHINE.replace(pes=2), shape(8, 1, 1), [set()], [set()])
-    assert counters.pes.tolist() == [[15, 0, 0, 1, 1, 2, 1], [0] * 7]
-    assert counters.units.tolist() == [[0, 1, 5, 0, 3, 0, 6], [0, 0, 0, 0, 0, 0, 15]]
+def test_an_end_waits_for_the_sums_before_by_hand():
+    # Two items without a non-zero, of 4 x 4 sums. Lists LD = 2, E = 3, end LD = 4, S = 7, F = 8,
+    # D = 8 + 5 + 16 = 29. Lists LD = 6, E = 7, end LD = max(7, 8 + 2) + 1 = 11, arrives 14,
+    # S = 29, F = 30, D = 51.
+    counters = count(MACHINE, shape(8, 8, 4), [set()] * 4, [set()] * 8)
+    assert counters.pes.tolist() == [[51 + 7, 0, 0, 0, 0, 4, 32]]
+    assert counters.units.tolist() == [[0, 2, 7 + 6, 0, 0, 15, 28]]
 
 
 @pytest.mark.usefixtures("extensor_latencies")
-def test_level_one_skips_tiles_by_hand():
-    # Tiles {0, 1, 2, 4} and {3, 4, 5}: skip to 4, skip to 4, match: r = 3; row used up: end r = 1.
-    # Row 4 * 4 bytes, 4 beats; column 3 * 4 bytes, 3 beats; G = 10, T = 13, S = 15, F = 16;
-    # end T = 14, S = 16, F = 17.
+def test_two_groups_are_two_items_by_hand():
+    # Each: lists 2 beats, a pair of 2 beats. T = 4, LD = 6, S = 9, F = 10; end LD = 7, F = 11,
+    # D = 17. Lists LD = 9, T = 11, LD = 13, S = 16, F = 17; end LD = max(13, 11 + 2) + 1 = 14,
+    # S = 17, F = 18, D = 24. The second PE of three has the second item.
+    pairs = [{0}, {0}], [{0, 1}]
+    assert count(MACHINE, shape(2, 1, 2, groups=2), *pairs).cycles == 24 + 7
+    three = count(MACHINE.replace(pes=3), shape(2, 1, 2, groups=2), *pairs)
+    assert three.pe("cycles").tolist() == [24, 24, 0]
+    assert three.units[2].tolist() == [0, 0, 0, 0, 0, 0, 24]
+
+
+@pytest.mark.usefixtures("extensor_latencies")
+def test_tiles_are_skipped_by_hand():
+    # Tiles {0, 1, 2, 4} and {3, 4, 5}: skip to 4, skip to 4, match; the row is used up.
+    # Lists LD = 2, T = E = 6; pair LD = 8, S = 11, F = 12; end LD = 9, F = 13.
     row, column = {0, 8, 16, 32}, {24, 32, 40}
     counters = count(MACHINE, shape(48, 1, 1), [row], [column])
-    assert counters.cycles == 23
-    assert counters.pe("level1_decisions").tolist() == [4]
-    assert counters.pe("tile_tokens").tolist() == [1]
+    assert counters.pe("tile_decisions").tolist() == [3]
+    assert counters.pe("tile_pairs").tolist() == [1]
+    assert counters.cycles == 13 + 5 + 1 + 7
 
 
 @pytest.mark.usefixtures("extensor_latencies")
-def test_level_one_is_not_ahead_of_itself_by_hand():
-    # Tiles {0, 2, 4} and {1, 3, 5}: five skips and the end, r = 6; a beat a tile, LD 3, 6 and
-    # 9. Column 0: G = 9, T = 15, S = 17, F = 18. Column 1: G = 12, T = max(15, 12) + 6, S = 23,
-    # F = 24.
-    row, column = {0, 16, 32}, {8, 24, 40}
-    counters = count(MACHINE.replace(port_bytes=16), shape(48, 2, 1), [row], [column, column])
-    assert counters.cycles == 30
-    assert counters.units[0].tolist() == [0, 2, 9, 0, 8 + 5, 0, 6]
-
-
-@pytest.mark.parametrize(
-    ("row", "column", "decisions"),
-    [
-        # Of 64 tiles a word: a run across words, and one after the other side's last.
-        ({60, 63, 64, 70}, {71}, 1),
-        ({71}, {60, 63, 64, 70}, 1),
-        ({0, 63, 64}, {0}, 1),
-        ({0}, {0, 63, 64}, 1),
-        ({0, 65}, {0, 64, 66}, 3),
-        ({0, 65, 66}, {0, 64}, 2),
-        ({1, 130}, {0, 129, 130, 131}, 4),
-        ({5, 200}, {5, 200}, 2),
-    ],
-)
-def test_level_one_across_words_by_hand(row, column, decisions):
-    machine = MACHINE.replace(tile=8)
-    places = [{8 * tile for tile in tiles} for tiles in (row, column)]
-    counters = count(machine, shape(1640, 1, 1), places[:1], places[1:])
-    assert counters.pe("level1_decisions").tolist() == [decisions + 1]
-    assert counters.pe("tile_tokens").tolist() == [len(row & column)]
+def test_an_end_waits_for_the_last_decisions_by_hand():
+    # Tiles {0, 2, 4} and {0, 3, 5}: match, then three skips: E = 3 + 4. Pair: T = 4, LD = 5 with
+    # one beat a fibre of 16 bytes, 2: LD = 6, S = 9, F = 10. End: LD = 8, S = 11, F = 12.
+    row, column = {0, 16, 32}, {0, 24, 40}
+    counters = count(MACHINE.replace(port_bytes=16), shape(48, 1, 1), [row], [column])
+    assert counters.pe("tile_decisions").tolist() == [4]
+    assert counters.units[0].tolist() == [1, 1, 9 + 1, 0, 0, 0, 13]
 
 
 # -- the intersection without a loop ------------------------------------------------------------
@@ -214,15 +208,14 @@ def layers(draw):
         pad_right=max(0, kernel[1] - size[1]) + draw(st.integers(0, 1)),
         groups=groups,
     )
-    length = layer.taps * layer.group_channels
     config = ExTensorConfig(
         name="drawn",
         pes=draw(st.sampled_from([1, 2, 3, 5, 40])),
         tile=draw(st.sampled_from([8, 16, 32, 64, 128, 256])),
         rows_max=draw(st.sampled_from([1, 2, 4, 8])),
-        row_buffer_bytes=4 * length + draw(st.sampled_from([64, 164, 1 << 16])),
+        columns_max=draw(st.sampled_from([1, 2, 4, 8])),
+        tile_bytes=draw(st.sampled_from([544, 600, 1 << 16])),
         port_bytes=draw(st.sampled_from([2, 4, 8, 32])),
-        queue=draw(st.sampled_from([1, 2, 3])),
     )
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     density = st.sampled_from([0.0, 0.005, 0.02, 0.1, 0.4, 0.8, 1.0])
@@ -265,12 +258,14 @@ def test_counters_are_those_of_the_page(case):
 
 @settings(max_examples=30, deadline=None)
 @given(layers())
-def test_a_wider_port_and_a_longer_queue_are_never_slower(case):
+def test_a_wider_port_is_never_slower(case):
     config, *layer = case
-    config = config.replace(row_buffer_bytes=1 << 20)  # the mapping stays what it is
-    cycles = ExTensor(config).count_layer(*layer).pe("cycles")
-    for faster in ({"port_bytes": 2 * config.port_bytes}, {"queue": config.queue + 1}):
-        assert (ExTensor(config.replace(**faster)).count_layer(*layer).pe("cycles") <= cycles).all()
+    config = config.replace(tile_bytes=1 << 20)  # the mapping stays what it is
+    slow, fast = (
+        ExTensor(config.replace(port_bytes=port)).count_layer(*layer)
+        for port in (config.port_bytes, 2 * config.port_bytes)
+    )
+    assert (fast.pe("cycles") <= slow.pe("cycles")).all()
 
 
 # -- behind the protocol ------------------------------------------------------------------------
@@ -289,47 +284,58 @@ def test_registry_has_the_paper_machine_of_any_size():
 
 
 def test_layer_counts_by_hand():
-    # Filters {0, 3, 9} and {1}; pixels {0, 1, 2, 3, 12} and {}; no dot but the first two of
-    # column 0 has a match: 2 and 1. Bytes in beats of 4: filters 8 + 4 and 4; inputs 12 + 4 and,
-    # without a non-zero, 4; outputs 8 and 4.
+    # Filters {0, 3, 9} and {1}; pixels {0, 1, 2, 3, 12} and {}. One item, two tiles, both match.
+    # Bytes in beats of 4: filters 8 + 4 and 4; inputs 12 + 4; outputs 8 and 4; lists 4 each.
     layer = shape(16, 2, 2)
     weights = indicator(16, {0, 3, 9}, {1})[:, None, None]
     inputs = indicator(16, {0, 1, 2, 3, 12}, set())[None].astype(np.uint8)
     outputs = indicator(2, {0, 1}, {1})[None].astype(np.uint8)
     counts = ExTensor(MACHINE).prepare(LayerTask(layer=layer, weights=weights))(inputs, outputs)
-    assert (counts.pairs, counts.additions, counts.stray_pairs) == (3, 3, 0)
+    # Fibre pairs: two in tile 0, one in tile 1.
+    assert (counts.pairs, counts.additions, counts.stray_pairs) == (3, 3 + 3, 0)
     assert (counts.dram.weight_bytes, counts.dram.input_bytes, counts.dram.output_bytes) == (
         16,
-        20,
+        16,
         12,
     )
     assert (counts.units.sum(axis=1) == counts.cycles).all()
-    # Level 1: 2 matches; 1 match, after which row 1 is used up; and 4 end tokens.
     assert counts.details == {
-        "tile_tokens": 3,
-        "dots": 4,
-        "level1_decisions": 7,
-        # Rows 16 bytes, columns 16 and 4 bytes, 4 a beat.
-        "load_beats": 4 + 4 + 1,
+        "tile_pairs": 2,
+        "fibre_pairs": 3,
+        "tile_decisions": 2,
+        "load_beats": 2 + 4 + 4,
     }
-    bits = {access.buffer: access.bits for access in counts.accesses}
-    # Tile coordinates: 3 matches move both sides. Coordinates: {0, 3} with {0, 1, 2, 3} move 5;
-    # {1} with {4} 1; {1} with {0, 1, 2, 3} 3: in all 9. Two bytes a tile, one a coordinate.
-    assert bits == {
-        "layer buffer": 8 * (16 + 20 + 12),
-        "row buffer": 8 * (16 + 3),
-        "column buffer": 8 * (20 + 3),
-        "coordinates": 8 * (2 * 6 + 9),
+    # {0, 3} with {0, 1, 2, 3} move 5 coordinates; {1} with {0, 1, 2, 3} 3; {1} with {4} 1.
+    assert {access.buffer: access.bits for access in counts.accesses} == {
+        "layer buffer": 8 * (8 + 16 + 16 + 12),
+        "row tiles": 8 * (16 + 3),
+        "column tiles": 8 * (16 + 3),
+        "coordinates": 8 * (8 + 9),
         "accumulator": 64 * 3,
+        "sums": 64 * (3 + 4),
     }
 
 
-def test_a_filter_that_does_not_fit_is_refused():
-    layer = shape(16, 1, 1)
+def test_tiles_that_do_not_fit_make_smaller_blocks():
+    # A filter's tile is 20 bytes, a column's without a zero too; 2 of each fit 59 bytes.
+    layer = shape(16, 4, 4)
     weights = np.ones(layer.weights_shape, dtype=np.int8)
-    machine = ExTensor(MACHINE.replace(row_buffer_bytes=39))
-    with pytest.raises(CapacityError, match="40 bytes in row_buffer_bytes"):
-        machine.prepare(LayerTask(layer=layer, weights=weights))
+    for size, cut in ((80, (4, 4)), (59, (2, 2)), (20, (1, 1))):
+        mapping = map_layer(MACHINE.replace(tile_bytes=size), layer, weights)
+        assert (mapping.block, mapping.run) == cut
+    with pytest.raises(ConfigError, match="tile_bytes must be at least 20"):
+        MACHINE.replace(tile_bytes=19)
+
+
+def test_items_are_numbered_group_by_group():
+    mapping = Mapping(groups=2, rows=3, columns=5, block=2, run=4)
+    items = [mapping.item(number) for number in range(mapping.items)]
+    assert [(one.group, list(one.rows), list(one.columns)) for one in items[3:6]] == [
+        (0, [2], [4]),
+        (1, [0, 1], [0, 1, 2, 3]),
+        (1, [0, 1], [4]),
+    ]
+    assert len(items) == 8
 
 
 def test_difference_names_the_first_counter():

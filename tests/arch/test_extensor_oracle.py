@@ -7,9 +7,9 @@ import pytest
 
 from golden import reference
 from golden.arithmetic import Requantisation
-from golden.extensor import ExTensorConfig, Latency, fibre_bytes
+from golden.extensor import ExTensorConfig, Latency, fibre_bytes, list_bytes
 from golden.layer import LayerShape
-from tests.arch.extensor_cases import MACHINES, drawn_layers
+from tests.arch.extensor_cases import CATALOGUE, MACHINES, drawn_layers
 from tests.arch.extensor_oracle import Intersection, run_layer
 
 ONE = ExTensorConfig.preset("toy").replace(pes=1, tile=8)
@@ -36,7 +36,7 @@ def run_matrices(config: ExTensorConfig, rows: list[list[int]], columns: list[li
 @pytest.mark.parametrize("name", MACHINES)
 def test_codes_are_the_naive_operators(name):
     cycles = 0
-    for case in drawn_layers(1, 12):
+    for case in CATALOGUE + drawn_layers(1, 12):
         operands = case.layer, case.weights, case.activations, case.requantisation
         codes, counters = run_layer(MACHINES[name], *operands)
         wanted = reference.convolve(case.weights, case.activations, case.layer, case.requantisation)
@@ -58,24 +58,24 @@ def test_intersection_by_hand():
         assert matches == [None, None, None, wanted]
 
 
-def test_fibre_bytes_by_hand():
-    """Tiles of 8: 3 non-zeros are 8 bytes, 1 is 4, none is none; an empty fibre is a beat."""
-    fibres = np.zeros((2, 20), dtype=bool)
-    fibres[0, [0, 3, 7, 19]] = True
-    assert fibre_bytes(fibres, 8, 2).tolist() == [12, 2]
-    assert fibre_bytes(fibres, 8, 8).tolist() == [16, 8]
+def test_bytes_by_hand():
+    """3 non-zeros are 8 bytes, 1 is 4, none is no fibre; 9 tiles are 2 bytes."""
+    counts = np.array([3, 1, 0])
+    assert fibre_bytes(counts, 2).tolist() == [8, 4, 0]
+    assert fibre_bytes(counts, 8).tolist() == [8, 8, 0]
+    assert [list_bytes(9, 2), list_bytes(9, 8), list_bytes(65, 8)] == [2, 8, 16]
 
 
-def test_an_empty_dot_costs_its_end_token():
-    """A row beat, a column beat, the wait for both, an end token."""
+def test_an_item_without_a_nonzero_costs_its_end():
+    """Two lists of a beat, no decision, the end's beat and its cycle, a sum."""
     codes, counters = run_matrices(ONE, [[0] * 8], [[0] * 8])
     assert codes.tolist() == [[[0]]]
-    first = 2 + Latency.LOAD
-    assert counters.cycles == first + 1 + Latency.MATCH + 1 + Latency.TAIL
-    assert counters.unit("wait_memory_cycles") == first
-    assert counters.unit("wait_broadcast_cycles") == 1 + Latency.MATCH
+    arrives = 2 + Latency.LISTS + 1 + Latency.LOAD
+    assert counters.cycles == arrives + 1 + Latency.DRAIN + 1 + Latency.TAIL
+    assert counters.unit("wait_memory_cycles") == arrives
     assert counters.unit("bubble_cycles") == 1
-    assert counters.unit("idle_cycles") == Latency.TAIL
+    assert counters.unit("idle_cycles") == Latency.DRAIN + 1 + Latency.TAIL
+    assert counters.pe("load_beats") == 2
 
 
 def test_a_dot_by_hand():
@@ -85,32 +85,43 @@ def test_a_dot_by_hand():
     column[[9, 18, 19, 21]] = 1, 1, 1, 10
     codes, counters = run_matrices(ONE, [row.tolist()], [column.tolist()])
     assert codes.tolist() == [[[70]]]
-    assert counters.pe("level1_decisions") == 4  # 0 to 2, 1 to 2, 2 with 2, end token
-    assert counters.pe("tile_tokens") == 1
+    assert counters.pe("tile_decisions") == 3
+    assert counters.pe("tile_pairs") == counters.pe("fibre_pairs") == 1
     assert counters.pe("pairs") == 1
     # 16 to 18, 18 and 19 to 20, 20 to 21, 21 with 21; 22 is left over.
     assert counters.unit("busy_cycles") == 1
     assert counters.unit("bubble_cycles") == 3 + 1
-    beats = (1 + 3) + (1 + 2)  # 4 bytes each: 4 and 10; 4 and 8
-    assert counters.pe("load_beats") == beats
-    first = beats + Latency.LOAD
-    assert counters.cycles == first + 3 + Latency.MATCH + 4 + 1 + Latency.TAIL
+    # 4 bytes each: 10 and 8 of the fibres in tile 2.
+    assert counters.pe("load_beats") == 2 + 3 + 2
+    first = 2 + Latency.LISTS + 3 + 5 + Latency.LOAD
+    assert counters.cycles == first + 4 + 1 + Latency.DRAIN + 1 + Latency.TAIL
 
 
-def test_columns_are_double_buffered():
-    """Empty columns: two loads go ahead, each further one waits for the column two before."""
-    _, counters = run_matrices(ONE, [[0] * 8], [[0] * 8] * 4)
-    turn = 1 + Latency.LOAD + 1 + Latency.MATCH + 1  # load, wait, end token, level 0
-    second_pair = 1 + turn + Latency.LOAD_FREE + turn
-    assert counters.cycles == second_pair + 1 + Latency.TAIL
-    assert counters.pe("load_beats") == 1 + 4
+def test_only_fibres_with_a_nonzero_in_a_tile_meet():
+    """Rows {tile 0}, {tile 1}, {tile 0}; columns {tile 0}, {}: two fibre pairs of nine."""
+    rows = [[1] + 15 * [0], 15 * [0] + [1], [2] + 15 * [0]]
+    codes, counters = run_matrices(ONE, rows, [[3] + 15 * [0], 16 * [0]])
+    assert codes.tolist() == [[[3, 0, 6], [0, 0, 0]]]
+    assert counters.pe("tile_pairs") == 1
+    assert counters.pe("fibre_pairs") == 2
+    assert counters.pe("load_beats") == 2 + 3
+
+
+def test_an_end_waits_until_the_sums_before_are_handed_out():
+    """Two items of 4 x 4 sums without a non-zero: the second's end is there long before."""
+    _, counters = run_matrices(ONE, [[0] * 8] * 4, [[0] * 8] * 8)
+    first = 2 + Latency.LISTS + 1 + Latency.LOAD
+    assert counters.unit("wait_collector_cycles") > 0
+    second = first + 1 + Latency.DRAIN + 16
+    assert counters.cycles == second + 1 + Latency.DRAIN + 16 + Latency.TAIL
 
 
 def test_more_hardware_is_never_slower():
     for case in drawn_layers(2, 6):
         operands = case.layer, case.weights, case.activations, case.requantisation
         slow, fast = (
-            run_layer(MACHINES["toy"].replace(queue=queue), *operands)[1] for queue in (1, 16)
+            run_layer(MACHINES["toy"].replace(tile_bytes=4096, port_bytes=port), *operands)[1]
+            for port in (2, 16)
         )
         assert fast.cycles <= slow.cycles
-        assert fast.pe("level1_decisions").tolist() == slow.pe("level1_decisions").tolist()
+        assert fast.pe("tile_decisions").tolist() == slow.pe("tile_decisions").tolist()

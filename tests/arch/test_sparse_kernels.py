@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from accel.arch.sparse_kernels import load_matrix, sddmm, spmspm
 from golden.errors import CapacityError, ConfigError, FormatError, UserError
 from golden.extensor import ExTensorConfig
-from tests.arch.extensor_equations import evaluate_kernel, fibre, matrix_bytes
+from tests.arch.extensor_equations import best_mapping, evaluate_kernel, matrix_bytes
 
 sparse = pytest.importorskip("scipy.sparse")
 
 MACHINE = ExTensorConfig(
-    name="hand", pes=1, tile=8, rows_max=4, row_buffer_bytes=1 << 16, port_bytes=4, queue=2
+    name="hand", pes=1, tile=8, rows_max=4, columns_max=4, tile_bytes=1 << 16, port_bytes=4
 )
 
 
@@ -33,29 +33,39 @@ def matrix_of(rng, rows, columns, density, empty=0.0):
 @pytest.mark.usefixtures("extensor_latencies")
 def test_spmspm_by_hand():
     # Row 0 of A and column 0 of B alone have a non-zero, and meet: 8 + 12 bytes, 5 beats each.
-    # LD 5 and 10, G = 13, T = 14, S = 16, F = 17; end T = 15, S = 17, F = 18, cycles 24.
+    # Lists LD = 2, T = 4, LD = 14, S = 17, F = 18; end LD = 15, F = 19, D = 25, cycles 32.
     a = sparse.csr_array(np.array([[0.0, 2.0], [0.0, 0.0]]))
     b = sparse.csc_array(np.array([[0.0, 0.0], [5.0, 0.0]]))
     run = spmspm(MACHINE, a, b)
     assert run.result.toarray().tolist() == [[10.0, 0.0], [0.0, 0.0]]
-    assert run.counters.pes.tolist() == [[24, 1, 1, 1, 2, 10, 1]]
-    assert run.counters.units.tolist() == [[1, 1, 13, 0, 3, 0, 6]]
-    assert (run.cycles, run.dram_bytes, run.decisions, run.matches) == (24, 60, 1, 1)
-    assert spmspm(MACHINE, a, b, dram_bytes_per_cycle=2).cycles == 30
-    assert spmspm(MACHINE, a, b, dram_bytes_per_cycle=4).cycles == 24
+    assert run.counters.pes.tolist() == [[32, 1, 1, 1, 1, 12, 1]]
+    assert run.counters.units.tolist() == [[1, 1, 17, 0, 0, 0, 13]]
+    assert (run.cycles, run.dram_bytes, run.decisions, run.matches) == (32, 60, 1, 1)
+    assert spmspm(MACHINE, a, b, dram_bytes_per_cycle=1).cycles == 60
+    assert spmspm(MACHINE, a, b, dram_bytes_per_cycle=4).cycles == 32
+
+
+@pytest.mark.usefixtures("extensor_latencies")
+def test_only_sums_with_a_product_are_handed_out_by_hand():
+    # One item of 2 x 2; row 0 with column 0 only: fibre pairs (0, 0), (1, 0), (0, 1), (1, 1) in one
+    # tile, of which (0, 0) and (1, 1) have a product.
+    run = spmspm(MACHINE, sparse.eye_array(2), sparse.eye_array(2))
+    assert run.counters.pe("fibre_pairs").tolist() == [4]
+    assert run.counters.pe("outputs").tolist() == [2]
+    # Lists LD = 2, T = 4, 4 fibres of 5 beats: LD = 24, S = 27, F = 31; end F = 32, D = 39.
+    assert run.cycles == 39 + 7
 
 
 @pytest.mark.usefixtures("extensor_latencies")
 def test_sddmm_by_hand():
-    # One item: rows 2 * (8 + 24) bytes, 16 beats; columns 32 bytes, 8 beats: LD 16, 24, 32.
-    # Column 0 meets row 0 only: G = 27, T = 28, S = 30, F = 32; end T = 29, S = 32, F = 33.
-    # Column 1 meets row 1 only: G = 35, T = 36, S = 38, F = 40; end F = 41. Cycles 47.
+    # One item: lists LD = 2, T = 4; 4 fibres of 8 + 24 bytes, 8 beats: LD = 36, S = 39. Two fibre
+    # pairs of 2 decisions: F = 43; end F = 44, D = 44 + 5 + 2, cycles 58.
     samples = sparse.csr_array(np.diag([2.0, 3.0]))
     a, b = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[5.0, 6.0], [7.0, 8.0]])
     run = sddmm(MACHINE, samples, a, b)
     assert run.result.toarray().tolist() == [[2 * 19.0, 0.0], [0.0, 3 * 50.0]]
-    assert run.counters.pes.tolist() == [[47, 4, 2, 2, 4, 32, 2]]
-    assert run.counters.units.tolist() == [[4, 2, 27 + 2, 0, 3 + 3, 0, 6]]
+    assert run.counters.pes.tolist() == [[58, 4, 1, 2, 1, 34, 2]]
+    assert run.counters.units.tolist() == [[4, 1, 39, 0, 0, 0, 14]]
     # A and B 64 bytes each, samples and result 2 * 20 bytes each.
     assert run.dram_bytes == 208
 
@@ -64,10 +74,10 @@ def test_blocks_without_a_sample_load_nothing():
     samples = np.zeros((8, 8))
     samples[7, 7] = 1.0
     ones = np.ones((8, 8))
-    machine = MACHINE.replace(pes=2, rows_max=1)
+    machine = MACHINE.replace(pes=2, rows_max=1, columns_max=1)
     run = sddmm(machine, sparse.csr_array(samples), ones, ones)
-    # One row and one column of 8 + 12 * 8 bytes: 26 beats each.
-    assert run.counters.pe("load_beats").tolist() == [52, 0]
+    # One row and one column of 8 + 12 * 8 bytes: 26 beats each; lists are a beat each.
+    assert run.counters.pe("load_beats").tolist() == [2 + 52, 0]
     assert run.counters.pe("pairs").tolist() == [8, 0]
 
 
@@ -81,9 +91,9 @@ def machines(draw):
         pes=draw(st.sampled_from([1, 2, 7, 40])),
         tile=draw(st.sampled_from([8, 32, 64, 128, 256])),
         rows_max=draw(st.sampled_from([1, 2, 4])),
-        row_buffer_bytes=1 << 16,
+        columns_max=draw(st.sampled_from([1, 2, 8])),
+        tile_bytes=draw(st.sampled_from([3136, 6000, 1 << 16])),
         port_bytes=draw(st.sampled_from([2, 8, 64])),
-        queue=draw(st.sampled_from([1, 2])),
     )
 
 
@@ -95,21 +105,19 @@ densities = st.sampled_from([0.0, 0.003, 0.03, 0.2, 0.6, 1.0])
 seeds = st.integers(0, 2**32 - 1)
 
 
-def expected_counters(config, a, b, meets):
-    """Return the page's counters: rows of A, columns of B, and which of them meet."""
-    rows, columns = np.flatnonzero(meets.any(axis=1)), np.flatnonzero(meets.any(axis=0))
-    if not len(rows) or not len(columns):
+def expected_counters(config, a, b, rows, columns, given_out, sampled=False):
+    """Return the page's counters: the rows of A and columns of B that take part, and outputs."""
+    if not rows.any() or not columns.any():
         return None
-    row_fibres = [fibre(a[m], config.tile) for m in rows]
-    column_fibres = [fibre(b[:, n], config.tile) for n in columns]
-    bytes_of_rows = np.array([[matrix_bytes(row, config.port_bytes) for row in row_fibres]])
+    operands = [a[rows].tolist()], [b[:, columns].T.tolist()]
+    given_out = given_out[rows][:, columns]
     return evaluate_kernel(
         config,
-        [row_fibres],
-        [column_fibres],
-        bytes_of_rows,
+        *operands,
+        best_mapping(config, *operands, matrix_bytes),
         matrix_bytes,
-        lambda m, n: meets[rows[m], columns[n]],
+        lambda m, n: int(given_out[m.start : m.stop, n.start : n.stop].sum()),
+        given_out if sampled else None,
     )
 
 
@@ -133,8 +141,9 @@ def test_spmspm_is_scipys_and_the_pages(config, size, density_a, density_b, empt
     a = matrix_of(rng, m, e, density_a, empty)
     b = matrix_of(rng, e, n, density_b, empty)
     run = spmspm(config, sparse.csr_array(a), sparse.csc_array(b))
-    meets = np.outer(a.any(axis=1), b.any(axis=0))
-    check(run, expected_counters(config, a, b, meets), sparse.csr_array(a) @ b)
+    products = (a != 0).astype(int) @ (b != 0).astype(int) > 0
+    expected = expected_counters(config, a, b, a.any(axis=1), b.any(axis=0), products)
+    check(run, expected, sparse.csr_array(a) @ b)
     assert run.matches == np.count_nonzero(a, axis=0) @ np.count_nonzero(b, axis=1)
 
 
@@ -147,7 +156,10 @@ def test_sddmm_is_scipys_and_the_pages(config, size, density, empty, seed):
     a, b = rng.uniform(-2, 2, (m, e)), rng.uniform(-2, 2, (e, n))
     run = sddmm(config, samples, a, b)
     meets = samples.toarray() != 0
-    check(run, expected_counters(config, a, b, meets), samples.multiply(a @ b).toarray())
+    ones = np.ones_like(a), np.ones_like(b)
+    taking_part = meets.any(axis=1), meets.any(axis=0)
+    expected = expected_counters(config, *ones, *taking_part, meets, sampled=True)
+    check(run, expected, samples.multiply(a @ b).toarray())
     assert run.matches == run.decisions == samples.nnz * e
 
 
@@ -174,7 +186,7 @@ def test_other_formats_stored_zeros_and_duplicates_are_understood():
     run = spmspm(MACHINE, a, sparse.eye_array(2, dtype=bool, format="lil"))
     assert run.result.toarray().tolist() == [[0, 3], [0, 0]]
     # Row 0 with both columns of the identity.
-    assert run.counters.pe("dots").tolist() == [2]
+    assert run.counters.pe("fibre_pairs").tolist() == [2]
     assert a.nnz == 3
 
 
@@ -185,10 +197,10 @@ def test_matrices_without_an_axis_give_nothing(m, e, n):
     assert (run.cycles, run.dram_bytes, run.utilisation) == (0, 0, 0.0)
 
 
-def test_sddmm_without_a_reduction_is_end_tokens():
+def test_sddmm_without_a_reduction_is_an_end():
     run = sddmm(MACHINE, sparse.eye_array(2), np.zeros((2, 0)), np.zeros((0, 2)))
     assert run.result.nnz == 0
-    assert run.counters.pe("dots").tolist() == [2]
+    assert run.counters.pe("outputs").tolist() == [2]
     assert run.matches == run.decisions == 0
 
 
@@ -212,11 +224,14 @@ def test_what_does_not_fit_is_refused():
             spmspm(MACHINE, two, two, dram_bytes_per_cycle=bandwidth)
 
 
-def test_a_row_that_does_not_fit_is_named():
-    a = np.zeros((3, 8))
-    a[2] = 1.0  # 8 + 12 * 8 bytes
-    with pytest.raises(CapacityError, match=r"Row 2 of A needs 104 bytes in row_buffer_bytes"):
-        spmspm(MACHINE.replace(row_buffer_bytes=103), sparse.csr_array(a), sparse.eye_array(8))
+def test_a_row_or_column_that_does_not_fit_is_named():
+    a = np.zeros((3, 16))
+    a[2, :9] = 1.0  # 8 + 12 * 8 bytes in the first tile
+    full, small = sparse.csr_array(a), MACHINE.replace(tile_bytes=103)
+    with pytest.raises(CapacityError, match=r"Row 2 of A needs 104 bytes in a tile, .* are 103"):
+        spmspm(small, full, sparse.eye_array(16))
+    with pytest.raises(CapacityError, match=r"Column 2 of B needs 104 bytes in a tile"):
+        spmspm(small, sparse.eye_array(16), full.T)
 
 
 def test_without_scipy_it_says_what_to_install(monkeypatch):

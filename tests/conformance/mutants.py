@@ -43,6 +43,7 @@ _CHUNK_BALANCE = "conformance/test_hardware.py::test_icarus[chunk-balance-segmen
 _KERNEL_CASES = (f"{_KERNELS}[plain-3x3]", f"{_KERNELS}[density-0]", f"{_KERNELS}[depthwise]")
 
 _EXTENSOR = "arch/test_extensor.py"
+_EXTENSOR_HARDWARE = "arch/test_extensor_hardware.py::test_amaranth"
 
 #: Amaranth's simulator needs no build.
 _CAMBRICON_S = ("arch/test_cambricon_s_hardware.py::test_amaranth",)
@@ -203,25 +204,32 @@ MUTANTS: tuple[Mutant, ...] = (
         ("rtl/test_requantise.py::test_extremes_and_ties_by_hand",),
     ),
     Mutant(
-        "extensor: a run after the other side's last tile is decided on",
+        "extensor: an item ends before its last decision on tiles",
         "accel/arch/extensor_kernels.py",
-        "(carry_a and b == b_end)",
-        "(carry_a and a == a_end)",
-        (f"{_EXTENSOR}::test_level_one_across_words_by_hand",),
+        "loaded = max(loaded, decided, end_before + timing.load_free) + 1",
+        "loaded = max(loaded, end_before + timing.load_free) + 1",
+        (f"{_EXTENSOR}::test_an_end_waits_for_the_last_decisions_by_hand",),
     ),
     Mutant(
-        "extensor: level 1 runs ahead of itself on a loaded column",
+        "extensor: tiles have a single buffer",
         "accel/arch/extensor_kernels.py",
-        "times = (max(times[0], ready),",
-        "times = (ready,",
-        (f"{_EXTENSOR}::test_level_one_is_not_ahead_of_itself_by_hand",),
+        "two_before, pair_before = pair_before, finished",
+        "two_before = pair_before = finished",
+        (f"{_EXTENSOR}::test_tiles_are_double_buffered_by_hand",),
     ),
     Mutant(
-        "extensor: columns have a single buffer",
+        "extensor: an end does not wait for the sums before",
         "accel/arch/extensor_kernels.py",
-        "two_before, column_before = column_before, times[1]",
-        "two_before = column_before = times[1]",
-        (f"{_EXTENSOR}::test_double_buffer_and_queue_of_one_by_hand",),
+        "begun = max(arrived, drained)",
+        "begun = arrived",
+        (f"{_EXTENSOR}::test_an_end_waits_for_the_sums_before_by_hand",),
+    ),
+    Mutant(
+        "extensor: every tile of a block has all its fibres",
+        "accel/arch/extensor_kernels.py",
+        "for a in range(rows.fibre[row], rows.fibre[row + 1]):",
+        "for a in range(rows.fibre[0], rows.fibre[row + 1]):",
+        (f"{_EXTENSOR}::test_one_item_by_hand",),
     ),
     Mutant(
         "extensor: a successor is not carried across a word",
@@ -273,11 +281,32 @@ MUTANTS: tuple[Mutant, ...] = (
         ("arch/test_extensor_hardware.py::test_intersect_decides_like_two_pointers[8-150]",),
     ),
     Mutant(
-        "hardware ExTensor: a sum goes on after its end",
+        "hardware ExTensor: a fibre pair's sum begins with that of the pair before",
         "rtl/extensor/multiply.py",
-        "total.eq(Mux(ends[-1], 0, total + product))",
-        "total.eq(total + product)",
-        ("arch/test_extensor_hardware.py::test_icarus[narrow]",),
+        "before.eq(Mux(self.start | now.close, 0, self.total))",
+        "before.eq(Mux(self.start, 0, self.total))",
+        (_EXTENSOR_HARDWARE,),
+    ),
+    Mutant(
+        "hardware ExTensor: a sum that grows twice in a row loses the first",
+        "rtl/extensor/sums.py",
+        "new.eq(Mux(same, written, read) + self.total)",
+        "new.eq(read + self.total)",
+        ("arch/test_extensor_hardware.py::test_a_sum_grows_twice_in_a_row",),
+    ),
+    Mutant(
+        "hardware ExTensor: sums that were handed out are not set to zero",
+        "rtl/extensor/sums.py",
+        "ram.write_data.eq(Mux(grows, new, 0))",
+        "ram.write_data.eq(Mux(grows, new, self.sum))",
+        (_EXTENSOR_HARDWARE,),
+    ),
+    Mutant(
+        "hardware ExTensor: a fibre's sums are those of its place in the tile, not of its number",
+        "rtl/extensor/loader.py",
+        "now.number.eq(Mux(stage.first, stage.beat.pairs[0].coordinate, before.number))",
+        "now.number.eq(stage.place)",
+        (_EXTENSOR_HARDWARE,),
     ),
     Mutant(
         "oracle ExTensor: a skip stops at once",

@@ -1,8 +1,6 @@
-"""Level 0: intersects the coordinates of two tiles, token after token.
+"""The scalar level: coordinates of a fibre pair to pairs of values, one decision a cycle.
 
-    F[i] = S[i] + c[i]
-
-The last decision on a token, or its end, loads the next token's lists.
+S[i] = max(F[i-1], LD[i] + LOAD, W[i]), F[i] = S[i] + c[i]
 """
 
 # A component gets its ports from its signature, and Amaranth is not annotated:
@@ -19,10 +17,10 @@ from amaranth.lib.wiring import In, Out
 from rtl.extensor.intersect import Intersect
 from rtl.extensor.layouts import Layouts
 
-__all__ = ["Level0"]
+__all__ = ["ScalarLevel"]
 
 
-class Level0(wiring.Component):
+class ScalarLevel(wiring.Component):
     """Make pairs.
 
     Parameters
@@ -33,18 +31,21 @@ class Level0(wiring.Component):
     -------
     start : In(1)
         Pulse: begin.
-    move : In(1)
-        The pipeline moves.
     work : In(stream of Layouts.work)
-        Tokens, each with the tiles that it matched.
+        Fibre pairs and ends.
+    draining : In(1)
+        Sums are handed out: ends wait.
+    final : In(1)
+        The end that comes next is the program's last.
     work_now : Out(Layouts.work)
-        The token that is worked on.
-    pair, end : Out(1)
-        A pair is multiplied; a dot ends. Only where the pipeline moves.
-    below : Out(tile)
-        Ones below the pair's coordinate.
-    busy, bubble, idle : Out(1)
-        What this cycle is: a pair; another decision or an end; none, before the program's end.
+        What is worked on.
+    pair : Out(1), below : Out(tile)
+        A pair is multiplied; ones below its coordinate.
+    close, end : Out(1)
+        A fibre pair, or an item, has its last cycle.
+    bubble, held, idle : Out(1)
+        What a cycle without a pair is: another decision or an end; an end that waits; nothing to
+        do, before the program's end.
 
     Notes
     -----
@@ -58,14 +59,16 @@ class Level0(wiring.Component):
         super().__init__(
             {
                 "start": In(1),
-                "move": In(1),
                 "work": In(stream.Signature(layouts.work)),
+                "draining": In(1),
+                "final": In(1),
                 "work_now": Out(layouts.work),
                 "pair": Out(1),
-                "end": Out(1),
                 "below": Out(layouts.config.tile),
-                "busy": Out(1),
+                "close": Out(1),
+                "end": Out(1),
                 "bubble": Out(1),
+                "held": Out(1),
                 "idle": Out(1),
             }
         )
@@ -73,25 +76,25 @@ class Level0(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         m.submodules.intersect = intersect = Intersect(self._layouts.config.tile)
-        valid, over, works = Signal(), Signal(), Signal()
+        valid, over = Signal(), Signal()
         now = self.work_now
         m.d.comb += [
-            works.eq(valid & self.move),
-            intersect.enable.eq(works & ~now.is_end),
-            self.work.ready.eq(self.move & (~valid | now.is_end | intersect.last)),
+            intersect.enable.eq(valid & ~now.is_end),
             intersect.load.eq(self.work.valid & self.work.ready),
             intersect.load_left.eq(self.work.p.row.mask),
             intersect.load_right.eq(self.work.p.column.mask),
+            self.work.ready.eq(~valid | self.close | self.end),
             self.pair.eq(intersect.enable & intersect.match),
-            self.end.eq(works & now.is_end),
             self.below.eq(intersect.below),
-            self.busy.eq(self.pair),
-            self.bubble.eq(works & ~self.pair),
-            self.idle.eq(self.move & ~valid & ~over),
+            self.close.eq(intersect.enable & intersect.last),
+            self.end.eq(valid & now.is_end & ~self.draining),
+            self.bubble.eq((intersect.enable & ~intersect.match) | self.end),
+            self.held.eq(valid & now.is_end & self.draining),
+            self.idle.eq(~valid & ~over),
         ]
         with m.If(self.work.ready):
             m.d.sync += [valid.eq(self.work.valid), now.eq(self.work.p)]
-        with m.If(self.end & now.end.final):
+        with m.If(self.end & self.final):
             m.d.sync += over.eq(1)
         with m.If(self.start):
             m.d.sync += [valid.eq(0), over.eq(0)]
