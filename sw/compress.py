@@ -20,7 +20,7 @@ from sw.prepare import prepare
 from sw.prune import prune
 from sw.quantise import quantise
 
-__all__ = ["channel_density", "compress", "onnx_activations"]
+__all__ = ["channel_density", "compress", "compress_quantised", "onnx_activations"]
 
 #: What makes the codes of a network's tensors, by name, for one image of axes n, c, y, x.
 Runner = Callable[[NDArray[np.float32]], Mapping[str, NDArray[np.int8 | np.uint8]]]
@@ -86,9 +86,23 @@ def compress(
             prepared = prune(prepared, density, densities, keep_first)
             steps.insert(0, "pruned by magnitude in one shot, without retraining")
         quantised = quantise(prepared, images, method)
-    network, codes = import_codes(quantised, name, "; ".join([source, *steps]))
-    densities_seen = channel_density(network, images, onnx_activations(quantised, codes))
-    network.channel_density.update(densities_seen)
+    return compress_quantised(quantised, images, name, "; ".join([source, *steps]))
+
+
+def compress_quantised(
+    model: ModelProto, images: NDArray[np.float32], name: str, source: str
+) -> Network:
+    """Make a network of a quantised model, with the channels' densities on images.
+
+    Parameters
+    ----------
+    images : ndarray of float32, axes n, c, y, x (or n, c)
+    name, source : str
+        What reports call the network, and state as its origin.
+    """
+    network, codes = import_codes(model, name, source)
+    densities = channel_density(network, images, onnx_activations(model, codes))
+    network.channel_density.update(densities)
     return network
 
 

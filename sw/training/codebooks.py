@@ -29,7 +29,7 @@ from sw.coding.shared_weights import (
 )
 from sw.coding.sources import layer_codes
 from sw.coding.stages import LayerCodes
-from sw.compress import compress as import_network
+from sw.compress import compress_quantised
 from sw.prepare import prepare
 from sw.quantise import quantise
 from sw.training import masks
@@ -190,7 +190,7 @@ def train_codebooks(
     int8 = quantise(prepare(float_model), data.calibration)
     scores["int8"] = onnx_accuracy(int8, data.test)
     source = f"{source}; {options.describe()}, fine-tuned on {len(data.train.images)} images"
-    network = import_network(int8, data.calibration, name=name, source=source)
+    network = compress_quantised(int8, data.calibration, name, source)
     network = dataclasses.replace(network, accuracy=dict(scores))
     return Trained(layers=layers, short=short, accuracy=scores, network=network)
 

@@ -12,7 +12,7 @@ from torch import nn
 from golden.errors import UserError
 from golden.network import Network
 from sw import container
-from sw.compress import compress
+from sw.compress import compress_quantised
 from sw.files import write_whole
 from sw.prepare import prepare
 from sw.quantise import quantise as onnx_quantise
@@ -220,8 +220,8 @@ def prune(
         write_whole(files[-2], proto.SerializeToString(), f"Model {files[-2]}")
         int8 = onnx_quantise(prepare(proto), data.calibration)
         scores["int8"] = onnx_accuracy(int8, data.test)
-        source += f"; int8 by ONNX Runtime (minmax, {len(data.calibration)} images)"
-        network = compress(int8, data.calibration, name=name, source=source)
+        source += f"; int8 by ONNX Runtime's static quantisation ({len(data.calibration)} images)"
+        network = compress_quantised(int8, data.calibration, name, source)
         network = dataclasses.replace(network, accuracy=dict(scores))
         container.save(network, files[-1])
     return Outcome(
