@@ -82,8 +82,8 @@ def test_shipped_network_has_the_layers_and_densities_claimed(name: str) -> None
 @shipped
 def test_shipped_network_states_accuracies_that_pruning_and_int8_keep(name: str) -> None:
     accuracy = zoo.load(name).accuracy
-    assert accuracy["float"] >= 0.90
-    assert accuracy["pruned"] >= accuracy["float"] - 0.01
+    assert accuracy["dense"] >= 0.90
+    assert accuracy["pruned"] >= accuracy["dense"] - 0.01
     assert accuracy["int8"] >= accuracy["pruned"] - 0.01
 
 
