@@ -11,7 +11,7 @@ Latencies between the blocks add up to the constants of ``golden.config.Latency`
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -141,7 +141,7 @@ class Cluster(wiring.Component):
                 block.pass_row.eq(getattr(buffer, f"pass_row{port}")),
             ]
         units = self._place_units(m, registers, broadcaster, loader, collector)
-        self._count(m, start, running, registers, broadcaster, loader, collector, units)
+        self._count(m, running, registers, broadcaster, loader, collector, units)
         return m
 
     def _place_units(self, m: Module, registers, broadcaster, loader, collector) -> list:
@@ -176,9 +176,7 @@ class Cluster(wiring.Component):
                 m.d.comb += unit.drain.eq(collector.drain)
         return units
 
-    def _count(
-        self, m: Module, start, running, registers, broadcaster, loader, collector, units
-    ) -> None:
+    def _count(self, m: Module, running, registers, broadcaster, loader, collector, units) -> None:
         """Counters of the cluster and of each unit."""
         reason, held = broadcaster.reason, broadcaster.reason_held
         for stage in range(Unit.LATENCY):  # from the broadcaster's time to the units'
@@ -197,10 +195,8 @@ class Cluster(wiring.Component):
             "outputs": collector.count,
             "output_nonzeros": collector.nonzeros,
         }
-        counters = [
-            (registers.cluster_counters[at], cluster[name])
-            for at, name in enumerate(CLUSTER_COUNTERS)
-        ]
+        for at, name in enumerate(CLUSTER_COUNTERS):
+            m.d.comb += registers.increments[at].eq(cluster[name])
         for number, unit in enumerate(units):
             m.d.comb += busy[number].eq(unit.busy)
             works = unit.busy | unit.bubble | unit.blocked
@@ -212,13 +208,7 @@ class Cluster(wiring.Component):
                 "wait_siblings_cycles": waits & (reason == Reason.SIBLINGS),
                 "wait_broadcast_cycles": waits & (reason == Reason.BROADCAST),
                 "wait_collector_cycles": unit.blocked,
-                "idle_cycles": running & ~works & ~(waits & (reason != Reason.NONE)),
+                "idle_cycles": Const(1),
             }
-            counters += [
-                (registers.unit_counters[number][at], events[name])
-                for at, name in enumerate(UNIT_COUNTERS)
-            ]
-        for port, event in counters:
-            counter = Signal(32)
-            m.d.comb += port.eq(counter)
-            m.d.sync += counter.eq(Mux(start, 0, counter + event))
+            mine = Cat(events[name] for name in UNIT_COUNTERS)
+            m.d.comb += registers.unit_events[number].eq(mine)

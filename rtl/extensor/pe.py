@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -153,14 +153,11 @@ class ProcessingElement(wiring.Component):
             "busy_cycles": level0.busy,
             "bubble_cycles": level0.bubble,
             "wait_memory_cycles": waits & level1.waits,
-            "wait_siblings_cycles": 0,
+            "wait_siblings_cycles": Const(0, 1),
             "wait_broadcast_cycles": waits & ~level1.waits,
             "wait_collector_cycles": held,
-            "idle_cycles": running & ~(level0.busy | level0.bubble | level0.idle | held),
+            "idle_cycles": Const(1),
         }
-        ports = [(registers.cluster_counters[at], name) for at, name in enumerate(PE_COUNTERS)]
-        ports += [(registers.unit_counters[0][at], name) for at, name in enumerate(UNIT_COUNTERS)]
-        for port, name in ports:
-            counter = Signal(32, name=name)
-            m.d.comb += port.eq(counter)
-            m.d.sync += counter.eq(Mux(registers.start, 0, counter + events[name]))
+        for at, name in enumerate(PE_COUNTERS):
+            m.d.comb += registers.increments[at].eq(events[name])
+        m.d.comb += registers.unit_events[0].eq(Cat(events[name] for name in UNIT_COUNTERS))
