@@ -198,8 +198,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "hardware requantisation: rounds down",
         "rtl/requantise.py",
-        "((product >> (shift_sum - 1)[:6]) + 1) >> 1",
-        "(product >> (shift_sum - 1)[:6]) >> 1",
+        "quotient + rounded + self.zero_point",
+        "quotient + self.zero_point",
         ("rtl/test_requantise.py::test_extremes_and_ties_by_hand",),
     ),
     Mutant(
