@@ -2,7 +2,8 @@
 
 Addresses count 32-bit registers. ``LAYER_REGISTERS`` begin at ``LAYER_BASE``, in order; counters
 are read from ``CLUSTER_BASE`` (``golden.counters.CLUSTER_COUNTERS``) and ``UNIT_BASE``
-(``UNIT_COUNTERS``, ``UNIT_STRIDE`` apart for each unit).
+(``UNIT_COUNTERS``, ``UNIT_STRIDE`` apart for each unit). Control is written last: what blocks
+derive from layer registers follows them by a cycle.
 """
 
 # A component gets its ports from its signature, and Amaranth is not annotated:
@@ -143,8 +144,8 @@ class RegisterFile(wiring.Component):
         Status. Counters are complete when ``done`` is.
     increments : In(ArrayLayout(32, ...))
         What is added to each counter in this cycle, in the order of their names.
-    unit_events : In(ArrayLayout(len(UNIT_COUNTERS), units))
-        What a cycle is to each unit, while ``running`` (``rtl.counters``).
+    counting : In(1), unit_events : In(ArrayLayout(len(UNIT_COUNTERS), units))
+        The cycles that count for the units; what such a cycle is to each (``rtl.counters``).
     """
 
     READ = 2
@@ -168,6 +169,7 @@ class RegisterFile(wiring.Component):
                 "start": Out(1),
                 "running": In(1),
                 "done": In(1),
+                "counting": In(1),
                 "increments": In(data.ArrayLayout(32, len(counters))),
                 "unit_events": In(data.ArrayLayout(len(UNIT_COUNTERS), units)),
             }
@@ -216,7 +218,7 @@ class RegisterFile(wiring.Component):
             m.submodules[f"unit{number}"] = counters = StateCounters()
             m.d.comb += [
                 counters.start.eq(self.start),
-                counters.running.eq(self.running),
+                counters.running.eq(self.counting),
                 counters.events.eq(events),
                 counters.address.eq(index),
                 counts[number].eq(counters.count),

@@ -125,6 +125,7 @@ class Core(wiring.Component):
             registers.write_data.eq(self.write_data),
             self.read_data.eq(registers.read_data),
             registers.running.eq(running),
+            registers.counting.eq(running),
             registers.done.eq(self.done),
             sequencer.start.eq(start),
             loader.start.eq(start),

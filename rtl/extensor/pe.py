@@ -106,6 +106,7 @@ class ProcessingElement(wiring.Component):
             registers.write_data.eq(self.write_data),
             self.read_data.eq(registers.read_data),
             registers.running.eq(running),
+            registers.counting.eq(running),
             registers.done.eq(self.done),
             tables.target.eq(layer.load_target),
             tables.address.eq(layer.load_address),
