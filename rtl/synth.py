@@ -249,7 +249,7 @@ def _place_rams(folder: Path) -> None:
     """Give the block RAMs of a cluster their places in ``netlist.json``, where they fit.
 
     The placer alone scatters them over the device, because most of its places are taken, and the
-    rest of a unit with them: the clock is two thirds, and placing takes ten times as long.
+    rest of a unit with them: the clock is two thirds, and placing takes several times as long.
     """
     netlist = json.loads((folder / "netlist.json").read_text(encoding="utf-8"))
     rams: dict[tuple[int, int, int], list[dict]] = {}
