@@ -60,7 +60,7 @@ class Latency:
     ``docs/machine.md`` tabulates them. Their symbols are those of its equations.
     """
 
-    START = 5  # start to the first cycle in which the broadcaster may send
+    START = 17  # start to the first cycle in which the broadcaster may send
     RELEASE = 9  # a unit's finish to the reuse of its slot
     LOAD = 3  # last filter beat to the first broadcast word of that segment
     LOAD_FREE = 7  # last unit's finish of a segment to the reuse of its filter buffer

@@ -1,13 +1,21 @@
 """Small combinational functions of bit vectors."""
 
 # Amaranth is not annotated:
-# pyright: reportGeneralTypeIssues=false
+# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
 
 from __future__ import annotations
 
-from amaranth.hdl import Const, Module, Signal
+from amaranth.hdl import Cat, Const
 
-__all__ = ["count_ones", "lowest"]
+__all__ = [
+    "add_up",
+    "at_most_one",
+    "count_ones",
+    "encode",
+    "one_hot_select",
+    "only_lowest",
+    "without_lowest",
+]
 
 
 def count_ones(bits):
@@ -20,10 +28,50 @@ def count_ones(bits):
     return count_ones(bits[:half]) + count_ones(bits[half:])
 
 
-def lowest(m: Module, bits) -> Signal:
-    """Return the index of the lowest one of a value; 0 where it has none."""
-    result = Signal(range(max(2, len(bits))))
-    for index in reversed(range(len(bits))):
-        with m.If(bits[index]):
-            m.d.comb += result.eq(index)
-    return result
+def add_up(terms: list):
+    """Return the sum of some values, as a balanced tree."""
+    if not terms:
+        return Const(0)
+    if len(terms) == 1:
+        return terms[0]
+    half = len(terms) // 2
+    return add_up(terms[:half]) + add_up(terms[half:])
+
+
+def only_lowest(flags):
+    """Return a value without any but its lowest one."""
+    return Cat(flags[i] & ~flags[:i].any() for i in range(len(flags)))
+
+
+def without_lowest(flags):
+    """Return a value without its lowest one."""
+    return Cat(flags[i] & flags[:i].any() for i in range(len(flags)))
+
+
+def at_most_one(flags):
+    """Return whether a value has no more than a single one."""
+    if len(flags) <= 4:
+        return ~without_lowest(flags).any()
+    low, high = flags[: len(flags) // 2], flags[len(flags) // 2 :]
+    return (at_most_one(low) & ~high.any()) | (~low.any() & at_most_one(high))
+
+
+def one_hot_select(items: list, chosen):
+    """Return the chosen item, 0 where none is; half the tables of a binary choice among eight."""
+    if not items:
+        return Const(0)
+    picked = [item & flag.replicate(len(item)) for item, flag in zip(items, chosen, strict=True)]
+    while len(picked) > 1:
+        picked = [
+            picked[i] | (picked[i + 1] if i + 1 < len(picked) else 0)
+            for i in range(0, len(picked), 2)
+        ]
+    return picked[0]
+
+
+def encode(chosen):
+    """Return the number of the one in a one-hot value."""
+    bits = (len(chosen) - 1).bit_length()
+    return Cat(
+        Cat(chosen[i] for i in range(len(chosen)) if i >> bit & 1).any() for bit in range(bits)
+    )

@@ -2,8 +2,8 @@
 
     A[k] = max(A[k-1], G[k], R[k]) + max(1, rows of the chunk with a one)
 
-A rigid pipeline with one enable: sequenced step, index row, rows of the chunk, value fetch,
-expansion, and the head, which goes when its filter load and its chunk slot are there.
+Three parts, each a pipeline that does not stall into a FIFO (``rtl.fifo``): steps become chunks,
+chunks become rows, rows go when their filter load and their chunk slot are there.
 """
 
 # A component gets its ports from its signature, and Amaranth is not annotated:
@@ -13,16 +13,23 @@ expansion, and the head, which goes when its filter load and its chunk slot are 
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import data, enum, stream, wiring
+from amaranth.lib import data, enum, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.bits import count_ones, lowest
+from rtl.bits import at_most_one, count_ones, encode, one_hot_select, only_lowest, without_lowest
+from rtl.fifo import CreditFifo
 from rtl.join import word_flags
 from rtl.layouts import Layouts
 from rtl.registers import layer_layout
+from rtl.sequencer import Sequencer
 
 __all__ = ["Broadcaster", "Reason"]
+
+#: Bytes of a row that are expanded together.
+_GROUP = 4
 
 
 class Reason(enum.Enum, shape=2):
@@ -44,14 +51,15 @@ class Broadcaster(wiring.Component):
     Members
     -------
     start : In(1)
-        Pulse; the first step arrives on ``steps`` in the next cycle.
+        Pulse; the first step arrives ``Sequencer.LATENCY`` cycles after the next one.
     layer : In(layer_layout())
         Layer registers.
-    steps : In(stream of Layouts.sequenced)
-        Must be valid from the cycle after start to the last step.
-    index_address, index_enable : Out, index_mask, index_pointer : In
+    room : Out(1), enter : In(1), step_valid : In(1), step : In(Layouts.sequenced)
+        A step may leave the sequencer, it does, it arrives. There must be one in each cycle with
+        ``room``, from the first to the last.
+    index_address : Out, index_mask, index_pointer : In
         Read port of the input index buffer.
-    value_pointer, value_enable : Out, value_rows : In
+    value_pointer : Out, value_rows : In
         Read port of the input value buffer: the aligned even and odd row around the pointer.
     load_done : In(1)
         Pulse: a filter load is complete.
@@ -60,16 +68,21 @@ class Broadcaster(wiring.Component):
     broadcast : Out(Layouts.broadcast), held : Out(held_bits)
         The bus, and the unit-slots that take part.
     reason : Out(Reason), reason_held : Out(held_bits)
-        What this cycle is to a unit with nothing to do, if it is active in the pass.
+        What a cycle is to a unit with nothing to do, if it is active in the pass; ``EXPLAIN``
+        cycles later.
     delivered, skipped, word : Out(1)
         Pulses for the counters.
 
     Notes
     -----
-    ``START`` is the cycle, counted from the one after ``start``, in which the head may go first.
+    ``START`` is the cycle, counted from the one after ``start``, in which the first row may go.
     """
 
-    START = 5
+    #: Cycles from a step's arrival to its chunk's place in the FIFO, from there to the walk of its
+    #: rows, and from a row's turn to its place in the FIFO.
+    _CHUNK, _WALK, _ROW = 3, 1, 9
+    START = Sequencer.LATENCY + _CHUNK + _WALK + _ROW
+    EXPLAIN = Sequencer.LATENCY + 1
 
     def __init__(self, layouts: Layouts) -> None:
         self._layouts = layouts
@@ -79,13 +92,14 @@ class Broadcaster(wiring.Component):
             {
                 "start": In(1),
                 "layer": In(layer_layout()),
-                "steps": In(stream.Signature(layouts.sequenced)),
+                "room": Out(1),
+                "enter": In(1),
+                "step_valid": In(1),
+                "step": In(layouts.sequenced),
                 "index_address": Out(layouts.input_bits),
-                "index_enable": Out(1),
                 "index_mask": In(config.chunk),
                 "index_pointer": In(layouts.pointer_bits),
                 "value_pointer": Out(layouts.pointer_bits),
-                "value_enable": Out(1),
                 "value_rows": In(data.ArrayLayout(8, 2 * width)),
                 "load_done": In(1),
                 "retire": In(config.units),
@@ -99,207 +113,325 @@ class Broadcaster(wiring.Component):
                 "word": Out(1),
             }
         )
-        #: A chunk whose rows are being walked.
+        #: A chunk whose rows are to be walked.
         self._chunk = data.StructLayout(
             {
                 "sequenced": layouts.sequenced,
                 "mask": config.chunk,  # true mask
-                "effective": config.chunk,
-                "flags": layouts.rows,
+                "flags": layouts.rows,  # rows with a one
+                "single": 1,  # of which there is one at most
                 "pointer": layouts.pointer_bits,
                 "skip": 1,
             }
         )
-        #: One row on its way to the bus.
-        self._item = data.StructLayout(
+        #: What goes with a chunk's last row.
+        self._sent = data.StructLayout(
             {
-                "sequenced": layouts.sequenced,
-                "effective": config.chunk,
+                "step": layouts.step,
+                "filters": layouts.sequenced["filters"].shape,
+                "held": layouts.held_bits,
+                "mask": config.chunk,  # effective mask
+                "mask_words": layouts.words,
                 "flags": layouts.rows,
-                "row_valid": 1,
+            }
+        )
+        #: What of a row does not depend on its values.
+        self._turn = data.StructLayout(
+            {
+                "row_valid": 1,  # it is sent
                 "row": layouts.row_bits,
-                "row_mask": width,
-                "sources": data.ArrayLayout(width.bit_length(), width),  # where each value lies
-                "first": 1,
+                "needs_load": 1,  # the first row of the first chunk that uses a filter load
+                "needs_slot": 1,  # the first row of a chunk that is delivered
                 "last": 1,
+                "delivers": 1,  # the last row of a chunk that is delivered
                 "skip": 1,
             }
+        )
+        self._row = data.StructLayout(
+            {"turn": self._turn, "data": data.ArrayLayout(8, config.broadcast_width)}
         )
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        move = Signal()  # the head goes, or there is none: the pipeline moves
-        take = Signal()  # the chunk walked has sent its last row: the next one enters
-        chunk, chunk_valid = self._fetch_index(m, take)
-        item, item_valid = self._walk_rows(m, move, take, chunk, chunk_valid)
-        head, head_valid, row = self._fetch_values(m, move, item, item_valid)
-        go = self._head(m, head, head_valid, row)
-        m.d.comb += move.eq(~head_valid | go)
+        m.submodules.chunks = chunks = CreditFifo(self._chunk)
+        m.submodules.rows = rows = CreditFifo(self._row)
+        # Never full: each chunk in it has a row on its way or in the FIFO of rows.
+        m.submodules.sent = sent = CreditFifo(self._sent)
+        self._fetch_index(m, chunks)
+        self._walk_rows(m, chunks, rows, sent)
+        self._head(m, rows, sent)
         return m
 
-    def _fetch_index(self, m: Module, take):
-        """From sequenced step to chunk: address, index row, then masks."""
+    def _fetch_index(self, m: Module, chunks) -> None:
+        """From step to chunk: index row, then what is known of its mask."""
         config, layer = self._layouts.config, self.layer
-        fetch, found = Signal(self._layouts.sequenced), Signal(self._layouts.sequenced)
-        fetch_valid, found_valid = Signal(), Signal()
-        chunk, chunk_valid = Signal(self._chunk), Signal()
+        fetched, found = Signal(self._layouts.sequenced), Signal(self._layouts.sequenced)
+        fetched_valid, found_valid = Signal(), Signal()
+        mask, pointer = Signal(config.chunk), Signal(self._layouts.pointer_bits)
         m.d.comb += [
-            self.steps.ready.eq(take),
-            self.index_address.eq(fetch.address),
-            self.index_enable.eq(take),
+            self.room.eq(chunks.room),
+            chunks.enter.eq(self.enter),
+            self.index_address.eq(self.step.address),
         ]
-        tail = Signal(config.chunk)  # positions that exist in a ragged chunk
-        mask, exists, flags = Signal(config.chunk), Signal(config.chunk), Signal(self._layouts.rows)
+        m.d.sync += [
+            fetched.eq(self.step),
+            fetched_valid.eq(self.step_valid),
+            found.eq(fetched),
+            found_valid.eq(fetched_valid),
+            mask.eq(Mux(fetched.inside, self.index_mask, 0)),
+            pointer.eq(self.index_pointer),
+        ]
+        width, item = config.broadcast_width, chunks.item
+        # No signal, or Verilator takes the item's fields for a loop: some depend on others.
+        flags = Cat(mask[at : at + width].any() for at in range(0, config.chunk, width))
+        m.d.comb += [
+            chunks.push.eq(found_valid),
+            item.sequenced.eq(found),
+            item.mask.eq(mask),
+            item.flags.eq(flags),
+            item.single.eq(at_most_one(flags)),
+            item.pointer.eq(pointer),
+        ]
+        if config.skip_empty_chunks:
+            m.d.comb += item.skip.eq(layer.skip_activations & ~flags.any() & ~found.step.last)
+
+    def _walk_rows(self, m: Module, chunks, rows, sent) -> None:
+        """From chunk to rows: those with a one, or a single empty one."""
+        config = self._layouts.config
+        chunk, valid = Signal(self._chunk), Signal()
+        chosen, rest = Signal(self._layouts.rows), Signal(self._layouts.rows)  # chosen: one-hot
+        first, last = Signal(), Signal(init=1)  # of the chunk; last also where there is none
+        goes, take = Signal(), Signal()
+        source = Mux(take, chunks.head.flags, rest)
+        m.d.comb += [
+            goes.eq(valid & rows.room),
+            take.eq(~valid | (rows.room & last)),
+            chunks.pop.eq(take & chunks.valid),
+            rows.enter.eq(goes),
+        ]
+        with m.If(goes | take):
+            m.d.sync += [
+                first.eq(take),
+                chosen.eq(only_lowest(source)),
+                rest.eq(without_lowest(source)),
+                last.eq(Mux(take, chunks.head.single | ~chunks.valid, at_most_one(rest))),
+            ]
+        with m.If(take):
+            m.d.sync += [valid.eq(chunks.valid), chunk.eq(chunks.head)]
+        self._send_chunk(m, goes & first, chunk, sent)
+
+        turn = Signal(self._turn)
         width = config.broadcast_width
-        m.d.comb += [
-            tail.eq((1 << layer.ragged_length) - 1),
-            mask.eq(Mux(found.inside, self.index_mask, 0)),
-            exists.eq(Mux(found.ragged, tail, ~0)),
-            flags.eq(Cat(mask[at : at + width].any() for at in range(0, config.chunk, width))),
-        ]
-        with m.If(take):
-            m.d.sync += [
-                fetch.eq(self.steps.p),
-                fetch_valid.eq(self.steps.valid),
-                found.eq(fetch),
-                found_valid.eq(fetch_valid),
-                chunk_valid.eq(found_valid),
-                chunk.sequenced.eq(found),
-                chunk.mask.eq(mask),
-                chunk.effective.eq(Mux(layer.skip_activations, mask, exists)),
-                chunk.flags.eq(flags),
-                chunk.skip.eq(
-                    layer.skip_activations & ~mask.any() & ~found.step.last
-                    if config.skip_empty_chunks
-                    else 0
-                ),
-            ]
-        return chunk, chunk_valid
-
-    def _walk_rows(self, m: Module, move, take, chunk, chunk_valid):
-        """From chunk to rows: those with a one, or a single empty item."""
-        width = self._layouts.config.broadcast_width
-        item, item_valid = Signal(self._item), Signal()
-        rest, begun = Signal(self._layouts.rows), Signal()
-        present, after = Signal.like(rest), Signal.like(rest)
-        pointer, present_pointer = Signal(self._layouts.pointer_bits), self.value_pointer
-        m.d.comb += [
-            present.eq(Mux(begun, rest, chunk.flags)),
-            present_pointer.eq(Mux(begun, pointer, chunk.pointer)),
-            after.eq(present & (present - 1)),
-            take.eq(move & (~chunk_valid | ~after.any())),
-            self.value_enable.eq(move),
-        ]
-        row = lowest(m, present)
         row_mask = Signal(width)
-        m.d.comb += row_mask.eq(chunk.mask.word_select(row, width))
-        with m.If(move):
-            m.d.sync += [
-                begun.eq(chunk_valid & after.any()),
-                rest.eq(after),
-                pointer.eq(present_pointer + count_ones(row_mask)),
-                item_valid.eq(chunk_valid),
-                item.sequenced.eq(chunk.sequenced),
-                item.effective.eq(chunk.effective),
-                item.flags.eq(chunk.flags),
-                item.row_valid.eq(present.any()),
-                item.row.eq(row),
-                item.row_mask.eq(row_mask),
-                item.first.eq(~begun),
-                item.last.eq(~after.any()),
-                item.skip.eq(chunk.skip),
-            ]
-            for at in range(width):
-                m.d.sync += item.sources[at].eq(present_pointer + count_ones(row_mask[:at]))
-        with m.If(take):
-            m.d.sync += chunk.pointer.eq(self.index_pointer)
-        return item, item_valid
+        words = [chunk.mask.word_select(at, width) for at in range(self._layouts.rows)]
+        base, begins, row_goes = Signal(self._layouts.pointer_bits), Signal(), Signal()
+        m.d.sync += [
+            turn.row_valid.eq(chosen.any() & ~chunk.skip),
+            turn.row.eq(encode(chosen)),
+            turn.needs_load.eq(first & chunk.sequenced.load_first),
+            turn.needs_slot.eq(first & ~chunk.skip),
+            turn.last.eq(last),
+            turn.delivers.eq(last & ~chunk.skip),
+            turn.skip.eq(chunk.skip),
+            row_mask.eq(one_hot_select(words, chosen)),
+            base.eq(chunk.pointer),
+            begins.eq(first),
+            row_goes.eq(goes),
+        ]
+        self._fetch_values(m, rows, turn, row_mask, base, begins, row_goes)
 
-    def _fetch_values(self, m: Module, move, item, item_valid):
-        """From packed values to a row with zeros."""
+    def _send_chunk(self, m: Module, push, chunk, sent) -> None:
+        """What the units are told of a chunk waits beside its rows."""
+        config, layer, item = self._layouts.config, self.layer, sent.item
+        tail = Signal(config.chunk)  # positions that exist in a ragged chunk: a layer's constant
+        exists, effective = Signal(config.chunk), Signal(config.chunk)
+        m.d.sync += tail.eq((1 << layer.ragged_length) - 1)
+        m.d.comb += [
+            exists.eq(tail | (~chunk.sequenced.ragged).replicate(config.chunk)),
+            effective.eq(Mux(layer.skip_activations, chunk.mask, exists)),
+            sent.enter.eq(push),
+            sent.push.eq(push),
+            item.step.eq(chunk.sequenced.step),
+            item.filters.eq(chunk.sequenced.filters),
+            item.held.eq(chunk.sequenced.held),
+            item.mask.eq(effective),
+            item.mask_words.eq(word_flags(effective)),
+            item.flags.eq(chunk.flags),
+        ]
+
+    def _fetch_values(self, m: Module, rows, turn, row_mask, base, begins, goes) -> None:
+        """From packed values to a row with zeros: seven stages, the last one fills the FIFO."""
         width = self._layouts.config.broadcast_width
-        head, head_valid = Signal(self._item), Signal()
-        row = Signal(data.ArrayLayout(8, width))
-        with m.If(move):
-            m.d.sync += [head.eq(item), head_valid.eq(item_valid)]
-            for at in range(width):
-                octet = self.value_rows[item.sources[at]]
-                m.d.sync += row[at].eq(Mux(item.row_mask[at], octet, 0))
-        return head, head_valid, row
+        stage = data.StructLayout({"turn": self._turn, "mask": width, "goes": 1})
+        stages = [Signal(stage, name=f"row{number}") for number in range(7)]
+        counted, shifted, grouped = stages[0], stages[4], stages[6]
+        m.d.sync += [counted.turn.eq(turn), counted.mask.eq(row_mask), counted.goes.eq(goes)]
+        m.d.sync += [late.eq(early) for early, late in pairwise(stages)]
 
-    def _head(self, m: Module, head, head_valid, row):
-        """Send the head when it may go; say why where it may not."""
+        # Each row's values follow those of the row before.
+        count, late_base, late_begins = Signal(width.bit_length()), Signal.like(base), Signal()
+        following, present = Signal.like(base), Signal.like(base)
+        m.d.sync += [
+            count.eq(count_ones(row_mask)),
+            late_base.eq(base),
+            late_begins.eq(begins),
+            self.value_pointer.eq(present),
+        ]
+        m.d.comb += present.eq(Mux(late_begins, late_base, following))
+        with m.If(counted.goes):
+            m.d.sync += following.eq(present + count)
+
+        # Two rows of the buffer, turned until they begin at the pointer: by a row, by the higher
+        # half of what is left, by the lower one.
+        bits = width.bit_length() - 1
+        low = bits // 2
+        at_fetched, at_swapped, at_shifted = (Signal(bits + 1) for _ in range(3))
+        m.d.sync += [
+            at_fetched.eq(self.value_pointer),
+            at_swapped.eq(at_fetched),
+            at_shifted.eq(at_swapped),
+        ]
+        window = [self.value_rows[at] for at in range(2 * width)]
+        window = _turned(window, at_fetched[bits:], width, 2 * width - 1)
+        window = _registered(m, window, "swapped")
+        window = _turned(window, at_swapped[low:bits], 1 << low, width + (1 << low) - 1)
+        window = _registered(m, window, "shifted")
+        window = _registered(m, _turned(window, at_shifted[:low], 1, width), "packed")
+
+        # A group gets the values that follow those of the groups before it, then each of its
+        # bytes the one that follows those of the bytes before it.
+        size = min(_GROUP, width)
+        octets = []
+        for at in range(0, width, size):
+            before = Signal(range(at + 1), name=f"before{at}")
+            m.d.sync += before.eq(count_ones(shifted.mask[:at]))
+            octets += [
+                _select([window[first + byte] for first in range(at + 1)], before)
+                for byte in range(size)
+            ]
+        octets = _registered(m, octets, "grouped")
+        m.d.comb += [rows.push.eq(grouped.goes), rows.item.turn.eq(grouped.turn)]
+        for at in range(width):
+            first = at - at % size
+            octet = _select(octets[first : at + 1], count_ones(grouped.mask[first:at]))
+            m.d.comb += rows.item.data[at].eq(octet & grouped.mask[at].replicate(8))
+
+    def _head(self, m: Module, rows, sent) -> None:
+        """Send the oldest row when it may go; say why where it may not."""
         config, bus = self._layouts.config, self.broadcast
-        step = head.sequenced.step
+        row, chunk = rows.head, sent.head
+        turn = Signal(self._turn)
         loads = Signal(2)  # complete and not yet begun to be used
         slot = Signal(self._layouts.slot_bits)
-        busy = Signal(data.ArrayLayout(config.units, config.slots))  # units that hold each slot
+        slot_free = Signal(init=1)  # no unit holds it
         position = Signal(self._layouts.turn_bits)
         fresh = Signal()  # the next delivered step is the first of its (position, segment)
         load_ok, slot_ok, go, delivered = Signal(), Signal(), Signal(), Signal()
         use_load = Signal()
         m.d.comb += [
-            load_ok.eq(~(head.first & head.sequenced.load_first) | loads.any()),
-            slot_ok.eq(~head.first | head.skip | ~busy[slot].any()),
-            go.eq(head_valid & load_ok & slot_ok),
-            use_load.eq(go & head.first & head.sequenced.load_first),
-            delivered.eq(go & head.last & ~head.skip),
+            turn.eq(row.turn),
+            load_ok.eq(~turn.needs_load | loads.any()),
+            slot_ok.eq(~turn.needs_slot | slot_free),
+            go.eq(rows.valid & load_ok & slot_ok),
+            rows.pop.eq(go),
+            sent.pop.eq(go & turn.last),
+            use_load.eq(go & turn.needs_load),
+            delivered.eq(go & turn.delivers),
             self.delivered.eq(delivered),
-            self.skipped.eq(go & head.skip),
-            self.word.eq(go & ~head.skip),
+            self.skipped.eq(go & turn.skip),
+            self.word.eq(go & ~turn.skip),
         ]
         m.d.sync += loads.eq(loads + self.load_done - use_load)
-        active = Signal(config.units)
-        m.d.comb += active.eq(head.sequenced.held[:: config.filters_per_unit])
+        active = chunk.held[:: config.filters_per_unit]
+        busy = Signal(data.ArrayLayout(config.units, config.slots))  # units that hold each slot
+        next_slot = Signal.like(slot)
+        frees = Signal(config.slots)
+        m.d.comb += next_slot.eq(Mux(slot == config.slots - 1, 0, slot + 1))
         for number in range(config.slots):
-            begins = go & head.first & ~head.skip & (slot == number)
+            begins = go & turn.needs_slot & (slot == number)
             ends = Cat(
                 self.retire[unit] & (self.retire_slot[unit] == number)
                 for unit in range(config.units)
             )
-            m.d.sync += busy[number].eq((busy[number] & ~ends) | Mux(begins, active, 0))
+            left = busy[number] & ~ends
+            m.d.comb += frees[number].eq(~left.any())
+            m.d.sync += busy[number].eq(left | Mux(begins, active, 0))
+        m.d.sync += slot_free.eq(
+            Mux(delivered, frees.bit_select(next_slot, 1), frees.bit_select(slot, 1))
+        )
         with m.If(delivered):
-            m.d.sync += slot.eq(Mux(slot == config.slots - 1, 0, slot + 1))
-            m.d.sync += [fresh.eq(step.last), position.eq(position + step.complete)]
+            m.d.sync += [slot.eq(next_slot), fresh.eq(chunk.step.last)]
+            m.d.sync += position.eq(position + chunk.step.complete)
         with m.If(self.start):
             m.d.sync += [fresh.eq(1), position.eq(0)]
         m.d.sync += [
-            bus.row_valid.eq(go & head.row_valid & ~head.skip),
-            bus.row.eq(head.row),
-            bus.data.eq(row),
+            bus.row_valid.eq(go & turn.row_valid),
+            bus.row.eq(turn.row),
+            bus.data.eq(row.data),
             bus.slot.eq(slot),
             bus.step_valid.eq(delivered),
-            bus.mask.eq(head.effective),
-            bus.mask_words.eq(word_flags(head.effective)),
-            bus.row_flags.eq(head.flags),
+            bus.mask.eq(chunk.mask),
+            bus.mask_words.eq(chunk.mask_words),
+            bus.row_flags.eq(chunk.flags),
             bus.first.eq(fresh),
             bus.position.eq(position),
-            bus.step.eq(step),
-            bus.filters.eq(head.sequenced.filters),
-            self.held.eq(head.sequenced.held),
+            bus.step.eq(chunk.step),
+            bus.filters.eq(chunk.filters),
+            self.held.eq(chunk.held),
         ]
-        self._explain(m, head, head_valid, load_ok, slot_ok, loads)
-        return go
+        self._explain(m, rows.valid, chunk.held, load_ok, slot_ok, loads)
 
-    def _explain(self, m: Module, head, head_valid, load_ok, slot_ok, loads) -> None:
-        """The reason of this cycle; while the pipeline fills it is that of the first step."""
-        filling, entering = Signal(), Signal()
+    def _explain(self, m: Module, head_valid, head_held, load_ok, slot_ok, loads) -> None:
+        """The reason of a cycle; while the pipeline fills it is that of the first step."""
+        filling, arrived = Signal(), Signal()
         first_held = Signal(self._layouts.held_bits)
-        m.d.sync += entering.eq(self.start)
         with m.If(self.start):
-            m.d.sync += filling.eq(1)
+            m.d.sync += [filling.eq(1), arrived.eq(0)]
         with m.Elif(head_valid):
             m.d.sync += filling.eq(0)
-        with m.If(entering):
-            m.d.sync += first_held.eq(self.steps.p.held)
+        with m.If(self.step_valid & ~arrived):
+            m.d.sync += [first_held.eq(self.step.held), arrived.eq(1)]
+        explanation = data.StructLayout({"reason": Reason, "first": 1, "held": len(first_held)})
+        present = Signal(explanation)
+        m.d.comb += [present.first.eq(~head_valid), present.held.eq(head_held)]
         with m.If(head_valid):
-            m.d.comb += self.reason_held.eq(head.sequenced.held)
             with m.If(~load_ok):
-                m.d.comb += self.reason.eq(Reason.MEMORY)
+                m.d.comb += present.reason.eq(Reason.MEMORY)
             with m.Elif(~slot_ok):
-                m.d.comb += self.reason.eq(Reason.SIBLINGS)
+                m.d.comb += present.reason.eq(Reason.SIBLINGS)
             with m.Else():
-                m.d.comb += self.reason.eq(Reason.BROADCAST)
+                m.d.comb += present.reason.eq(Reason.BROADCAST)
         with m.Elif(filling):
-            m.d.comb += self.reason_held.eq(Mux(entering, self.steps.p.held, first_held))
-            m.d.comb += self.reason.eq(Mux(loads.any(), Reason.BROADCAST, Reason.MEMORY))
+            m.d.comb += present.reason.eq(Mux(loads.any(), Reason.BROADCAST, Reason.MEMORY))
+        for cycle in range(self.EXPLAIN):
+            late = Signal(explanation, name=f"explanation{cycle + 1}")
+            m.d.sync += late.eq(present)
+            present = late
+        m.d.comb += [
+            self.reason.eq(present.reason),
+            self.reason_held.eq(Mux(present.first, first_held, present.held)),
+        ]
+
+
+def _registered(m: Module, octets: list, name: str) -> list:
+    registers = [Signal(8, name=f"{name}{at}") for at in range(len(octets))]
+    m.d.sync += [register.eq(octet) for register, octet in zip(registers, octets, strict=True)]
+    return registers
+
+
+def _turned(octets: list, amount, step: int, count: int) -> list:
+    """Return ``count`` octets from place ``step * amount`` on; after the last comes the first."""
+    places = range(0, step << len(amount), step)
+    return [
+        _select([octets[(at + place) % len(octets)] for place in places], amount)
+        for at in range(count)
+    ]
+
+
+def _select(items: list, number):
+    """Return item ``number``, as a tree that decides on the highest bit last."""
+    if len(items) == 1:
+        return items[0]
+    bit = (len(items) - 1).bit_length() - 1
+    half = 1 << bit
+    return Mux(number[bit], _select(items[half:], number), _select(items[:half], number))

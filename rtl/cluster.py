@@ -11,7 +11,7 @@ Latencies between the blocks add up to the constants of ``golden.config.Latency`
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -102,14 +102,17 @@ class Cluster(wiring.Component):
         m.submodules.collector = collector = Collector(layouts)
         wiring.connect(m, wiring.flipped(self.words), buffer.words)
         wiring.connect(m, wiring.flipped(self.filters), loader.beats)
-        wiring.connect(m, sequencer.steps, broadcaster.steps)
         wiring.connect(m, collector.outputs, wiring.flipped(self.outputs))
 
         start, running = Signal(), Signal()
+        was_running = Signal()  # when the units say what they did
+        m.d.sync += was_running.eq(running)
         with m.If(start):
             m.d.sync += [running.eq(1), self.done.eq(0)]
         with m.Elif(collector.finished):
-            m.d.sync += [running.eq(0), self.done.eq(1)]
+            m.d.sync += running.eq(0)
+        with m.Elif(was_running & ~running):
+            m.d.sync += self.done.eq(1)
         m.d.comb += [
             start.eq(registers.start),
             registers.address.eq(self.address),
@@ -117,20 +120,22 @@ class Cluster(wiring.Component):
             registers.write_data.eq(self.write_data),
             self.read_data.eq(registers.read_data),
             registers.running.eq(running),
+            registers.counting.eq(was_running),
             registers.done.eq(self.done),
             buffer.target.eq(registers.layer.load_target),
             buffer.address.eq(registers.layer.load_address),
             buffer.begin.eq(registers.load_begin),
+            sequencer.room.eq(broadcaster.room),
+            broadcaster.enter.eq(sequencer.enter),
+            broadcaster.step_valid.eq(sequencer.step_valid),
+            broadcaster.step.eq(sequencer.step),
             buffer.index_address.eq(broadcaster.index_address),
-            buffer.index_enable.eq(broadcaster.index_enable),
             broadcaster.index_mask.eq(buffer.index_mask),
             broadcaster.index_pointer.eq(buffer.index_pointer),
             buffer.value_pointer.eq(broadcaster.value_pointer),
-            buffer.value_enable.eq(broadcaster.value_enable),
             broadcaster.value_rows.eq(buffer.value_rows),
             broadcaster.load_done.eq(loader.done),
             buffer.entry_address.eq(collector.entry_address),
-            buffer.entry_enable.eq(collector.entry_enable),
             collector.entries.eq(buffer.entries),
         ]
         for block in (sequencer, broadcaster, loader, collector):
@@ -141,7 +146,7 @@ class Cluster(wiring.Component):
                 block.pass_row.eq(getattr(buffer, f"pass_row{port}")),
             ]
         units = self._place_units(m, registers, broadcaster, loader, collector)
-        self._count(m, start, running, registers, broadcaster, loader, collector, units)
+        self._count(m, running, registers, broadcaster, loader, collector, units)
         return m
 
     def _place_units(self, m: Module, registers, broadcaster, loader, collector) -> list:
@@ -176,12 +181,11 @@ class Cluster(wiring.Component):
                 m.d.comb += unit.drain.eq(collector.drain)
         return units
 
-    def _count(
-        self, m: Module, start, running, registers, broadcaster, loader, collector, units
-    ) -> None:
+    def _count(self, m: Module, running, registers, broadcaster, loader, collector, units) -> None:
         """Counters of the cluster and of each unit."""
         reason, held = broadcaster.reason, broadcaster.reason_held
-        for stage in range(Unit.LATENCY):  # from the broadcaster's time to the units'
+        # From the broadcaster's time to that in which the units say what they did.
+        for stage in range(Unit.LATENCY + 1 - Broadcaster.EXPLAIN):
             late_reason = Signal(Reason, name=f"reason{stage + 1}")
             late_held = Signal.like(held, name=f"reason_held{stage + 1}")
             m.d.sync += [late_reason.eq(reason), late_held.eq(held)]
@@ -197,10 +201,8 @@ class Cluster(wiring.Component):
             "outputs": collector.count,
             "output_nonzeros": collector.nonzeros,
         }
-        counters = [
-            (registers.cluster_counters[at], cluster[name])
-            for at, name in enumerate(CLUSTER_COUNTERS)
-        ]
+        for at, name in enumerate(CLUSTER_COUNTERS):
+            m.d.comb += registers.increments[at].eq(cluster[name])
         for number, unit in enumerate(units):
             m.d.comb += busy[number].eq(unit.busy)
             works = unit.busy | unit.bubble | unit.blocked
@@ -212,13 +214,7 @@ class Cluster(wiring.Component):
                 "wait_siblings_cycles": waits & (reason == Reason.SIBLINGS),
                 "wait_broadcast_cycles": waits & (reason == Reason.BROADCAST),
                 "wait_collector_cycles": unit.blocked,
-                "idle_cycles": running & ~works & ~(waits & (reason != Reason.NONE)),
+                "idle_cycles": Const(1),
             }
-            counters += [
-                (registers.unit_counters[number][at], events[name])
-                for at, name in enumerate(UNIT_COUNTERS)
-            ]
-        for port, event in counters:
-            counter = Signal(32)
-            m.d.comb += port.eq(counter)
-            m.d.sync += counter.eq(Mux(start, 0, counter + event))
+            mine = Cat(events[name] for name in UNIT_COUNTERS)
+            m.d.comb += registers.unit_events[number].eq(mine)

@@ -19,8 +19,11 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.bits import count_ones
+from rtl.bits import add_up, count_ones
+from rtl.countdown import Countdown, constant_count, count_down
+from rtl.fifo import CreditFifo
 from rtl.layouts import MAX_PASSES, Layouts, bits_for_count
+from rtl.passes import PassReader
 from rtl.registers import layer_layout
 from rtl.requantise import Requantise
 
@@ -28,11 +31,8 @@ __all__ = ["Collector"]
 
 
 def _sum(terms):
-    """Add 32-bit numbers up, as a balanced tree; a carry out of 32 bits can't come to matter."""
-    if len(terms) == 1:
-        return terms[0]
-    half = len(terms) // 2
-    return (_sum(terms[:half]) + _sum(terms[half:]))[:32].as_signed()
+    """Add 32-bit numbers up; a carry out of 32 bits can't come to matter."""
+    return add_up(terms)[:32].as_signed()
 
 
 class Collector(wiring.Component):
@@ -50,8 +50,9 @@ class Collector(wiring.Component):
         Layer registers.
     pass_address : Out, pass_row : In(Layouts.pass_row)
         Read port of the pass table, data one cycle after its address.
-    entry_address : Out, entry_enable : Out(1), entries : In
-        Read port of the requantisation table; a row has an entry for each lane.
+    entry_address : Out, entries : In
+        Read port of the requantisation table, data one cycle after its address; a row has an entry
+        for each lane.
     results : In(ArrayLayout(signed(32), units * Layouts.results)), valid : In(units)
         Result registers of all units, and whether they hold a completed position.
     drain : Out(Layouts.drain)
@@ -87,7 +88,6 @@ class Collector(wiring.Component):
                 "pass_address": Out(bits_for_count(MAX_PASSES)),
                 "pass_row": In(layouts.pass_row),
                 "entry_address": Out(self._row_bits),
-                "entry_enable": Out(1),
                 "entries": In(data.ArrayLayout(layouts.requantisation, lanes)),
                 "results": In(data.ArrayLayout(signed(32), config.units * layouts.results)),
                 **({"drain": Out(layouts.drain)} if layouts.merges else {}),
@@ -100,82 +100,106 @@ class Collector(wiring.Component):
                 "nonzeros": Out(lanes.bit_length()),
             }
         )
+        self._queued = data.StructLayout({"output": layouts.output, "final": 1})
 
     def elaborate(self, platform) -> Module:
         m = Module()
         config, layer = self._layouts.config, self.layer
         lanes = config.collector_width
-        move = Signal()
-        m.d.comb += move.eq(~self.outputs.valid | self.outputs.ready)
-
-        number, next_number = (Signal(bits_for_count(MAX_PASSES)) for _ in range(2))
-        position = Signal(24)
+        m.submodules.passes = passes = PassReader(self._layouts)
+        m.submodules.queue = queue = CreditFifo(self._queued)
         begun = Signal()  # all results are there; registered, the walk follows
-        held = self.pass_row.held
-        active = held[:: config.filters_per_unit]
+        take, pass_end = Signal(), Signal()
+
+        # What is known of a pass follows its row by some cycles. They are there: a position can
+        # only be complete long after the one before has been taken.
+        held, active = Signal(self._layouts.held_bits), Signal(config.units)
+        filters = Signal(range(self._layouts.held_bits + 1))
+        more_beats = [filters > end for end in range(lanes, self._layouts.held_bits, lanes)]
+        beats = Signal(Countdown(max(1, len(more_beats).bit_length())))
         beat = Signal(range(max(2, self._layouts.held_bits // lanes)))
-        filters = count_ones(held)
-        beat_end, take = Signal(), Signal()
-        m.d.comb += [
-            take.eq(move & begun),
-            beat_end.eq((beat + 1) * lanes >= filters),
-            self.taken.eq(take & beat_end),
+        beats_last = Signal.like(beats.left)
+        m.d.sync += [
+            held.eq(passes.row.held),
+            active.eq(Cat(self._slots_of(held, unit).any() for unit in range(config.units))),
+            filters.eq(count_ones(held)),
+            beats_last.eq(count_ones(Cat(more_beats))),
         ]
-        pass_end = Signal()
-        m.d.comb += [
-            pass_end.eq(self.taken & (position == layer.positions_last)),
-            next_number.eq(Mux(self.start, 0, number + pass_end)),
-            self.pass_address.eq(next_number),
-        ]
-        row, pass_row = Signal(self._row_bits), Signal(self._row_bits)
-        m.d.sync += number.eq(next_number)
+        all_positions = constant_count(m, layer.positions_last)
+        all_passes = constant_count(m, layer.passes_last)
+        positions, pass_count = Signal(all_positions.shape()), Signal(all_passes.shape())
+        row, next_row, pass_row, following = (Signal(self._row_bits) for _ in range(4))
         all_valid = Signal()
-        m.d.comb += all_valid.eq(((self.valid & active) == active) & self.valid.any())
-        m.d.sync += begun.eq(Mux(begun, ~self.taken, all_valid))
+        m.d.comb += [
+            passes.start.eq(self.start),
+            passes.data.eq(self.pass_row),
+            self.pass_address.eq(passes.address),
+            passes.next.eq(pass_end),
+            take.eq(begun & queue.room),
+            queue.enter.eq(take),
+            self.taken.eq(take & beats.last),
+            pass_end.eq(self.taken & positions.last),
+            all_valid.eq(~(active & ~self.valid).any() & self.valid.any()),
+            following.eq(row + 1),
+            next_row.eq(row),
+            self.entry_address.eq(next_row),
+        ]
+        m.d.sync += [begun.eq(Mux(begun, ~self.taken, all_valid)), row.eq(next_row)]
+        with m.If(~begun):
+            m.d.sync += [beat.eq(0), beats.left.eq(beats_last), beats.last.eq(beats_last == 0)]
+        with m.Elif(take):
+            m.d.sync += [beat.eq(beat + 1), *count_down(beats)]
         with m.If(take):
-            m.d.sync += [beat.eq(Mux(beat_end, 0, beat + 1)), row.eq(row + 1)]
+            m.d.comb += next_row.eq(following)
         with m.If(self.taken):
-            m.d.sync += [position.eq(position + 1), row.eq(pass_row), self.turn.eq(self.turn + 1)]
+            m.d.sync += [*count_down(positions), self.turn.eq(self.turn + 1)]
+            m.d.comb += next_row.eq(pass_row)
         with m.If(pass_end):
-            m.d.sync += [position.eq(0), pass_row.eq(row + 1), row.eq(row + 1)]
+            m.d.sync += [positions.eq(all_positions), pass_row.eq(following)]
+            m.d.sync += count_down(pass_count)
+            m.d.comb += next_row.eq(following)
         with m.If(self.start):
-            m.d.sync += [position.eq(0), row.eq(0), pass_row.eq(0), beat.eq(0), begun.eq(0)]
-            m.d.sync += self.turn.eq(0)
-        m.d.comb += [self.entry_address.eq(row), self.entry_enable.eq(move)]
+            m.d.sync += [positions.eq(all_positions), pass_count.eq(all_passes), pass_row.eq(0)]
+            m.d.sync += [begun.eq(0), self.turn.eq(0)]
+            m.d.comb += next_row.eq(0)
+        entries = Signal(self.entries.shape())
+        m.d.sync += entries.eq(self.entries)
 
         if self._layouts.merges:
             soon = Mux(begun, beat + 2, all_valid)  # the beat taken two cycles later
-            chosen, exists = self._merge(m, soon, ~begun | move, filters, beat)
+            chosen, exists = self._merge(m, soon, ~begun | take, filters, beat)
         else:
             chosen, exists = self._choose(m, held, beat)
         codes = []
         for lane in range(lanes):
             m.submodules[f"requantise{lane}"] = requantise = Requantise()
             m.d.comb += [
-                requantise.enable.eq(move),
+                requantise.enable.eq(1),
                 requantise.accumulator.eq(chosen[lane]),
-                requantise.entry.eq(self.entries[lane]),
+                requantise.entry.eq(entries[lane]),
                 requantise.zero_point.eq(layer.zero_point),
                 requantise.low.eq(layer.clamp_low),
                 requantise.high.eq(layer.clamp_high),
             ]
             codes.append(requantise.code)
-        last = pass_end & (number == layer.passes_last)
         mark = data.StructLayout({"valid": 1, "held": lanes, "last": 1, "final": 1})
         marks = Signal(mark)
         m.d.comb += [
             marks.valid.eq(take),
             marks.held.eq(exists),
-            marks.last.eq(beat_end),
-            marks.final.eq(last),
+            marks.last.eq(beats.last),
+            marks.final.eq(pass_end & pass_count.last),
         ]
         for stage in range(Requantise.LATENCY):
             delayed = Signal(mark, name=f"mark{stage + 1}")
-            with m.If(move):
-                m.d.sync += delayed.eq(marks)
+            m.d.sync += delayed.eq(marks)
             marks = delayed
-        self._pack(m, move, marks, codes)
+        self._pack(m, queue, marks, codes)
         return m
+
+    def _slots_of(self, held, unit: int):
+        slots = self._layouts.config.filters_per_unit
+        return held[unit * slots : (unit + 1) * slots]
 
     def _choose(self, m: Module, held, beat):
         """Select the accumulators of a beat: held unit-slot number ``beat * lanes + lane``."""
@@ -230,10 +254,9 @@ class Collector(wiring.Component):
             m.d.comb += exists[lane].eq(beat * lanes + lane < filters)
         return chosen, exists
 
-    def _pack(self, m: Module, move, marks, codes) -> None:
-        """Mask and packed values of a beat."""
+    def _pack(self, m: Module, queue, marks, codes) -> None:
+        """Mask and packed values of a beat, into the FIFO, and out of it."""
         lanes = len(codes)
-        output = self.outputs.p
         mask = Signal(lanes)
         m.d.comb += mask.eq(Cat(code.any() for code in codes) & marks.held)
         packed = Signal(data.ArrayLayout(8, lanes))
@@ -243,19 +266,19 @@ class Collector(wiring.Component):
             for target in range(lane + 1):
                 with m.If(mask[lane] & (place == target)):
                     m.d.comb += packed[target].eq(codes[lane])
-        final = Signal()
-        with m.If(move):
-            m.d.sync += [
-                self.outputs.valid.eq(marks.valid),
-                output.mask.eq(mask),
-                output.held.eq(marks.held),
-                output.values.eq(packed),
-                output.last.eq(marks.last),
-                final.eq(marks.final),
-            ]
+        item, output = queue.item, queue.head.output
         accepted = self.outputs.valid & self.outputs.ready
         m.d.comb += [
-            self.finished.eq(accepted & final),
+            queue.push.eq(marks.valid),
+            item.output.mask.eq(mask),
+            item.output.held.eq(marks.held),
+            item.output.values.eq(packed),
+            item.output.last.eq(marks.last),
+            item.final.eq(marks.final),
+            self.outputs.valid.eq(queue.valid),
+            self.outputs.p.eq(output),
+            queue.pop.eq(accepted),
+            self.finished.eq(accepted & queue.head.final),
             self.count.eq(Mux(accepted, count_ones(output.held), 0)),
             self.nonzeros.eq(Mux(accepted, count_ones(output.mask), 0)),
         ]

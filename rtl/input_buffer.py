@@ -91,13 +91,13 @@ class InputBuffer(wiring.Component):
         The load stream.
     target : In(2), address : In(32), begin : In(1)
         What is filled; its first row, taken at the pulse ``begin``.
-    index_address, index_enable : In, index_mask, index_pointer : Out
-        Read port of the index buffer, data one cycle later, held while not enabled.
-    value_pointer, value_enable : In, value_rows : Out
+    index_address : In, index_mask, index_pointer : Out
+        Read port of the index buffer, data one cycle later.
+    value_pointer : In, value_rows : Out
         Read port of the value buffer: the aligned even and odd row around the pointer, likewise.
     pass_address0..2 : In, pass_row0..2 : Out
-        Three read ports of the pass table (three copies), likewise, always enabled.
-    entry_address, entry_enable : In, entries : Out
+        Three read ports of the pass table (three copies), likewise.
+    entry_address : In, entries : Out
         Read port of the requantisation table, likewise.
     """
 
@@ -116,14 +116,11 @@ class InputBuffer(wiring.Component):
                 "address": In(32),
                 "begin": In(1),
                 "index_address": In(layouts.input_bits),
-                "index_enable": In(1),
                 "index_mask": Out(config.chunk),
                 "index_pointer": Out(layouts.pointer_bits),
                 "value_pointer": In(layouts.pointer_bits),
-                "value_enable": In(1),
                 "value_rows": Out(data.ArrayLayout(8, 2 * config.broadcast_width)),
                 "entry_address": In(bits_for_count(layouts.requantisation_rows)),
-                "entry_enable": In(1),
                 "entries": Out(self._entries),
                 **ports,
             }
@@ -147,7 +144,7 @@ class InputBuffer(wiring.Component):
             ram.write_data.mask.eq(gathered),
             ram.write_data.pointer.eq(gathered[32 * (words["index"] - 1) :]),
             ram.read_address.eq(self.index_address),
-            ram.read_enable.eq(self.index_enable),
+            ram.read_enable.eq(1),
             self.index_mask.eq(ram.read_data.mask),
             self.index_pointer.eq(ram.read_data.pointer),
         ]
@@ -164,7 +161,7 @@ class InputBuffer(wiring.Component):
                 ram.write_enable.eq(pulse & (address[0] == odd)),
                 ram.write_data.eq(gathered),
                 ram.read_address.eq((wanted if odd else wanted + 1) >> 1),
-                ram.read_enable.eq(self.value_enable),
+                ram.read_enable.eq(1),
             ]
             for at in range(width):
                 m.d.comb += self.value_rows[odd * width + at].eq(ram.read_data[at])
@@ -175,7 +172,7 @@ class InputBuffer(wiring.Component):
             ram.write_address.eq(address),
             ram.write_enable.eq(pulse),
             ram.read_address.eq(self.entry_address),
-            ram.read_enable.eq(self.entry_enable),
+            ram.read_enable.eq(1),
             self.entries.eq(ram.read_data),
         ]
         for lane in range(config.collector_width):

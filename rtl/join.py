@@ -19,9 +19,18 @@ nibble, word and chunk to the enables of some 300 flip-flops; in a unit the bloc
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+
+from rtl.bits import (
+    at_most_one,
+    count_ones,
+    encode,
+    one_hot_select,
+    only_lowest,
+    without_lowest,
+)
 
 __all__ = ["WORD_BITS", "ChunkPair", "InnerJoin", "JoinStep", "word_flags"]
 
@@ -32,14 +41,6 @@ WORD_BITS = 16
 def word_flags(mask):
     """Return one bit for each 16-bit word of ``mask``: whether it has a one."""
     return Cat(mask[start : start + WORD_BITS].any() for start in range(0, len(mask), WORD_BITS))
-
-
-def _count_ones(bits):
-    """Return the number of ones of a value, as a balanced tree."""
-    if len(bits) == 1:
-        return bits[0]
-    half = len(bits) // 2
-    return _count_ones(bits[:half]) + _count_ones(bits[half:])
 
 
 NIBBLE_BITS = 4
@@ -228,9 +229,9 @@ class InnerJoin(wiring.Component):
         m.d.comb += take_chunk.eq(last_word & (~valid | take_word))
         with m.If(~valid | take_word):
             m.d.sync += [
-                chosen.eq(_only_lowest(source)),
-                rest.eq(_without_lowest(source)),
-                last_word.eq(_at_most_one(source)),
+                chosen.eq(only_lowest(source)),
+                rest.eq(without_lowest(source)),
+                last_word.eq(at_most_one(source)),
             ]
         with m.If(take_chunk):
             m.d.sync += [valid.eq(next_valid), chunk.eq(next_chunk)]
@@ -242,11 +243,11 @@ class InnerJoin(wiring.Component):
         word_counts = Signal(data.ArrayLayout(3, WORD_BITS // NIBBLE_BITS - 1), reset_less=True)
         nibbles = Signal(WORD_BITS // NIBBLE_BITS)
         word = Signal(_Place(self.chunk, self.tag_bits), reset_less=True)
-        pick_a = _one_hot_select(_slices(chunk.activation_mask, WORD_BITS), chosen)
-        pick_w = _one_hot_select(_slices(chunk.weight_mask, WORD_BITS), chosen)
+        pick_a = one_hot_select(_slices(chunk.activation_mask, WORD_BITS), chosen)
+        pick_w = one_hot_select(_slices(chunk.weight_mask, WORD_BITS), chosen)
         pairs = Signal(WORD_BITS)
         m.d.comb += pairs.eq(pick_a & (pick_w | chunk.keep_zero_weights.replicate(WORD_BITS)))
-        one_nibble = _at_most_one(nibbles)
+        one_nibble = at_most_one(nibbles)
         m.d.comb += take_word.eq(one_nibble & (~word_valid | take_nibble))
         with m.If(take_word):
             m.d.sync += [
@@ -254,18 +255,18 @@ class InnerJoin(wiring.Component):
                 word_pairs.eq(pairs),
                 word_weights.eq(pick_w),
                 *(
-                    count.eq(_count_ones(part))
+                    count.eq(count_ones(part))
                     for count, part in zip(word_counts, _slices(pick_w, NIBBLE_BITS), strict=False)
                 ),
                 nibbles.eq(Cat(part.any() for part in _slices(pairs, NIBBLE_BITS))),
-                word.index.eq(_encode(chosen)),
+                word.index.eq(encode(chosen)),
                 word.filled.eq((chunk.activation_filled & chosen).any()),
-                word.prefix.eq(_one_hot_select(list(chunk.weight_prefix)[1:], chosen[1:])),
+                word.prefix.eq(one_hot_select(list(chunk.weight_prefix)[1:], chosen[1:])),
                 word.last.eq(last_word),
                 word.tag.eq(chunk.tag),
             ]
         with m.Elif(take_nibble):
-            m.d.sync += nibbles.eq(_without_lowest(nibbles))
+            m.d.sync += nibbles.eq(without_lowest(nibbles))
 
         # -- nibble: one pair after the other --------------------------------------------------
         nibble_valid = Signal()
@@ -275,15 +276,15 @@ class InnerJoin(wiring.Component):
         nibble_index = Signal(2, reset_less=True)
         nibble = Signal(_Place(self.chunk, self.tag_bits), reset_less=True)
         first = Signal.like(nibbles)
-        m.d.comb += first.eq(_only_lowest(nibbles))
-        one_pair = _at_most_one(nibble_pairs)
+        m.d.comb += first.eq(only_lowest(nibbles))
+        one_pair = at_most_one(nibble_pairs)
         m.d.comb += take_nibble.eq(one_pair & (~nibble_valid | take_pair))
         with m.If(take_nibble):
             m.d.sync += [
                 nibble_valid.eq(word_valid),
-                nibble_pairs.eq(_one_hot_select(_slices(word_pairs, NIBBLE_BITS), first)),
-                nibble_weights.eq(_one_hot_select(_slices(word_weights, NIBBLE_BITS), first)),
-                nibble_index.eq(_encode(first)),
+                nibble_pairs.eq(one_hot_select(_slices(word_pairs, NIBBLE_BITS), first)),
+                nibble_weights.eq(one_hot_select(_slices(word_weights, NIBBLE_BITS), first)),
+                nibble_index.eq(encode(first)),
                 nibble.eq(word),
                 nibble.last.eq(word.last & one_nibble),
             ]
@@ -292,10 +293,10 @@ class InnerJoin(wiring.Component):
             ]
             m.d.sync += below.eq(sum(lower_counts))
         with m.Elif(take_pair):
-            m.d.sync += nibble_pairs.eq(_without_lowest(nibble_pairs))
+            m.d.sync += nibble_pairs.eq(without_lowest(nibble_pairs))
 
         # -- step: the pair's place, and the weights below it in its word -----------------------
-        one = _only_lowest(nibble_pairs)
+        one = only_lowest(nibble_pairs)
         lower = Cat(
             nibble_weights[i] & ~nibble_pairs[: i + 1].any() for i in range(NIBBLE_BITS - 1)
         )
@@ -305,9 +306,9 @@ class InnerJoin(wiring.Component):
             m.d.sync += [
                 steps.valid.eq(nibble_valid),
                 lane.pair.eq(nibble_pairs.any()),
-                lane.position.eq(Cat(_encode(one), nibble_index, nibble.index)),
+                lane.position.eq(Cat(encode(one), nibble_index, nibble.index)),
                 lane.weight_prefix.eq(nibble.prefix),
-                lane.weight_count.eq(below + _count_ones(lower)),
+                lane.weight_count.eq(below + count_ones(lower)),
                 lane.weight_nonzero.eq((nibble_weights & one).any()),
                 lane.activation_nonzero.eq(nibble.filled),
                 steps.p.last.eq(nibble.last & one_pair),
@@ -333,40 +334,3 @@ class _Place(data.StructLayout):
 
 def _slices(value, width: int) -> list:
     return [value[start : start + width] for start in range(0, len(value), width)]
-
-
-def _one_hot_select(items: list, chosen):
-    """Return the chosen item, 0 where none is; half the tables of a binary choice among eight."""
-    if not items:
-        return Const(0)
-    picked = [item & flag.replicate(len(item)) for item, flag in zip(items, chosen, strict=True)]
-    while len(picked) > 1:
-        picked = [
-            picked[i] | (picked[i + 1] if i + 1 < len(picked) else 0)
-            for i in range(0, len(picked), 2)
-        ]
-    return picked[0]
-
-
-def _encode(chosen):
-    """Return the number of the one in a one-hot value."""
-    bits = (len(chosen) - 1).bit_length()
-    return Cat(
-        Cat(chosen[i] for i in range(len(chosen)) if i >> bit & 1).any() for bit in range(bits)
-    )
-
-
-def _only_lowest(flags):
-    return Cat(flags[i] & ~flags[:i].any() for i in range(len(flags)))
-
-
-def _without_lowest(flags):
-    return Cat(flags[i] & flags[:i].any() for i in range(len(flags)))
-
-
-def _at_most_one(flags):
-    """Return whether a value has no more than a single one."""
-    if len(flags) <= 4:
-        return ~_without_lowest(flags).any()
-    low, high = flags[: len(flags) // 2], flags[len(flags) // 2 :]
-    return (_at_most_one(low) & ~high.any()) | (~low.any() & _at_most_one(high))

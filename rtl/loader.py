@@ -18,8 +18,11 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.bits import count_ones, lowest
+from rtl.bits import add_up, at_most_one, count_ones, encode, only_lowest, without_lowest
+from rtl.countdown import Countdown, constant_count, count_down
+from rtl.fifo import CreditFifo
 from rtl.layouts import MAX_PASSES, WORD_BITS, Layouts, bits_for_count
+from rtl.passes import PassReader
 from rtl.registers import layer_layout
 
 __all__ = ["FilterLoader"]
@@ -45,7 +48,8 @@ class FilterLoader(wiring.Component):
     load : Out(Layouts.load)
         The filter load bus.
     done : Out(1)
-        Pulse: a load is complete, its last write is ``ENTRY`` cycles after its last beat at most.
+        Pulse: a load is complete, its last write is on the bus ``ENTRY`` cycles after its last beat
+        at most.
     retire : In(units), retire_buffer : In(units)
         A unit has finished the last step that used the load in that buffer.
     beat : Out(1)
@@ -54,8 +58,8 @@ class FilterLoader(wiring.Component):
 
     #: Cycles from the one after ``start`` to the first beat.
     START = 2
-    #: Cycles from the last mask beat of a chunk to the cycle that writes its entry.
-    ENTRY = 3
+    #: Cycles from the last mask beat of a chunk to the cycle in which its entry is on the bus.
+    ENTRY = 2
 
     def __init__(self, layouts: Layouts) -> None:
         self._layouts = layouts
@@ -77,79 +81,74 @@ class FilterLoader(wiring.Component):
             }
         )
 
+        #: A filter of a load, by its unit-slot.
+        self._filter = data.StructLayout(
+            {
+                "first": layouts.held_bits,  # one-hot
+                "after": layouts.held_bits,  # those that follow in the load
+                "last": 1,  # none follows
+                "same_unit": 1,  # the next one is the other one of the same unit
+            }
+        )
+
     def elaborate(self, platform) -> Module:
         m = Module()
-        layouts, config, layer = self._layouts, self._layouts.config, self.layer
+        layouts, config = self._layouts, self._layouts.config
         go = Signal()
-        beat, home, beat_valid, beat_ones = self._count_ones(m, go)
+        head_valid, head = self._parse_beats(m, go)
+        beat, home = head.beat[: self._beat_bits], head.beat[self._beat_bits :]
 
         # The program: which unit-slots of which load.
-        begun, filled, enabled, running = Signal(), Signal(), Signal(), Signal()
+        begun, filled, enabled = Signal(), Signal(), Signal()
         m.d.sync += [  # the same START whether the beats were waiting or not
             begun.eq(self.start),
             filled.eq(begun),
             enabled.eq(~self.start & (filled | enabled)),
         ]
-        load_end = Signal()
+        load_end, filter_end, chunk_end = Signal(), Signal(), Signal()
         fresh = Signal()  # the next beat is the first of its load
         buffer = Signal()
-        last_segment = self._walk_loads(m, load_end, running)
-        rest, present, after = (Signal(layouts.held_bits) for _ in range(3))
+        held, primed, chunks, present = self._walk_loads(m, filter_end, load_end, chunk_end)
+        unit = Signal(bits_for_count(config.units))
+        slots = config.filters_per_unit
+        units = range(0, layouts.held_bits, slots)
         m.d.comb += [
-            present.eq(Mux(fresh, self.pass_row.held, rest)),
-            after.eq(present & (present - 1)),
+            filter_end.eq(chunk_end & chunks.last),
+            load_end.eq(filter_end & present.last),
+            unit.eq(encode([present.first[at : at + slots].any() for at in units])),
         ]
-        place, next_place = lowest(m, present), lowest(m, after)
-        shift = config.filters_per_unit - 1
-        unit, next_unit = place >> shift, next_place >> shift
 
         busy = Signal(data.ArrayLayout(config.units, 2))  # units that use each buffer
-        held_units = self.pass_row.held[:: config.filters_per_unit]
-        m.d.comb += go.eq(beat_valid & enabled & running & ~(fresh & busy[buffer].any()))
-        m.d.comb += self.beat.eq(go)
+        held_units = held[::slots]
+        m.d.comb += [
+            go.eq(head_valid & enabled & primed & ~(fresh & busy[buffer].any())),
+            self.beat.eq(go),
+        ]
         for number in range(2):
             ends = self.retire & Mux(number, self.retire_buffer, ~self.retire_buffer)
             begins = go & fresh & (buffer == number)
             m.d.sync += busy[number].eq((busy[number] & ~ends) | Mux(begins, held_units, 0))
 
-        # The chunk: mask beats, then value beats.
-        values = Signal()  # value beats follow
-        left = Signal(layouts.count_bits)
-        mask_end, value_end, chunk_end = Signal(), Signal(), Signal()
-        ones, value_beats = Signal(layouts.count_bits), Signal(layouts.count_bits)
-        mask = self._gather_mask(m, go & ~values, beat, beat_ones, mask_end, ones)
-        bus_bytes = config.filter_bus_bytes
         index, row = Signal(layouts.filter_bits), Signal(layouts.value_row_bits)
-        chunk = Signal(16)
-        m.d.comb += [
-            value_beats.eq((ones + bus_bytes - 1) >> (bus_bytes.bit_length() - 1)),
-            value_end.eq(values & (left == 0)),
-            chunk_end.eq(go & (value_end | (mask_end & ~ones.any()))),
-        ]
+        m.d.comb += chunk_end.eq(go & head.chunk_end)
         with m.If(go):
-            m.d.sync += fresh.eq(load_end)
-            with m.If(values):
-                m.d.sync += [left.eq(left - 1), values.eq(left != 0), row.eq(row + 1)]
-            with m.Elif(mask_end):
-                m.d.sync += [left.eq(value_beats - 1), values.eq(ones.any())]
+            m.d.sync += [
+                fresh.eq(load_end),
+                row.eq(row + head.values),
+            ]
 
         # The end of a chunk, of a filter, of a load.
         other_base = ~buffer if layouts.buffers == 2 else Const(0)
-        chunks = Mux(last_segment, layer.segment_short_last, layer.segment_last)
-        m.d.comb += load_end.eq(chunk_end & (chunk == chunks) & ~after.any())
-        with m.If(go & ~chunk_end):
-            m.d.sync += rest.eq(present)
         with m.If(chunk_end):
-            m.d.sync += [chunk.eq(chunk + 1), index.eq(index + 1), rest.eq(present)]
-            with m.If(chunk == chunks):
-                m.d.sync += [chunk.eq(0), rest.eq(after)]
-                with m.If(~after.any()):
+            m.d.sync += index.eq(index + 1)
+            with m.If(chunks.last):
+                with m.If(present.last):
                     m.d.sync += [
                         buffer.eq(other_base),
                         index.eq(Mux(other_base, layouts.buffer_chunks, 0)),
                         row.eq(Mux(other_base, layouts.buffer_rows, 0)),
                     ]
-                with m.Elif(unit != next_unit):
+                with m.Elif(~present.same_unit):
                     m.d.sync += [
                         index.eq(Mux(buffer, layouts.buffer_chunks, 0)),
                         row.eq(Mux(buffer, layouts.buffer_rows, 0)),
@@ -157,65 +156,166 @@ class FilterLoader(wiring.Component):
         with m.If(self.start):
             m.d.sync += [buffer.eq(0), index.eq(0), row.eq(0), fresh.eq(1)]
         m.d.sync += self.done.eq(load_end)
-        self._write(m, go & values, beat, row, unit, go & mask_end & ~values, mask, index, home)
+        mask = self._gather_mask(m, go & ~head.values, beat)
+        self._write(m, go & head.values, beat, row, unit, go & head.mask_end, mask, index, home)
         return m
 
-    def _count_ones(self, m: Module, go):
-        """Two stages ahead of the decision: a beat, its home, its ones, were it a mask."""
-        beat, valid = self.beats.payload, self.beats.valid
-        first, second = Signal(self._layouts.beat_bits), Signal(self._layouts.beat_bits)
-        first_valid, second_valid = Signal(), Signal()
-        ones = Signal(self._mask_bits.bit_length())
-        second_ready, first_ready = ~second_valid | go, Signal()
-        m.d.comb += [first_ready.eq(~first_valid | second_ready), self.beats.ready.eq(first_ready)]
-        with m.If(first_ready):
-            m.d.sync += [first.eq(beat), first_valid.eq(valid)]
-        with m.If(second_ready):
-            m.d.sync += [
-                second.eq(first),
-                second_valid.eq(first_valid),
-                ones.eq(count_ones(first[: self._mask_bits])),
-            ]
-        return second[: self._beat_bits], second[self._beat_bits :], second_valid, ones
-
-    def _walk_loads(self, m: Module, load_end, running):
-        """Nested counters: pass, tile, segment; return whether the segment is the last one."""
-        layer = self.layer
-        number, next_number = (Signal(bits_for_count(MAX_PASSES)) for _ in range(2))
-        tile, segment = Signal(24), Signal(16)
-        last_segment, pass_end = segment == layer.segments_last, Signal()
+    def _parse_beats(self, m: Module, go):
+        """Ahead of the decision: what each beat is, in a FIFO; return its head."""
+        bits, width, config = self._layouts.beat_bits, self._mask_bits, self._layouts.config
+        part = min(WORD_BITS, width)
+        item = data.StructLayout(
+            {
+                "beat": bits,
+                "values": 1,  # values, else mask
+                "mask_end": 1,  # the last one of a mask
+                "chunk_end": 1,  # the last one of a chunk
+            }
+        )
+        m.submodules.queue = queue = CreditFifo(item)
+        first, second, third = Signal(bits), Signal(bits), Signal(bits)
+        first_valid, second_valid, third_valid = Signal(), Signal(), Signal()
+        parts = Signal(data.ArrayLayout(part.bit_length(), width // part))
+        beat_ones = Signal(width.bit_length())  # were it a mask
         m.d.comb += [
-            pass_end.eq(load_end & last_segment & (tile == layer.tiles_last)),
-            next_number.eq(Mux(self.start, 0, number + pass_end)),
-            self.pass_address.eq(next_number),
+            self.beats.ready.eq(queue.room),
+            queue.enter.eq(self.beats.valid & queue.room),
         ]
-        m.d.sync += number.eq(next_number)
-        with m.If(self.start):
-            m.d.sync += [running.eq(1), tile.eq(0), segment.eq(0)]
-        with m.Elif(load_end):
-            m.d.sync += segment.eq(segment + 1)
-            with m.If(last_segment):
-                m.d.sync += [segment.eq(0), tile.eq(tile + 1)]
-            with m.If(pass_end):
-                m.d.sync += [tile.eq(0), running.eq(number != layer.passes_last)]
-        return last_segment
+        m.d.sync += [
+            first.eq(self.beats.payload),
+            first_valid.eq(queue.enter),
+            second.eq(first),
+            second_valid.eq(first_valid),
+            *(
+                parts[at].eq(count_ones(first[at * part : (at + 1) * part]))
+                for at in range(width // part)
+            ),
+            third.eq(second),
+            third_valid.eq(second_valid),
+            beat_ones.eq(add_up(list(parts))),
+        ]
 
-    def _gather_mask(self, m: Module, go, beat, beat_ones, end, ones):
-        """Collect the mask beats of a chunk; return the whole mask at the last one."""
-        beats = self._layouts.config.mask_beats
-        if beats == 1:
-            m.d.comb += [end.eq(1), ones.eq(beat_ones)]
+        values, mask_end = Signal(), Signal()
+        number = Signal(range(max(2, config.mask_beats)))  # of the mask's beat
+        before, ones = (Signal(self._layouts.count_bits) for _ in range(2))
+        left = Signal(Countdown(self._layouts.count_bits))
+        bus_bytes = config.filter_bus_bytes
+        m.d.comb += [
+            ones.eq(before + beat_ones),
+            mask_end.eq(~values & (number == config.mask_beats - 1)),
+            queue.push.eq(third_valid),
+            queue.item.beat.eq(third),
+            queue.item.values.eq(values),
+            queue.item.mask_end.eq(mask_end),
+            queue.item.chunk_end.eq(Mux(values, left.last, mask_end & ~ones.any())),
+            queue.pop.eq(go),
+        ]
+        with m.If(third_valid):
+            with m.If(values):
+                m.d.sync += [*count_down(left), values.eq(~left.last)]
+            with m.Elif(mask_end):
+                m.d.sync += [
+                    left.left.eq((ones - 1) >> (bus_bytes.bit_length() - 1)),
+                    left.last.eq(ones <= bus_bytes),
+                    values.eq(ones.any()),
+                    number.eq(0),
+                    before.eq(0),
+                ]
+            with m.Else():
+                m.d.sync += [number.eq(number + 1), before.eq(ones)]
+        return queue.valid, queue.head
+
+    def _walk_loads(self, m: Module, filter_end, load_end, chunk_end):
+        """Nested counters: pass, tile, segment, filter, chunk.
+
+        Return the unit-slots of the pass, whether there is a load, the chunks left, the filter.
+        """
+        layer = self.layer
+        m.submodules.passes = passes = PassReader(self._layouts)
+        all_passes, all_tiles, all_segments, full, short = (
+            constant_count(m, amount)
+            for amount in (
+                layer.passes_last,
+                layer.tiles_last,
+                layer.segments_last,
+                layer.segment_last,
+                layer.segment_short_last,
+            )
+        )
+        pass_count, tile = Signal(all_passes.shape()), Signal(all_tiles.shape())
+        segment, chunk = Signal(all_segments.shape()), Signal(full.shape())
+        running, primed, pass_end = Signal(), Signal(), Signal()
+        held = Signal(self._layouts.held_bits)
+        only, present, following = (Signal(full.shape()) for _ in range(3))
+        next_is_last = segment.left == 1
+        next_pass = Signal()
+        m.d.comb += [
+            passes.start.eq(self.start),
+            self.pass_address.eq(passes.address),
+            passes.data.eq(self.pass_row),
+            passes.next.eq(running & passes.valid & Mux(primed, next_pass, 1)),
+            next_pass.eq(pass_end & ~pass_count.last),
+            pass_end.eq(load_end & segment.last & tile.last),
+            only.eq(Mux(all_segments.last, short, full)),
+            present.eq(Mux(segment.last, short, full)),
+            following.eq(Mux(next_is_last, short, full)),
+        ]
+        with m.If(chunk_end):
+            m.d.sync += count_down(chunk)
+            with m.If(chunk.last):
+                m.d.sync += chunk.eq(present)
+        with m.If(load_end):
+            m.d.sync += [*count_down(segment), chunk.eq(following)]
+            with m.If(segment.last):
+                m.d.sync += [segment.eq(all_segments), *count_down(tile), chunk.eq(only)]
+            with m.If(pass_end):
+                m.d.sync += [
+                    tile.eq(all_tiles),
+                    running.eq(~pass_count.last),
+                    *count_down(pass_count),
+                ]
+        # The filter in work, beside what comes after it: the next one of this pass, the first one
+        # of this pass again, or of the next one.
+        filter_, other, again, new = (Signal(self._filter) for _ in range(4))
+        self._choose_filter(m, filter_.after, other)
+        self._choose_filter(m, held, again)
+        self._choose_filter(m, passes.row.held, new)
+        with m.If(filter_end):
+            m.d.sync += filter_.eq(other)
+        with m.If(load_end):
+            m.d.sync += filter_.eq(again)
+        with m.If(pass_end | ~primed):
+            m.d.sync += [filter_.eq(new), held.eq(passes.row.held), primed.eq(passes.next)]
+        with m.If(self.start):
+            m.d.sync += [
+                running.eq(1),
+                primed.eq(0),
+                pass_count.eq(all_passes),
+                tile.eq(all_tiles),
+                segment.eq(all_segments),
+                chunk.eq(only),
+            ]
+        return held, primed, chunk, filter_
+
+    def _choose_filter(self, m: Module, left, result) -> None:
+        """The first one of the unit-slots that are left."""
+        m.d.comb += [
+            result.first.eq(only_lowest(left)),
+            result.after.eq(without_lowest(left)),
+            result.last.eq(at_most_one(left)),
+        ]
+        if self._layouts.config.filters_per_unit == 2:
+            m.d.comb += result.same_unit.eq((only_lowest(left)[::2] & left[1::2]).any())
+
+    def _gather_mask(self, m: Module, go, beat):
+        """Return the whole mask at its last beat, the beats before it being kept."""
+        earlier = self._layouts.config.mask_beats - 1
+        if not earlier:
             return beat[: self._mask_bits]
-        number = Signal(range(beats))
-        parts = Signal(data.ArrayLayout(self._beat_bits, beats - 1))
-        before = Signal.like(ones)
-        m.d.comb += [end.eq(number == beats - 1), ones.eq(before + beat_ones)]
+        kept = Signal(earlier * self._beat_bits)  # the newest one is the highest
         with m.If(go):
-            m.d.sync += [number.eq(Mux(end, 0, number + 1)), before.eq(Mux(end, 0, ones))]
-            for at in range(beats - 1):
-                with m.If(number == at):
-                    m.d.sync += parts[at].eq(beat)
-        return Cat(parts.as_value(), beat)
+            m.d.sync += kept.eq(Cat(kept, beat)[self._beat_bits :])
+        return Cat(kept, beat)
 
     def _write(self, m: Module, row_go, beat, row, unit, entry_go, mask, index, home) -> None:
         """Value rows go out one cycle later; entries once their prefix counts are there."""
@@ -231,30 +331,29 @@ class FilterLoader(wiring.Component):
                 **({"home": layouts.home_bits} if layouts.merges else {}),
             }
         )
-        first, second = Signal(stage), Signal(stage)
+        counted = Signal(stage)
         ones = Signal(counts)
         m.d.sync += [
             load.row_valid.eq(row_go),
             load.row_address.eq(row),
             load.row.eq(beat),
             load.row_unit.eq(unit),
-            first.valid.eq(entry_go),
-            first.unit.eq(unit),
-            first.address.eq(index),
-            first.mask.eq(mask),
-            first.base.eq(row),
-            second.eq(first),
-            load.entry_valid.eq(second.valid),
-            load.entry_unit.eq(second.unit),
-            load.entry_address.eq(second.address),
-            load.entry.mask.eq(second.mask),
-            load.entry.base.eq(second.base),
+            counted.valid.eq(entry_go),
+            counted.unit.eq(unit),
+            counted.address.eq(index),
+            counted.mask.eq(mask),
+            counted.base.eq(row),
+            load.entry_valid.eq(counted.valid),
+            load.entry_unit.eq(counted.unit),
+            load.entry_address.eq(counted.address),
+            load.entry.mask.eq(counted.mask),
+            load.entry.base.eq(counted.base),
         ]
         if layouts.merges:
-            m.d.sync += [first.home.eq(home), load.entry.home.eq(second.home)]
+            m.d.sync += [counted.home.eq(home), load.entry.home.eq(counted.home)]
         for word in range(layouts.words):
-            bits = first.mask.word_select(word, WORD_BITS)
+            bits = mask[word * WORD_BITS : (word + 1) * WORD_BITS]
             m.d.sync += [
                 ones[word].eq(count_ones(bits)),
-                load.entry.prefixes[word].eq(sum((ones[below] for below in range(word)), 0)),
+                load.entry.prefixes[word].eq(add_up([ones[below] for below in range(word)])),
             ]

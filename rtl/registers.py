@@ -2,7 +2,8 @@
 
 Addresses count 32-bit registers. ``LAYER_REGISTERS`` begin at ``LAYER_BASE``, in order; counters
 are read from ``CLUSTER_BASE`` (``golden.counters.CLUSTER_COUNTERS``) and ``UNIT_BASE``
-(``UNIT_COUNTERS``, ``UNIT_STRIDE`` apart for each unit).
+(``UNIT_COUNTERS``, ``UNIT_STRIDE`` apart for each unit). Control is written last: what blocks
+derive from layer registers follows them by a cycle.
 """
 
 # A component gets its ports from its signature, and Amaranth is not annotated:
@@ -17,6 +18,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS
+from rtl.counters import StateCounters
 
 __all__ = [
     "CLUSTER_BASE",
@@ -114,7 +116,7 @@ def register_map(
 
 
 class RegisterFile(wiring.Component):
-    """Layer registers written, status and counters read.
+    """Layer registers written, status and counters read; the counters themselves.
 
     Parameters
     ----------
@@ -130,18 +132,24 @@ class RegisterFile(wiring.Component):
     address : In(16), write : In(1), write_data : In(32)
         A register is written in the cycle of ``write``.
     read_data : Out(32)
-        Register at ``address``, one cycle later.
+        Register at ``address``, ``READ`` cycles later.
     layer : Out(layer_layout(registers))
         Layer registers.
     load_begin : Out(1)
         Pulse: ``load_address`` was written.
     start : Out(1)
-        Pulse: control was written 1.
+        Pulse, one cycle after control was written 1. Counters begin anew; ``done`` of the layer
+        before falls ``START`` cycles after the write.
     running, done : In(1)
-        Status.
-    cluster_counters : In(ArrayLayout(32, ...)), unit_counters : In(ArrayLayout(...))
-        Counters, in the order of their names.
+        Status. Counters are complete when ``done`` is.
+    increments : In(ArrayLayout(32, ...))
+        What is added to each counter in this cycle, in the order of their names.
+    counting : In(1), unit_events : In(ArrayLayout(len(UNIT_COUNTERS), units))
+        The cycles that count for the units; what such a cycle is to each (``rtl.counters``).
     """
+
+    READ = 2
+    START = 2
 
     def __init__(
         self,
@@ -150,7 +158,6 @@ class RegisterFile(wiring.Component):
         counters: tuple[str, ...] = CLUSTER_COUNTERS,
     ) -> None:
         self._registers = registers
-        unit_counters = data.ArrayLayout(data.ArrayLayout(32, len(UNIT_COUNTERS)), units)
         super().__init__(
             {
                 "address": In(16),
@@ -162,8 +169,9 @@ class RegisterFile(wiring.Component):
                 "start": Out(1),
                 "running": In(1),
                 "done": In(1),
-                "cluster_counters": In(data.ArrayLayout(32, len(counters))),
-                "unit_counters": In(unit_counters),
+                "counting": In(1),
+                "increments": In(data.ArrayLayout(32, len(counters))),
+                "unit_events": In(data.ArrayLayout(len(UNIT_COUNTERS), units)),
             }
         )
 
@@ -174,18 +182,45 @@ class RegisterFile(wiring.Component):
             for at, (name, _, _) in enumerate(self._registers):
                 with m.If(self.address == LAYER_BASE + at):
                     m.d.sync += self.layer[name].eq(self.write_data)
-        m.d.sync += self.load_begin.eq(self.write & (self.address == begin))
-        m.d.comb += self.start.eq(
-            self.write & (self.address == CONTROL) & self.write_data[0] & ~self.running
-        )
-        unit_data = Signal(32)
-        unit = (self.address - UNIT_BASE)[UNIT_STRIDE.bit_length() - 1 :]
-        index = self.address[: UNIT_STRIDE.bit_length() - 1]
-        m.d.comb += unit_data.eq(self.unit_counters[unit[:8]][index])
-        with m.If(self.address >= UNIT_BASE):
-            m.d.sync += self.read_data.eq(unit_data)
-        with m.Elif(self.address >= CLUSTER_BASE):
-            m.d.sync += self.read_data.eq(self.cluster_counters[self.address[:3]])
+        wanted = self.write & (self.address == CONTROL) & self.write_data[0]
+        m.d.sync += [
+            self.load_begin.eq(self.write & (self.address == begin)),
+            self.start.eq(wanted & ~self.running & ~self.start),
+        ]
+
+        address = Signal(16)
+        m.d.sync += address.eq(self.address)
+        index = address[: UNIT_STRIDE.bit_length() - 1]
+        unit = (address - UNIT_BASE)[UNIT_STRIDE.bit_length() - 1 :]
+        counts = self._count(m)
+        unit_counts = self._count_units(m, index)
+        with m.If(address >= UNIT_BASE):
+            m.d.sync += self.read_data.eq(unit_counts[unit[:8]])
+        with m.Elif(address >= CLUSTER_BASE):
+            m.d.sync += self.read_data.eq(counts[index])
         with m.Else():
             m.d.sync += self.read_data.eq(self.running | (self.done << 1))
         return m
+
+    def _count(self, m: Module) -> data.View:
+        """The counters that are not a unit's; registers on the way keep the sums near."""
+        counts = Signal(self.increments.shape())
+        for counter, increment in zip(counts, self.increments, strict=True):
+            late = Signal(32)
+            m.d.sync += [late.eq(increment), counter.eq(counter + late)]
+            with m.If(self.start):
+                m.d.sync += [late.eq(0), counter.eq(0)]
+        return counts
+
+    def _count_units(self, m: Module, index) -> data.View:
+        counts = Signal(data.ArrayLayout(32, len(self.unit_events)))
+        for number, events in enumerate(self.unit_events):
+            m.submodules[f"unit{number}"] = counters = StateCounters()
+            m.d.comb += [
+                counters.start.eq(self.start),
+                counters.running.eq(self.counting),
+                counters.events.eq(events),
+                counters.address.eq(index),
+                counts[number].eq(counters.count),
+            ]
+        return counts

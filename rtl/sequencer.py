@@ -12,10 +12,12 @@ for each pass: for each tile: for each segment: for each position in the tile:
 from __future__ import annotations
 
 from amaranth.hdl import Const, Module, Mux, Signal, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.countdown import Countdown, constant_count, count_down
 from rtl.layouts import MAX_PASSES, Layouts, bits_for_count
+from rtl.passes import PassReader
 from rtl.registers import layer_layout
 
 __all__ = ["Sequencer"]
@@ -31,14 +33,25 @@ class Sequencer(wiring.Component):
     Members
     -------
     start : In(1)
-        Pulse: begin. The first step is valid in the next cycle.
+        Pulse: begin.
     layer : In(layer_layout())
         Layer registers.
     pass_address : Out, pass_row : In(Layouts.pass_row)
         Read port of the pass table, data one cycle after its address.
-    steps : Out(stream of Layouts.sequenced)
-        The steps, one a cycle.
+    room : In(1), enter : Out(1)
+        A step may leave; one does, and arrives ``DESCRIBE`` cycles later.
+    step_valid : Out(1), step : Out(Layouts.sequenced)
+        A step arrives.
+
+    Notes
+    -----
+    ``LATENCY`` is the number of cycles from the one after ``start`` to the first step's arrival.
+    What ends with a step, and where the window of the next position lies, is known from registers
+    or one addition: the walk takes a step a cycle.
     """
+
+    DESCRIBE = 3
+    LATENCY = PassReader.LATENCY + DESCRIBE
 
     def __init__(self, layouts: Layouts) -> None:
         self._layouts = layouts
@@ -48,173 +61,294 @@ class Sequencer(wiring.Component):
                 "layer": In(layer_layout()),
                 "pass_address": Out(bits_for_count(MAX_PASSES)),
                 "pass_row": In(layouts.pass_row),
-                "steps": Out(stream.Signature(layouts.sequenced)),
+                "room": In(1),
+                "enter": Out(1),
+                "step_valid": Out(1),
+                "step": Out(layouts.sequenced),
             }
         )
         #: Where the walk is.
         self._state = data.StructLayout(
             {
-                "number": bits_for_count(MAX_PASSES),  # of the pass
-                "group": layouts.input_bits,  # index row at which the group begins
-                "tile": 24,  # position in the tile
-                "segment": 16,
-                "index": 16,  # chunk in the segment
+                "segment": Countdown(16),
+                "first_segment": 1,
+                "tile": Countdown(24),  # positions in the tile
+                "tile_at": layouts.tile_bits,  # position in the tile
+                "first_position": 1,  # of the tile
+                "chunk": Countdown(16),  # chunks in the segment
+                "index": layouts.filter_bits,  # chunk in the segment
+                "first_chunk": 1,
                 "buffer": 1,  # filter buffer in use
-            }
-        )
-        self._ends = data.StructLayout(
-            {
-                "last_segment": 1,  # this is the last segment
-                "segment_last": 16,  # chunks in this segment, less one
-                "of_segment": 1,  # the step is the last of its (position, segment)
-                "of_tile": 1,  # the position is the last of its tile
-                "of_pass": 1,  # the step is the last of its pass
             }
         )
         #: A position's window: its corner in the input.
         self._position = data.StructLayout(
-            {"y": signed(16), "x": signed(16), "address": layouts.input_bits, "left": 24}
+            {
+                "y": signed(16),
+                "x": signed(16),
+                "address": layouts.input_bits,
+                "count": Countdown(24),  # positions of the cluster
+            }
         )
         #: A chunk of a window.
-        self._chunk = data.StructLayout(
-            {"row_chunk": 16, "s": 8, "r": 8, "offset": layouts.input_bits}
+        self._window_chunk = data.StructLayout(
+            {
+                "row": Countdown(16),
+                "column": Countdown(8),
+                "s": 8,
+                "r": 8,
+                "offset": layouts.input_bits,
+            }
         )
 
     def elaborate(self, platform) -> Module:
         m = Module()
         layer = self.layer
-        valid, take = Signal(), Signal()
-        state, ends = Signal(self._state), Signal(self._ends)
+        m.submodules.passes = passes = PassReader(self._layouts)
+        state, group = Signal(self._state), Signal(self._layouts.input_bits)
         position, tile_start = Signal(self._position), Signal(self._position)
-        chunk, segment_start = Signal(self._chunk), Signal(self._chunk)
-        m.d.comb += take.eq(valid & self.steps.ready)
-        self._find_ends(m, state, position, ends)
-        next_position, next_chunk = Signal(self._position), Signal(self._chunk)
-        self._advance_position(m, position, next_position)
-        self._advance_chunk(m, chunk, next_chunk)
-
-        next_number, next_group = Signal.like(state.number), Signal.like(state.group)
-        first = Signal(self._position)  # of the next pass
+        chunk, segment_start = Signal(self._window_chunk), Signal(self._window_chunk)
+        running, pass_count = Signal(), Signal(Countdown(16))
+        take, of_segment, of_tile, of_pass = (Signal() for _ in range(4))
         m.d.comb += [
-            next_number.eq(Mux(self.start, 0, state.number + (take & ends.of_pass))),
-            self.pass_address.eq(next_number),
-            next_group.eq(state.group + Mux(self.pass_row.last_of_group, layer.group_address, 0)),
+            passes.start.eq(self.start),
+            passes.data.eq(self.pass_row),
+            self.pass_address.eq(passes.address),
+            take.eq(running & passes.valid & self.room),
+            self.enter.eq(take),
+            passes.next.eq(take & of_pass),
+            of_segment.eq(state.chunk.last),
+            of_tile.eq(state.tile.last | position.count.last),
+            of_pass.eq(of_segment & state.segment.last & position.count.last),
+        ]
+
+        # Constants of the layer, and the address at which the next pass's group begins.
+        all_passes, all_segments = (
+            constant_count(m, count) for count in (layer.passes_last, layer.segments_last)
+        )
+        all_tile, all_positions = (
+            constant_count(m, count) for count in (layer.tile_last, layer.positions_last)
+        )
+        full, short = (
+            constant_count(m, count) for count in (layer.segment_last, layer.segment_short_last)
+        )
+        next_group = Signal.like(group)
+        first, next_position = Signal(self._position), Signal(self._position)
+        first_chunk, next_chunk = Signal(self._window_chunk), Signal(self._window_chunk)
+        m.d.comb += [
+            next_group.eq(group + Mux(passes.row.last_of_group, layer.group_address, 0)),
             first.y.eq(layer.first_y),
             first.x.eq(layer.first_x),
-            first.address.eq(layer.first_address + Mux(self.start, 0, next_group)),
-            first.left.eq(layer.positions_last),
+            first.address.eq(Mux(self.start, layer.first_address, next_group)),
+            first.count.eq(all_positions),
         ]
-        with m.If(self.start):
-            m.d.sync += [valid.eq(1), state.eq(0), chunk.eq(0), segment_start.eq(0)]
-            m.d.sync += [position.eq(first), tile_start.eq(first)]
-        with m.Elif(take):
+        self._advance_position(m, position, next_position)
+        self._advance_chunk(m, chunk, next_chunk, first_chunk)
+
+        # Chunks of the first segment, of this one, of the next one, each less one.
+        only, present, following = (Signal(full.shape()) for _ in range(3))
+        next_is_last = Signal()
+        m.d.comb += [
+            only.eq(Mux(all_segments.last, short, full)),
+            present.eq(Mux(state.segment.last, short, full)),
+            next_is_last.eq(state.segment.left == 1),
+            following.eq(Mux(next_is_last, short, full)),
+        ]
+        with m.If(take):
             m.d.sync += [
-                state.index.eq(Mux(ends.of_segment, 0, state.index + 1)),
+                state.index.eq(state.index + 1),
+                state.first_chunk.eq(0),
+                *count_down(state.chunk),
                 chunk.eq(next_chunk),
             ]
-            with m.If(ends.of_segment & ~ends.of_tile):  # the next position, the same segment
-                m.d.sync += [state.tile.eq(state.tile + 1), position.eq(next_position)]
-                m.d.sync += chunk.eq(segment_start)
-            with m.Elif(ends.of_segment):
-                m.d.sync += [state.tile.eq(0), state.buffer.eq(~state.buffer)]
-                with m.If(~ends.last_segment):  # the same tile, the next segment
-                    m.d.sync += [state.segment.eq(state.segment + 1), position.eq(tile_start)]
-                    m.d.sync += segment_start.eq(next_chunk)
+            with m.If(of_segment):
+                m.d.sync += [state.index.eq(0), state.first_chunk.eq(1)]
+            with m.If(of_segment & ~of_tile):  # the next position, the same segment
+                m.d.sync += [
+                    state.chunk.eq(present),
+                    state.tile_at.eq(state.tile_at + 1),
+                    state.first_position.eq(0),
+                    *count_down(state.tile),
+                    position.eq(next_position),
+                    chunk.eq(segment_start),
+                ]
+            with m.Elif(of_segment):
+                m.d.sync += [
+                    state.tile.eq(all_tile),
+                    state.tile_at.eq(0),
+                    state.first_position.eq(1),
+                    state.buffer.eq(~state.buffer),
+                ]
+                with m.If(~state.segment.last):  # the same tile, the next segment
+                    m.d.sync += [
+                        state.chunk.eq(following),
+                        state.first_segment.eq(0),
+                        *count_down(state.segment),
+                        position.eq(tile_start),
+                        segment_start.eq(next_chunk),
+                    ]
                 with m.Else():
-                    m.d.sync += [state.segment.eq(0), chunk.eq(0), segment_start.eq(0)]
-                    m.d.sync += [position.eq(next_position), tile_start.eq(next_position)]
-            with m.If(ends.of_pass):
-                m.d.sync += [position.eq(first), tile_start.eq(first), state.group.eq(next_group)]
-                m.d.sync += valid.eq(state.number != layer.passes_last)
-        m.d.sync += state.number.eq(next_number)
-        m.d.comb += self.steps.valid.eq(valid)
-        psum = self._walk_slots(m, take, ends) if self._layouts.merges else state.tile
-        self._describe(m, state, ends, position, chunk, psum)
+                    m.d.sync += [
+                        state.chunk.eq(only),
+                        state.first_segment.eq(1),
+                        state.segment.eq(all_segments),
+                        position.eq(next_position),
+                        tile_start.eq(next_position),
+                        chunk.eq(first_chunk),
+                        segment_start.eq(first_chunk),
+                    ]
+            with m.If(of_pass):
+                m.d.sync += [
+                    position.eq(first),
+                    tile_start.eq(first),
+                    group.eq(next_group),
+                    running.eq(~pass_count.last),
+                    *count_down(pass_count),
+                ]
+        with m.If(self.start):
+            m.d.sync += [
+                running.eq(1),
+                pass_count.eq(all_passes),
+                group.eq(layer.first_address),
+                state.eq(0),
+                state.segment.eq(all_segments),
+                state.first_segment.eq(1),
+                state.tile.eq(all_tile),
+                state.first_position.eq(1),
+                state.chunk.eq(only),
+                state.first_chunk.eq(1),
+                position.eq(first),
+                tile_start.eq(first),
+                chunk.eq(first_chunk),
+                segment_start.eq(first_chunk),
+            ]
+        psum = state.tile_at
+        if self._layouts.merges:
+            psum = self._walk_slots(m, take & of_segment, of_tile, state.segment.last)
+        ends = data.StructLayout({"of_segment": 1, "complete": 1, "load_last": 1})
+        end = Signal(ends)
+        m.d.comb += [
+            end.of_segment.eq(of_segment),
+            end.complete.eq(of_segment & state.segment.last),
+            end.load_last.eq(of_segment & of_tile),
+        ]
+        self._describe(m, take, passes.row.held, state, end, position, chunk, psum, present.left)
         return m
 
-    def _find_ends(self, m: Module, state, position, ends) -> None:
-        """What ends with the present step."""
-        layer = self.layer
-        m.d.comb += [
-            ends.last_segment.eq(state.segment == layer.segments_last),
-            ends.segment_last.eq(
-                Mux(ends.last_segment, layer.segment_short_last, layer.segment_last)
-            ),
-            ends.of_segment.eq(state.index == ends.segment_last),
-            ends.of_tile.eq((state.tile == layer.tile_last) | (position.left == 0)),
-            ends.of_pass.eq(ends.of_segment & ends.last_segment & (position.left == 0)),
-        ]
-
     def _advance_position(self, m: Module, position, result) -> None:
-        """The window of the next position of this cluster."""
-        layer = self.layer
-        x = Signal(signed(17))
-        wrap = Signal()
+        """The window of the next position of this cluster: in this row of positions, or beyond."""
+        layer, bits = self.layer, self._layouts.input_bits
+        end_x, back_x = Signal(signed(18)), Signal(signed(18))
+        down_y, down_address = Signal(signed(17)), Signal(bits)
+        m.d.sync += [  # constants of the layer
+            end_x.eq(layer.end_x - layer.step_x),
+            back_x.eq(layer.step_x - layer.wrap_x),
+            down_y.eq(layer.step_y + layer.wrap_y),
+            down_address.eq(layer.step_address + layer.wrap_address),
+        ]
+        wrap = position.x >= end_x
         m.d.comb += [
-            x.eq(position.x + layer.step_x),
-            wrap.eq(x >= layer.end_x),
-            result.x.eq(x - Mux(wrap, layer.wrap_x, 0)),
-            result.y.eq(position.y + layer.step_y + Mux(wrap, layer.wrap_y, 0)),
+            result.x.eq(Mux(wrap, position.x + back_x, position.x + layer.step_x)),
+            result.y.eq(Mux(wrap, position.y + down_y, position.y + layer.step_y)),
             result.address.eq(
-                position.address + layer.step_address + Mux(wrap, layer.wrap_address, 0)
+                Mux(wrap, position.address + down_address, position.address + layer.step_address)
             ),
-            result.left.eq(position.left - 1),
+            *count_down(position.count, result.count),
         ]
 
-    def _advance_chunk(self, m: Module, chunk, result) -> None:
+    def _advance_chunk(self, m: Module, chunk, result, first) -> None:
         """The next chunk of a window: along the row, the kernel row, then the next one."""
         layer = self.layer
-        m.d.comb += [result.eq(chunk), result.offset.eq(chunk.offset + 1)]
-        with m.If(chunk.row_chunk != layer.row_chunks_last):
-            m.d.comb += result.row_chunk.eq(chunk.row_chunk + 1)
-        with m.Else():
-            m.d.comb += [result.row_chunk.eq(0), result.s.eq(chunk.s + 1)]
-            with m.If(chunk.s == layer.kernel_width_last):
+        row = constant_count(m, layer.row_chunks_last)
+        column = constant_count(m, layer.kernel_width_last)
+        m.d.comb += [
+            first.row.eq(row),
+            first.column.eq(column),
+            result.eq(chunk),
+            *count_down(chunk.row, result.row),
+            result.offset.eq(chunk.offset + 1),
+        ]
+        with m.If(chunk.row.last):
+            m.d.comb += [
+                result.row.eq(row),
+                result.s.eq(chunk.s + 1),
+                *count_down(chunk.column, result.column),
+            ]
+            with m.If(chunk.column.last):
                 m.d.comb += [
                     result.s.eq(0),
+                    result.column.eq(column),
                     result.r.eq(chunk.r + 1),
                     result.offset.eq(chunk.offset + layer.line_address),
                 ]
 
-    def _walk_slots(self, m: Module, take, ends) -> Signal:
+    def _walk_slots(self, m: Module, ends, of_tile, last_segment) -> Signal:
         """The slot of a position's sums: one after the other, whatever the tile, in a ring."""
         present, tile_start, following = (Signal(self._layouts.tile_bits) for _ in range(3))
         last = present == self._layouts.position_slots - 1
         m.d.comb += following.eq(Mux(last, 0, present + 1))
         with m.If(self.start):
             m.d.sync += [present.eq(0), tile_start.eq(0)]
-        with m.Elif(take & ends.of_segment):
+        with m.Elif(ends):
             m.d.sync += present.eq(following)
-            with m.If(ends.of_tile & ends.last_segment):
+            with m.If(of_tile & last_segment):
                 m.d.sync += tile_start.eq(following)
-            with m.Elif(ends.of_tile):
+            with m.Elif(of_tile):
                 m.d.sync += present.eq(tile_start)
         return present
 
-    def _describe(self, m: Module, state, ends, position, chunk, psum) -> None:
-        """Describe the present step."""
-        layer, layouts, payload = self.layer, self._layouts, self.steps.p
-        y, x = Signal(signed(18)), Signal(signed(18))
+    def _describe(
+        self, m: Module, take, held, state, end, position, chunk, psum, segment_last
+    ) -> None:
+        """Describe a step that has left, in three stages: where the walk was, sums, comparisons."""
+        layer, layouts, step = self.layer, self._layouts, self.step
         base = Signal(layouts.filter_bits)  # where the filter buffer begins
-        buffer = Const(0)
+        buffer = Const(0, 1)
         if layouts.buffers == 2:
             buffer = state.buffer
             m.d.comb += base.eq(Mux(buffer, layouts.buffer_chunks, 0))
-        m.d.comb += [
-            y.eq(position.y + chunk.r),
-            x.eq(position.x + chunk.s),
-            payload.held.eq(self.pass_row.held),
-            payload.load_first.eq((state.index == 0) & (state.tile == 0)),
-            payload.inside.eq((y >= 0) & (y < layer.height) & (x >= 0) & (x < layer.width)),
-            payload.ragged.eq(chunk.row_chunk == layer.row_chunks_last),
-            payload.address.eq(position.address + chunk.offset),
-            payload.step.psum.eq(psum),
-            payload.step.from_zero.eq(state.segment == 0),
-            payload.step.last.eq(ends.of_segment),
-            payload.step.complete.eq(ends.of_segment & ends.last_segment),
-            payload.step.load_last.eq(ends.of_segment & ends.of_tile),
-            payload.step.buffer.eq(buffer),
-            payload.filters[0].eq(base + state.index),
+        stage = data.StructLayout(
+            {
+                "valid": 1,
+                "sequenced": layouts.sequenced,
+                "y": signed(17),
+                "x": signed(17),
+                "r": 8,
+                "s": 8,
+                "offset": layouts.input_bits,
+                "segment_last": layouts.filter_bits,
+            }
+        )
+        was, added = Signal(stage), Signal(stage)
+        known = was.sequenced
+        m.d.sync += [
+            was.valid.eq(take),
+            was.y.eq(position.y),
+            was.x.eq(position.x),
+            was.r.eq(chunk.r),
+            was.s.eq(chunk.s),
+            was.offset.eq(chunk.offset),
+            was.segment_last.eq(segment_last),
+            known.held.eq(held),
+            known.load_first.eq(state.first_chunk & state.first_position),
+            known.ragged.eq(chunk.row.last),
+            known.address.eq(position.address),
+            known.step.psum.eq(psum),
+            known.step.from_zero.eq(state.first_segment),
+            known.step.last.eq(end.of_segment),
+            known.step.complete.eq(end.complete),
+            known.step.load_last.eq(end.load_last),
+            known.step.buffer.eq(buffer),
+            known.filters[0].eq(base + state.index),
+            added.eq(was),
+            added.y.eq(was.y + was.r),
+            added.x.eq(was.x + was.s),
+            added.sequenced.address.eq(known.address + was.offset),
+            self.step_valid.eq(added.valid),
+            step.eq(added.sequenced),
+            step.inside.eq(
+                (added.y >= 0) & (added.y < layer.height) & (added.x >= 0) & (added.x < layer.width)
+            ),
         ]
         if layouts.config.filters_per_unit == 2:  # its chunks follow those of slot 0
-            m.d.comb += payload.filters[1].eq(base + state.index + ends.segment_last + 1)
+            m.d.sync += added.sequenced.filters[1].eq(known.filters[0] + was.segment_last + 1)

@@ -12,6 +12,7 @@ from amaranth.sim import Simulator
 
 from rtl.design import Design
 from rtl.driver import ClusterProgram, HardwareError
+from rtl.registers import RegisterFile
 
 __all__ = ["DRAIN_CYCLES", "run_programs"]
 
@@ -70,6 +71,7 @@ def run_programs(
             packed = [int.from_bytes(row.tobytes(), "little") for row in program.beats]
             feed.extend(packed)
             await write(ctx, "control", 1)
+            await ctx.tick().repeat(RegisterFile.START)  # done falls
             for _ in range(program.cycle_limit * (1 if stalls is None else 8)):
                 if ctx.get(dut.done):
                     break
@@ -82,7 +84,7 @@ def run_programs(
             counters = {}
             for name, address in registers.items():
                 ctx.set(dut.address, address)
-                await ctx.tick()
+                await ctx.tick().repeat(RegisterFile.READ)
                 counters[name] = ctx.get(dut.read_data)
             results.append((list(seen), counters))
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -54,6 +55,18 @@ DEVICE_CELLS = {"TRELLIS_COMB": 83640, "DP16KD": 208, "MULT18X18D": 156}
 _DEVICE = ("--85k", "--package", "CABGA756", "--speed", "6")
 #: Input buffers that leave block RAM for the rest: 16 or 32 of the device's 208 blocks.
 _INPUT_BUFFER_BYTES = {"input_buffer_bytes": 1 << 15, "neuron_buffer_bytes": 1 << 16}
+#: Block RAMs of the device: four rows (in tiles) of 52.
+_RAM_COLUMNS = tuple(
+    first + 2 * at for first in (*range(4, 59, 9), *range(69, 115, 9)) for at in range(4)
+)
+#: Where those of a cluster go: row, first and last column. Each unit has a place of its own, around
+#: what all share.
+_UNIT_PLACES = tuple(
+    (row, first, first + 13)
+    for row, columns in ((22, (0, 19, 38)), (46, (0, 38)), (70, (0, 19, 38)))
+    for first in columns
+)
+_VALUE_PLACE, _SHARED_PLACE = (82, 18, 33), (46, 14, 37)
 
 
 @dataclass(frozen=True)
@@ -217,11 +230,15 @@ def _synthesise(component: wiring.Component, folder: Path) -> tuple[dict[str, in
     (folder / "top.il").write_text(text, encoding="utf-8")
     commands = (
         "read_rtlil top.il",
-        "setattr -mod -set keep_hierarchy 1 top.dut",
+        # Units stay whole, or equal registers of several become one that is far from all of them.
+        "setattr -mod -set keep_hierarchy 1 top.dut top.dut.unit?",
         # Without these two abc9 meets wires that nobody drives, and stops.
         "proc",
         "opt_clean -purge",
         "synth_ecp5 -top top",
+        "setattr -mod -unset keep_hierarchy top.dut.unit?",
+        "flatten top.dut",
+        "clean",
         "tee -q -o cells.json stat -json",
         "setattr -mod -unset keep_hierarchy top.dut",
         "flatten",
@@ -232,6 +249,30 @@ def _synthesise(component: wiring.Component, folder: Path) -> tuple[dict[str, in
     modules = json.loads((folder / "cells.json").read_text(encoding="utf-8"))["modules"]
     wrapper_tables = modules["\\top"]["num_cells_by_type"].get("LUT4", 0)
     return modules["\\top.dut"]["num_cells_by_type"], wrapper_tables
+
+
+def _place_rams(folder: Path) -> None:
+    """Give the block RAMs of a cluster their places in ``netlist.json``, where they fit.
+
+    The placer alone scatters them over the device, because most of its places are taken, and the
+    rest of a unit with them: the clock is two thirds, and placing takes several times as long.
+    """
+    netlist = json.loads((folder / "netlist.json").read_text(encoding="utf-8"))
+    rams: dict[tuple[int, int, int], list[dict]] = {}
+    for name, cell in sorted(netlist["modules"]["top"]["cells"].items()):
+        if cell["type"] != "DP16KD":
+            continue
+        unit = re.match(r"dut\.unit(\d+)\.", name)
+        place = _VALUE_PLACE if re.match(r"dut\.buffer\.(even|odd)\.", name) else _SHARED_PLACE
+        if unit and int(unit[1]) >= len(_UNIT_PLACES):
+            return
+        rams.setdefault(_UNIT_PLACES[int(unit[1])] if unit else place, []).append(cell)
+    for (row, first, last), cells in rams.items():
+        if len(cells) > last - first + 1:
+            return
+        for column, cell in enumerate(cells, first):
+            cell["attributes"]["BEL"] = f"X{_RAM_COLUMNS[column]}/Y{row}/EBR{column % 4}"
+    (folder / "netlist.json").write_text(json.dumps(netlist), encoding="utf-8")
 
 
 def _place_and_route(folder: Path, seed: int, target_mhz: int) -> dict:
@@ -294,6 +335,8 @@ def measure(block: str, config: TomlConfig, seeds: Sequence[int], jobs: int = 1)
         )
         if not seeds:
             return figures
+        if block == "cluster":
+            _place_rams(folder)
         for kind, available in DEVICE_CELLS.items():
             if cells.get(kind, 0) > available:
                 raise SynthesisError(

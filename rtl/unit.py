@@ -84,7 +84,8 @@ class Unit(wiring.Component):
         A step is finished; its chunk slot; whether it was the last one of a filter load, and
         the filter buffer of that load.
     busy : Out(1), bubble : Out(1), blocked : Out(1)
-        What this cycle is: a pair, a chunk pair without pairs, a wait for the result registers.
+        What the last cycle was: a pair, a chunk pair without pairs, a wait for the result
+        registers.
 
     Notes
     -----
@@ -118,13 +119,20 @@ class Unit(wiring.Component):
         tag_bits = self._tag.size
         m.submodules.join = join = InnerJoin(self._layouts.config.chunk, 1, tag_bits)
         m.submodules.mac = mac = (MergingMac if self._layouts.merges else Mac)(self._layouts)
+        # The load bus comes from afar: it ends in registers, and is still in time.
+        self._late_load = Signal(self._layouts.load)
+        m.d.sync += [
+            self._late_load.eq(self.load),
+            self._late_load.entry_valid.eq(self.load_entry),
+            self._late_load.row_valid.eq(self.load_row),
+        ]
         self._fetch(m, join)
 
         step = join.steps.p
         tag = data.View(self._tag, step.tag)
         issue = Signal()  # a pair or a bubble leaves the join in this cycle
         m.d.comb += issue.eq(join.steps.valid & join.steps.ready)
-        self._retire(m, join, mac, tag, issue)
+        blocked = self._retire(m, join, mac, tag, issue)
 
         lane = step.lanes[0]
         width = self._layouts.config.broadcast_width
@@ -156,14 +164,17 @@ class Unit(wiring.Component):
         self._operands(m, mac, lane, tag)
         m.d.comb += [
             self.results.eq(mac.results),
+        ]
+        m.d.sync += [
             self.busy.eq(issue & lane.pair),
             self.bubble.eq(issue & ~lane.pair),
+            self.blocked.eq(blocked),
         ]
         return m
 
     def _fetch(self, m: Module, join: InnerJoin) -> None:
         """Step FIFO, index buffer and the pairing of a step with each filter."""
-        layouts, bus = self._layouts, self.broadcast
+        layouts, bus, load = self._layouts, self.broadcast, self._late_load
         waiting = data.StructLayout(
             {
                 "mask": layouts.config.chunk,
@@ -194,9 +205,9 @@ class Unit(wiring.Component):
         depth = layouts.buffers * layouts.buffer_chunks
         m.submodules.entries = entries = Ram(layouts.filter_entry, depth)
         m.d.comb += [
-            entries.write_address.eq(self.load.entry_address),
-            entries.write_data.eq(self.load.entry),
-            entries.write_enable.eq(self.load_entry),
+            entries.write_address.eq(load.entry_address),
+            entries.write_data.eq(load.entry),
+            entries.write_enable.eq(load.entry_valid),
         ]
 
         # Fetched: what was waiting beside the entry that block RAM gives; then both once more in
@@ -248,10 +259,12 @@ class Unit(wiring.Component):
             ]
             if layouts.merges:
                 m.d.sync += tag.home.eq(entry.home)
+        keep_zero_weights = Signal()  # of the layer: a copy that is near
+        m.d.sync += keep_zero_weights.eq(self.keep_zero_weights)
         m.d.comb += [
             join.chunks.valid.eq(pair_valid),
             join.chunks.p.eq(pair),
-            join.chunks.p.keep_zero_weights.eq(self.keep_zero_weights),
+            join.chunks.p.keep_zero_weights.eq(keep_zero_weights),
         ]
 
     def _queue(self, m: Module, entering, push, pop):
@@ -269,24 +282,24 @@ class Unit(wiring.Component):
         ]
         return read.data, newest != oldest
 
-    def _retire(self, m: Module, join: InnerJoin, mac: Mac, tag, issue) -> None:
-        """The end of a step, and the wait for the result registers."""
-        done = Signal()  # all pairs of a step have been issued
+    def _retire(self, m: Module, join: InnerJoin, mac: Mac, tag, issue) -> Signal:
+        """The end of a step; return whether it waits for the result registers."""
         complete, position = Signal(), Signal(self._layouts.turn_bits)
         # Registered, because the whole join waits for it: a turn is seen one cycle later.
-        blocked = self.blocked
+        blocked = Signal()
         m.d.comb += [
-            self.retire.eq(done & ~blocked),
             join.steps.ready.eq(~blocked),
             mac.commit.eq(self.retire & complete),
         ]
         with m.If(blocked):
-            m.d.sync += blocked.eq(position != self.turn)
+            waits = position != self.turn
+            m.d.sync += [blocked.eq(waits), self.retire.eq(~waits)]
         with m.Else():
             ends = issue & join.steps.p.last & tag.last_filter
+            waits = tag.step.complete & (tag.position != self.turn)
             m.d.sync += [
-                done.eq(ends),
-                blocked.eq(ends & tag.step.complete & (tag.position != self.turn)),
+                blocked.eq(ends & waits),
+                self.retire.eq(ends & ~waits),
                 complete.eq(tag.step.complete),
                 position.eq(tag.position),
                 self.retire_slot.eq(tag.chunk_slot),
@@ -297,6 +310,7 @@ class Unit(wiring.Component):
             m.d.sync += self.result_valid.eq(1)
         with m.Elif(self.result_taken):
             m.d.sync += self.result_valid.eq(0)
+        return blocked
 
     def _operands(self, m: Module, mac: Mac, lane, tag) -> None:
         """Value memories and the operands' addresses."""
@@ -311,9 +325,9 @@ class Unit(wiring.Component):
             activations.write_address.eq(address_a),
             activations.write_data.eq(self.broadcast.data),
             activations.write_enable.eq(self.broadcast.row_valid),
-            weights.write_address.eq(self.load.row_address),
-            weights.write_data.eq(self.load.row),
-            weights.write_enable.eq(self.load_row),
+            weights.write_address.eq(self._late_load.row_address),
+            weights.write_data.eq(self._late_load.row),
+            weights.write_enable.eq(self._late_load.row_valid),
             activations.read_enable.eq(1),
             weights.read_enable.eq(1),
         ]
@@ -323,6 +337,10 @@ class Unit(wiring.Component):
             weights.read_address.eq(base + lane.weight_prefix + lane.weight_count),
         ]
         # Straight into registers: block RAM leaves time for nothing else.
-        octet = Signal(8)
-        m.d.sync += [octet.eq(activations.read_data), mac.weight.eq(weights.read_data)]
-        m.d.comb += mac.activation.eq(Cat(octet, self.signed_activations & octet[7]))
+        octet, signed_activations = Signal(8), Signal()
+        m.d.sync += [
+            octet.eq(activations.read_data),
+            mac.weight.eq(weights.read_data),
+            signed_activations.eq(self.signed_activations),
+        ]
+        m.d.comb += mac.activation.eq(Cat(octet, signed_activations & octet[7]))

@@ -29,7 +29,7 @@ from rtl.cluster import Cluster, cluster_ports
 from rtl.input_buffer import row_words
 from rtl.layouts import Layouts
 from rtl.ram import RAM_VERILOG, VerilogPlatform
-from rtl.registers import LAYER_REGISTERS, LOAD_TARGETS, register_map
+from rtl.registers import LAYER_REGISTERS, LOAD_TARGETS, RegisterFile, register_map
 from rtl.unit import Unit, unit_ports
 from rtl.yosys import rtlil_to_verilog
 
@@ -143,6 +143,8 @@ def sidecar(config: AcceleratorConfig) -> dict[str, Any]:
         "config": config.to_dict(),
         "ports": port_list(wiring.Signature(cluster_ports(layouts))),
         "registers": register_map(config.units),
+        # Cycles from an address to what is read there, from a write of control to the fall of done.
+        "register_cycles": {"read": RegisterFile.READ, "start": RegisterFile.START},
         "layer_registers": {
             name: {"bits": bits, "is": text} for name, bits, text in LAYER_REGISTERS
         },

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -125,6 +125,7 @@ class Core(wiring.Component):
             registers.write_data.eq(self.write_data),
             self.read_data.eq(registers.read_data),
             registers.running.eq(running),
+            registers.counting.eq(running),
             registers.done.eq(self.done),
             sequencer.start.eq(start),
             loader.start.eq(start),
@@ -214,25 +215,18 @@ class Core(wiring.Component):
             "outputs": collector.count,
             "selected": selected,
         }
-        counters = [
-            (registers.cluster_counters[at], core[name]) for at, name in enumerate(CORE_COUNTERS)
-        ]
+        for at, name in enumerate(CORE_COUNTERS):
+            m.d.comb += registers.increments[at].eq(core[name])
         for number in range(layouts.config.pes):
             mine = selector.pes_last >= number if number else 1
             events = {
                 "busy_cycles": selector.busy & mine,
                 "bubble_cycles": selector.bubble & mine,
                 "wait_memory_cycles": waits & memory & mine,
-                "wait_siblings_cycles": 0,
+                "wait_siblings_cycles": Const(0, 1),
                 "wait_broadcast_cycles": waits & ~memory & mine,
                 "wait_collector_cycles": selector.blocked & mine,
-                "idle_cycles": running & ~(mine & (working | waits)),
+                "idle_cycles": Const(1),
             }
-            counters += [
-                (registers.unit_counters[number][at], events[name])
-                for at, name in enumerate(UNIT_COUNTERS)
-            ]
-        for port, event in counters:
-            counter = Signal(32)
-            m.d.comb += port.eq(counter)
-            m.d.sync += counter.eq(Mux(start, 0, counter + event))
+            cycle = Cat(events[name] for name in UNIT_COUNTERS)
+            m.d.comb += registers.unit_events[number].eq(cycle)

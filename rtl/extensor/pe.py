@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -111,6 +111,7 @@ class ProcessingElement(wiring.Component):
             registers.write_data.eq(self.write_data),
             self.read_data.eq(registers.read_data),
             registers.running.eq(running),
+            registers.counting.eq(running),
             registers.done.eq(self.done),
             tables.target.eq(layer.load_target),
             tables.address.eq(layer.load_address),
@@ -171,14 +172,11 @@ class ProcessingElement(wiring.Component):
             "busy_cycles": scalars.pair,
             "bubble_cycles": scalars.bubble,
             "wait_memory_cycles": waits,
-            "wait_siblings_cycles": 0,
-            "wait_broadcast_cycles": 0,
+            "wait_siblings_cycles": Const(0, 1),
+            "wait_broadcast_cycles": Const(0, 1),
             "wait_collector_cycles": held,
-            "idle_cycles": running & ~(scalars.pair | scalars.bubble | waits | held),
+            "idle_cycles": Const(1),
         }
-        ports = [(registers.cluster_counters[at], name) for at, name in enumerate(PE_COUNTERS)]
-        ports += [(registers.unit_counters[0][at], name) for at, name in enumerate(UNIT_COUNTERS)]
-        for port, name in ports:
-            counter = Signal(32, name=name)
-            m.d.comb += port.eq(counter)
-            m.d.sync += counter.eq(Mux(registers.start, 0, counter + events[name]))
+        for at, name in enumerate(PE_COUNTERS):
+            m.d.comb += registers.increments[at].eq(events[name])
+        m.d.comb += registers.unit_events[0].eq(Cat(events[name] for name in UNIT_COUNTERS))

@@ -157,8 +157,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "hardware prefix count: a word's own predecessor is left out",
         "rtl/loader.py",
-        "for below in range(word)), 0)",
-        "for below in range(word - 1)), 0)",
+        "ones[below] for below in range(word)]",
+        "ones[below] for below in range(word - 1)]",
         (_HARDWARE,),
     ),
     Mutant(
@@ -171,9 +171,23 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "hardware FIFO: a slot is free as soon as the first unit is done",
         "rtl/broadcaster.py",
-        "slot_ok.eq(~head.first | head.skip | ~busy[slot].any())",
-        "slot_ok.eq(~head.first | head.skip | ~busy[slot][0])",
+        "frees[number].eq(~left.any())",
+        "frees[number].eq(~left[0])",
         (_HARDWARE,),
+    ),
+    Mutant(
+        "hardware pipeline into a FIFO: more enters than has a place",
+        "rtl/fifo.py",
+        "self.room.eq(next_free.any())",
+        "self.room.eq(1)",
+        ("rtl/test_fifo.py::test_nothing_is_lost_where_it_is_seldom_emptied[7]",),
+    ),
+    Mutant(
+        "hardware counters: a layer's go on from those of the layer before",
+        "rtl/counters.py",
+        "m.d.sync += known.eq(0)",
+        "m.d.sync += known.eq(known)",
+        ("rtl/test_counters.py::test_runs_are_counted_anew_and_cycles_outside_are_not",),
     ),
     Mutant(
         "hardware chunk balancing: a partial sum goes to another filter, where slot 1 made it",
@@ -199,8 +213,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "hardware requantisation: rounds down",
         "rtl/requantise.py",
-        "((product >> (shift_sum - 1)[:6]) + 1) >> 1",
-        "(product >> (shift_sum - 1)[:6]) >> 1",
+        "quotient + rounded + self.zero_point",
+        "quotient + self.zero_point",
         ("rtl/test_requantise.py::test_extremes_and_ties_by_hand",),
     ),
     Mutant(

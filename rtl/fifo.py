@@ -1,0 +1,95 @@
+"""A FIFO behind a pipeline that does not stall: an item's place is kept before it enters.
+
+So no enable runs back through the pipeline: whether an item may enter comes from a register.
+"""
+
+# A component gets its ports from its signature, and Amaranth is not annotated:
+# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
+# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["CreditFifo"]
+
+
+class CreditFifo(wiring.Component):
+    """Distributed RAM, read in the same cycle.
+
+    Parameters
+    ----------
+    shape : shape-like
+        Shape of an item.
+
+    Members
+    -------
+    clear : In(1)
+        Nothing is in the FIFO, nor on its way, from the next cycle on.
+    room : Out(1), enter : In(1)
+        An item may enter the pipeline, from a register; one does. A place is free again two
+        cycles after ``pop``.
+    push : In(1), item : In(shape)
+        An item that had entered arrives.
+    valid : Out(1), head : Out(shape), pop : In(1)
+        The oldest item, from the cycle after ``push``; it goes.
+
+    Notes
+    -----
+    ``DEPTH`` places are kept busy by one item a cycle where ``pop`` may come up to
+    ``DEPTH - 2`` cycles after ``enter``.
+    """
+
+    DEPTH = 16
+
+    def __init__(self, shape) -> None:
+        self._shape = shape
+        super().__init__(
+            {
+                "clear": In(1),
+                "room": Out(1, init=1),
+                "enter": In(1),
+                "push": In(1),
+                "item": In(shape),
+                "valid": Out(1),
+                "head": Out(shape),
+                "pop": In(1),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.submodules.items = items = Memory(shape=self._shape, depth=self.DEPTH, init=[])
+        write, read = items.write_port(), items.read_port(domain="comb")
+        newest, oldest = Signal(range(self.DEPTH)), Signal(range(self.DEPTH))
+        m.d.comb += [
+            write.en.eq(self.push),
+            write.addr.eq(newest),
+            write.data.eq(self.item),
+            read.addr.eq(oldest),
+            self.head.eq(read.data),
+        ]
+        m.d.sync += [newest.eq(newest + self.push), oldest.eq(oldest + self.pop)]
+        # Two counts, so that neither waits for the other's end of the pipeline.
+        level, next_level = Signal(range(self.DEPTH + 1)), Signal(range(self.DEPTH + 1))
+        free = Signal(range(self.DEPTH + 1), init=self.DEPTH)
+        next_free = Signal.like(free)
+        popped = Signal()
+        m.d.comb += [
+            next_level.eq(level + self.push - self.pop),
+            next_free.eq(free + popped - self.enter),
+        ]
+        m.d.sync += [
+            level.eq(next_level),
+            self.valid.eq(next_level.any()),
+            popped.eq(self.pop),
+            free.eq(next_free),
+            self.room.eq(next_free.any()),
+        ]
+        with m.If(self.clear):
+            m.d.sync += [newest.eq(0), oldest.eq(0), level.eq(0), self.valid.eq(0)]
+            m.d.sync += [popped.eq(0), free.eq(self.DEPTH), self.room.eq(1)]
+        return m
