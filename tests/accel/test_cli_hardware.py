@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from accel.cli_hardware import first_rows
 from golden import reference
+from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS
 from golden.layer import LayerShape
 
 VERIFY = ("verify", "lenet5", "--layer", "fc2", "--preset", "toy")
@@ -21,9 +23,12 @@ def test_verify_compares_codes_and_every_counter(accel):
     status, out, err = accel(*VERIFY, "--skip", "both")
     assert (status, err) == (0, "")
     assert out.splitlines()[-1] == "All equal."
-    rows = {line.split()[0]: line.split() for line in out.splitlines() if " of " in line}
+    compared = re.compile(r"\w+ of \d+ (codes|clusters|units) ")
+    lines = [line.split() for line in out.splitlines() if compared.match(line.strip())]
+    rows = {line[0]: line for line in lines}
+    assert len(rows) == 1 + len(CLUSTER_COUNTERS) + len(UNIT_COUNTERS)
     assert rows["pairs"][-3] == rows["pairs"][-2] != "0"
-    assert {row[-1] for row in rows.values() if row[0] != "lenet5,"} == {"0"}
+    assert {row[-1] for row in rows.values()} == {"0"}
 
 
 @pytest.mark.parametrize("what", ["code", "counter", "unit counter"])
