@@ -25,6 +25,8 @@ class Mutant:
         Text that stands exactly once in the file, and its replacement.
     tests : tuple of str
         Test ids of which at least one must fail, without ``tests/``.
+    slow : bool
+        Planted in ``make test-slow`` only: its part of the project has others.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Mutant:
     old: str
     new: str
     tests: tuple[str, ...]
+    slow: bool = False
 
 
 _KERNELS = "conformance/test_kernels.py::test_catalogue"
@@ -69,6 +72,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "ring=np.zeros((config.clusters, config.slots)",
         "ring=np.zeros((config.clusters, config.slots + 1)",
         _KERNEL_CASES,
+        slow=True,
     ),
     Mutant(
         "kernel: a finished position does not wait for the collector",
@@ -223,6 +227,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "loaded = max(loaded, decided, end_before + timing.load_free) + 1",
         "loaded = max(loaded, end_before + timing.load_free) + 1",
         (f"{_EXTENSOR}::test_an_end_waits_for_the_last_decisions_by_hand",),
+        slow=True,
     ),
     Mutant(
         "extensor: tiles have a single buffer",
@@ -237,6 +242,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "begun = max(arrived, drained)",
         "begun = arrived",
         (f"{_EXTENSOR}::test_an_end_waits_for_the_sums_before_by_hand",),
+        slow=True,
     ),
     Mutant(
         "extensor: every tile of a block has all its fibres",
@@ -244,6 +250,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "for a in range(rows.fibre[row], rows.fibre[row + 1]):",
         "for a in range(rows.fibre[0], rows.fibre[row + 1]):",
         (f"{_EXTENSOR}::test_one_item_by_hand",),
+        slow=True,
     ),
     Mutant(
         "extensor: a successor is not carried across a word",
@@ -258,6 +265,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "if shift and bits >> (width - shift):",
         "if False:",
         (f"{_EXTENSOR}::test_counters_are_those_of_the_page",),
+        slow=True,
     ),
     Mutant(
         "sddmm: sums are not multiplied by their samples",
@@ -265,6 +273,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "values * met.data",
         "values",
         ("arch/test_sparse_kernels.py::test_sddmm_by_hand",),
+        slow=True,
     ),
     Mutant(
         "hardware Cambricon-S selector: a lane too many is sent",
@@ -300,6 +309,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "before.eq(Mux(self.start | now.close, 0, self.total))",
         "before.eq(Mux(self.start, 0, self.total))",
         (_EXTENSOR_HARDWARE,),
+        slow=True,
     ),
     Mutant(
         "hardware ExTensor: a sum that grows twice in a row loses the first",

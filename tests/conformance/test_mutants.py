@@ -57,7 +57,13 @@ def run_tests(root: Path, tests: tuple[str, ...]) -> subprocess.CompletedProcess
     )
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+@pytest.mark.parametrize(
+    "mutant",
+    [
+        pytest.param(mutant, id=mutant.name, marks=pytest.mark.slow if mutant.slow else ())
+        for mutant in MUTANTS
+    ],
+)
 def test_planted_bug_is_noticed(mutant: Mutant, tmp_path):
     copy_project(tmp_path)
     path = tmp_path / mutant.module
@@ -71,6 +77,7 @@ def test_planted_bug_is_noticed(mutant: Mutant, tmp_path):
 
 def test_copy_without_a_bug_passes(tmp_path):
     copy_project(tmp_path)
-    tests = dict.fromkeys(test for mutant in MUTANTS for test in mutant.tests)
+    quick = [mutant for mutant in MUTANTS if not mutant.slow]
+    tests = dict.fromkeys(test for mutant in quick for test in mutant.tests)
     result = run_tests(tmp_path, tuple(tests))
     assert result.returncode == 0, result.stdout + result.stderr
