@@ -8,15 +8,13 @@ machine without such a row may say of which blocks it would consist (``estimate_
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import astuple, dataclass, fields
-from importlib import resources
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 from accel.arch.machine import AreaEstimate, Machine
-from golden.errors import FormatError, UserError, look_up
+from accel.arch.tables import read_table
+from golden.errors import FormatError, look_up
 
 __all__ = ["Area", "AreaTable", "Cells"]
 
@@ -138,25 +136,11 @@ _COLUMNS = ("block", "machine", "multipliers", *_CELLS, "source", "tools", "date
 
 
 def _read(path: str | Path | None) -> list[_Row]:
-    where = "area.csv" if path is None else str(path)
-    try:
-        shipped = resources.files("accel.arch") / "data" / "area.csv"
-        text = (shipped if path is None else Path(path)).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"Area table {where} can't be read: {error}") from None
-    reader = csv.DictReader(io.StringIO(text))
-    if tuple(reader.fieldnames or ()) != _COLUMNS:
-        raise FormatError(
-            f"Area table {where} must have columns {', '.join(_COLUMNS)}, "
-            f"not {', '.join(reader.fieldnames or ())}"
-        )
-    return [_row(line, f"{where}, line {number}") for number, line in enumerate(reader, start=2)]
+    return read_table("area", _COLUMNS, _row, path)
 
 
 def _row(line: dict[str, str], where: str) -> _Row:
     """Check a row: cells of which nobody knows how they were counted are worth nothing."""
-    if None in line or None in line.values():
-        raise FormatError(f"Area table {where} must have {len(_COLUMNS)} fields")
     for name in ("block", "source", "tools", "date"):
         if not line[name].strip():
             raise FormatError(f"Area table {where} must have a {name}, not none")

@@ -8,15 +8,13 @@ clock trees and leakage; so machines with much logic a multiplication look bette
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
 from accel.arch.machine import LayerCounts
+from accel.arch.tables import read_table
 from golden.errors import FormatError, UserError
 
 __all__ = ["Energy", "EnergyTable", "node_names"]
@@ -139,28 +137,11 @@ def node_names() -> list[str]:
 
 
 def _read(path: str | Path | None) -> list[_Row]:
-    if path is None:
-        where = "energy.csv"
-        text = (resources.files("accel.arch") / "data" / where).read_text("utf-8")
-    else:
-        where = str(path)
-        try:
-            text = Path(path).read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"Energy table {path} can't be read: {error}") from None
-    reader = csv.DictReader(io.StringIO(text))
-    if tuple(reader.fieldnames or ()) != _COLUMNS:
-        raise FormatError(
-            f"Energy table {where} must have columns {', '.join(_COLUMNS)}, "
-            f"not {', '.join(reader.fieldnames or ())}"
-        )
-    return [_row(line, f"{where}, line {number}") for number, line in enumerate(reader, start=2)]
+    return read_table("energy", _COLUMNS, _row, path)
 
 
 def _row(line: dict[str, str], where: str) -> _Row:
     """Check a row: an energy without node, unit and source is worth nothing."""
-    if None in line or None in line.values():
-        raise FormatError(f"Energy table {where} must have {len(_COLUMNS)} fields")
     for name in ("node", "source"):
         if not line[name].strip():
             raise FormatError(f"Energy table {where} must have a {name}, not none")
