@@ -17,6 +17,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from rtl.bits import add_up
 from rtl.cambricon_s.layouts import CoreLayouts
 from rtl.ram import Ram
 
@@ -147,7 +148,7 @@ class ProcessingElement(wiring.Component):
             sums = []
             for first in range(0, len(products), size):
                 total = Signal(signed(24), name=f"sum{stage}_{first}")
-                m.d.sync += total.eq(_tree(products[first : first + size]))
+                m.d.sync += total.eq(add_up(products[first : first + size]))
                 sums.append(total)
             products = sums
         return products[0]
@@ -182,10 +183,3 @@ class ProcessingElement(wiring.Component):
             m.d.sync += running.eq(new)
         with m.If(commit):
             m.d.sync += self.result.eq(running)
-
-
-def _tree(values):
-    if len(values) == 1:
-        return values[0]
-    half = len(values) // 2
-    return _tree(values[:half]) + _tree(values[half:])
