@@ -57,7 +57,7 @@ class Distillation:
         with torch.no_grad():
             found = self.teacher(inputs).shape[-1]
         if found != outputs:
-            raise UserError(f"Teacher must have the {outputs} outputs of the network, not {found}")
+            raise _wrong_number(outputs, found)
 
     def __call__(self, inputs: Tensor, outputs: Tensor, hard: Tensor) -> Tensor:
         """Return the mixed loss.
@@ -79,10 +79,7 @@ class Distillation:
         with torch.no_grad():
             wanted = self.teacher(inputs)
         if wanted.shape != outputs.shape:
-            raise UserError(
-                f"Teacher must have the {outputs.shape[-1]} outputs of the network, "
-                f"not {wanted.shape[-1]}"
-            )
+            raise _wrong_number(outputs.shape[-1], wanted.shape[-1])
         soft = nn.functional.kl_div(
             nn.functional.log_softmax(outputs / self.temperature, 1),
             nn.functional.log_softmax(wanted / self.temperature, 1),
@@ -90,3 +87,7 @@ class Distillation:
             log_target=True,
         )
         return (1 - self.mixing) * hard + self.mixing * self.temperature**2 * soft
+
+
+def _wrong_number(wanted: int, found: int) -> UserError:
+    return UserError(f"Teacher must have the {wanted} outputs of the network, not {found}")
