@@ -18,6 +18,7 @@ the number of filter beats taken.
 from __future__ import annotations
 
 from rtl.design import Design
+from rtl.registers import RegisterFile
 from rtl.simulate import DRAIN_CYCLES
 
 __all__ = ["bench_verilog"]
@@ -107,7 +108,7 @@ module bench;
             end
             default: begin
               address <= argument[15:0];
-              left <= 2;
+              left <= @READ@;
               state <= READ;
             end
           endcase
@@ -171,4 +172,5 @@ def bench_verilog(design: Design) -> str:
         .replace("@BEAT@", str(design.beat_bits))
         .replace("@OUTPUT@", str(design.output_bits))
         .replace("@DRAIN@", str(DRAIN_CYCLES))
+        .replace("@READ@", str(RegisterFile.READ))
     )

@@ -63,10 +63,10 @@ class Broadcaster(wiring.Component):
         Read port of the input value buffer: the aligned even and odd row around the pointer.
     load_done : In(1)
         Pulse: a filter load is complete.
-    retire : In(units), retire_slot : In(ArrayLayout)
-        Of each unit.
+    retire_slots : In(ArrayLayout(slots, units))
+        A unit has finished the step in that chunk slot.
     broadcast : Out(Layouts.broadcast), held : Out(held_bits)
-        The bus, and the unit-slots that take part.
+        The bus, and the unit-slots that take part. Each unit has the registers that it ends in.
     reason : Out(Reason), reason_held : Out(held_bits)
         What a cycle is to a unit with nothing to do, if it is active in the pass; ``EXPLAIN``
         cycles later.
@@ -102,8 +102,7 @@ class Broadcaster(wiring.Component):
                 "value_pointer": Out(layouts.pointer_bits),
                 "value_rows": In(data.ArrayLayout(8, 2 * width)),
                 "load_done": In(1),
-                "retire": In(config.units),
-                "retire_slot": In(data.ArrayLayout(layouts.slot_bits, config.units)),
+                "retire_slots": In(data.ArrayLayout(config.slots, config.units)),
                 "broadcast": Out(layouts.broadcast),
                 "held": Out(layouts.held_bits),
                 "reason": Out(Reason),
@@ -321,8 +320,9 @@ class Broadcaster(wiring.Component):
         config, bus = self._layouts.config, self.broadcast
         row, chunk = rows.head, sent.head
         turn = Signal(self._turn)
-        loads = Signal(2)  # complete and not yet begun to be used
-        slot = Signal(self._layouts.slot_bits)
+        loads, next_loads = Signal(2), Signal(2)  # complete and not yet begun to be used
+        load_there = Signal()  # there is one
+        slot = Signal(config.slots, init=1)  # one-hot: the one in turn
         slot_free = Signal(init=1)  # no unit holds it
         position = Signal(self._layouts.turn_bits)
         fresh = Signal()  # the next delivered step is the first of its (position, segment)
@@ -330,7 +330,7 @@ class Broadcaster(wiring.Component):
         use_load = Signal()
         m.d.comb += [
             turn.eq(row.turn),
-            load_ok.eq(~turn.needs_load | loads.any()),
+            load_ok.eq(~turn.needs_load | load_there),
             slot_ok.eq(~turn.needs_slot | slot_free),
             go.eq(rows.valid & load_ok & slot_ok),
             rows.pop.eq(go),
@@ -341,34 +341,28 @@ class Broadcaster(wiring.Component):
             self.skipped.eq(go & turn.skip),
             self.word.eq(go & ~turn.skip),
         ]
-        m.d.sync += loads.eq(loads + self.load_done - use_load)
+        m.d.comb += next_loads.eq(loads + self.load_done - use_load)
+        m.d.sync += [loads.eq(next_loads), load_there.eq(next_loads.any())]
         active = chunk.held[:: config.filters_per_unit]
         busy = Signal(data.ArrayLayout(config.units, config.slots))  # units that hold each slot
-        next_slot = Signal.like(slot)
-        frees = Signal(config.slots)
-        m.d.comb += next_slot.eq(Mux(slot == config.slots - 1, 0, slot + 1))
+        stays_busy = Signal(config.slots)
         for number in range(config.slots):
-            begins = go & turn.needs_slot & (slot == number)
-            ends = Cat(
-                self.retire[unit] & (self.retire_slot[unit] == number)
-                for unit in range(config.units)
-            )
-            left = busy[number] & ~ends
-            m.d.comb += frees[number].eq(~left.any())
+            begins = go & turn.needs_slot & slot[number]
+            left = busy[number] & ~Cat(retired[number] for retired in self.retire_slots)
+            m.d.comb += stays_busy[number].eq(left.any())
             m.d.sync += busy[number].eq(left | Mux(begins, active, 0))
-        m.d.sync += slot_free.eq(
-            Mux(delivered, frees.bit_select(next_slot, 1), frees.bit_select(slot, 1))
-        )
+        following = slot.rotate_left(1)
+        m.d.sync += slot_free.eq(~(stays_busy & Mux(delivered, following, slot)).any())
         with m.If(delivered):
-            m.d.sync += [slot.eq(next_slot), fresh.eq(chunk.step.last)]
+            m.d.sync += [slot.eq(following), fresh.eq(chunk.step.last)]
             m.d.sync += position.eq(position + chunk.step.complete)
         with m.If(self.start):
-            m.d.sync += [fresh.eq(1), position.eq(0)]
-        m.d.sync += [
+            m.d.sync += fresh.eq(1)
+        m.d.comb += [
             bus.row_valid.eq(go & turn.row_valid),
             bus.row.eq(turn.row),
             bus.data.eq(row.data),
-            bus.slot.eq(slot),
+            bus.slot.eq(encode(slot)),
             bus.step_valid.eq(delivered),
             bus.mask.eq(chunk.mask),
             bus.mask_words.eq(chunk.mask_words),
@@ -379,9 +373,9 @@ class Broadcaster(wiring.Component):
             bus.filters.eq(chunk.filters),
             self.held.eq(chunk.held),
         ]
-        self._explain(m, rows.valid, chunk.held, load_ok, slot_ok, loads)
+        self._explain(m, rows.valid, chunk.held, load_ok, slot_ok, load_there)
 
-    def _explain(self, m: Module, head_valid, head_held, load_ok, slot_ok, loads) -> None:
+    def _explain(self, m: Module, head_valid, head_held, load_ok, slot_ok, load_there) -> None:
         """The reason of a cycle; while the pipeline fills it is that of the first step."""
         filling, arrived = Signal(), Signal()
         first_held = Signal(self._layouts.held_bits)
@@ -402,7 +396,7 @@ class Broadcaster(wiring.Component):
             with m.Else():
                 m.d.comb += present.reason.eq(Reason.BROADCAST)
         with m.Elif(filling):
-            m.d.comb += present.reason.eq(Mux(loads.any(), Reason.BROADCAST, Reason.MEMORY))
+            m.d.comb += present.reason.eq(Mux(load_there, Reason.BROADCAST, Reason.MEMORY))
         for cycle in range(self.EXPLAIN):
             late = Signal(explanation, name=f"explanation{cycle + 1}")
             m.d.sync += late.eq(present)

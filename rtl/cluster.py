@@ -39,12 +39,12 @@ def latencies() -> dict[str, int]:
     unit, loader = Unit.LATENCY, FilterLoader.START
     return {
         "START": Broadcaster.START,
-        "RELEASE": unit + 1,
+        "RELEASE": unit,
         "LOAD": loader + 1,
-        "LOAD_FREE": unit + 1 - loader,
+        "LOAD_FREE": unit - loader,
         "DELIVER": Unit.RESULT + Collector.BEGIN,
         "COLLECTOR_FREE": 1,
-        "TAIL": unit + Collector.TAIL + 1,
+        "TAIL": unit + Collector.TAIL,
     }
 
 
@@ -167,12 +167,9 @@ class Cluster(wiring.Component):
                 unit.keep_zero_weights.eq(~registers.layer.skip_weights),
                 unit.signed_activations.eq(registers.layer.signed_activations),
                 unit.result_taken.eq(collector.taken),
-                unit.turn.eq(collector.turn),
                 collector.valid[number].eq(unit.result_valid),
-                broadcaster.retire[number].eq(unit.retire),
-                broadcaster.retire_slot[number].eq(unit.retire_slot),
-                loader.retire[number].eq(unit.retire & unit.retire_load),
-                loader.retire_buffer[number].eq(unit.retire_buffer),
+                broadcaster.retire_slots[number].eq(unit.retire_slots),
+                loader.retire_buffers[number].eq(unit.retire_buffers),
             ]
             results = self.layouts.results
             for at in range(results):
@@ -185,7 +182,7 @@ class Cluster(wiring.Component):
         """Counters of the cluster and of each unit."""
         reason, held = broadcaster.reason, broadcaster.reason_held
         # From the broadcaster's time to that in which the units say what they did.
-        for stage in range(Unit.LATENCY + 1 - Broadcaster.EXPLAIN):
+        for stage in range(Unit.LATENCY - Broadcaster.EXPLAIN):
             late_reason = Signal(Reason, name=f"reason{stage + 1}")
             late_held = Signal.like(held, name=f"reason_held{stage + 1}")
             m.d.sync += [late_reason.eq(reason), late_held.eq(held)]

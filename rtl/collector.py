@@ -57,8 +57,8 @@ class Collector(wiring.Component):
         Result registers of all units, and whether they hold a completed position.
     drain : Out(Layouts.drain)
         With chunk balancing only: the sums that ``results`` shall show in the next cycle.
-    taken : Out(1), turn : Out
-        Pulse: the position's last accumulator has been taken; positions taken, wrapping.
+    taken : Out(1)
+        Pulse: the position's last accumulator has been taken.
     outputs : Out(stream of Layouts.output)
         Codes in the order of ``Schedule.outputs``, for each pass and position in program order.
     finished : Out(1)
@@ -93,7 +93,6 @@ class Collector(wiring.Component):
                 **({"drain": Out(layouts.drain)} if layouts.merges else {}),
                 "valid": In(config.units),
                 "taken": Out(1),
-                "turn": Out(layouts.turn_bits),
                 "outputs": Out(stream.Signature(layouts.output)),
                 "finished": Out(1),
                 "count": Out(lanes.bit_length()),
@@ -141,7 +140,7 @@ class Collector(wiring.Component):
             pass_end.eq(self.taken & positions.last),
             all_valid.eq(~(active & ~self.valid).any() & self.valid.any()),
             following.eq(row + 1),
-            next_row.eq(row),
+            next_row.eq(Mux(take, Mux(beats.last & ~positions.last, pass_row, following), row)),
             self.entry_address.eq(next_row),
         ]
         m.d.sync += [begun.eq(Mux(begun, ~self.taken, all_valid)), row.eq(next_row)]
@@ -149,18 +148,14 @@ class Collector(wiring.Component):
             m.d.sync += [beat.eq(0), beats.left.eq(beats_last), beats.last.eq(beats_last == 0)]
         with m.Elif(take):
             m.d.sync += [beat.eq(beat + 1), *count_down(beats)]
-        with m.If(take):
-            m.d.comb += next_row.eq(following)
         with m.If(self.taken):
-            m.d.sync += [*count_down(positions), self.turn.eq(self.turn + 1)]
-            m.d.comb += next_row.eq(pass_row)
+            m.d.sync += count_down(positions)
         with m.If(pass_end):
             m.d.sync += [positions.eq(all_positions), pass_row.eq(following)]
             m.d.sync += count_down(pass_count)
-            m.d.comb += next_row.eq(following)
         with m.If(self.start):
             m.d.sync += [positions.eq(all_positions), pass_count.eq(all_passes), pass_row.eq(0)]
-            m.d.sync += [begun.eq(0), self.turn.eq(0)]
+            m.d.sync += begun.eq(0)
             m.d.comb += next_row.eq(0)
         entries = Signal(self.entries.shape())
         m.d.sync += entries.eq(self.entries)

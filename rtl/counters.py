@@ -35,7 +35,7 @@ class StateCounters(wiring.Component):
         Where ``running``, the cycle counts for the lowest event; for the last one where there
         is none.
     address : In(STATE_BITS), count : Out(32)
-        A count, in the same cycle; a cycle counts in the second one after it.
+        A count, in the same cycle; a cycle counts in the third one after it.
     """
 
     def __init__(self) -> None:
@@ -55,21 +55,31 @@ class StateCounters(wiring.Component):
         write = counts.write_port()
         read, shown = (counts.read_port(domain="comb") for _ in range(2))
         known = Signal(len(UNIT_COUNTERS))  # counts of this run; the others are of another one
-        state, counted = Signal(STATE_BITS, init=len(UNIT_COUNTERS) - 1), Signal()
-        m.d.sync += [state.eq(len(UNIT_COUNTERS) - 1), counted.eq(self.running & ~self.start)]
-        for number in reversed(range(len(UNIT_COUNTERS) - 1)):
+        idle = len(UNIT_COUNTERS) - 1
+        state, counted = Signal(STATE_BITS, init=idle), Signal()
+        m.d.sync += [state.eq(idle), counted.eq(self.running & ~self.start)]
+        for number in reversed(range(idle)):
             with m.If(self.events[number]):
                 m.d.sync += state.eq(number)
+        # A count is read in one cycle and written back in the next: where the state stays, what is
+        # about to be written is the count.
+        count, late_state, late_counted = Signal(32), Signal.like(state), Signal()
+        same = late_counted & (state == late_state)
+        m.d.sync += [
+            count.eq(Mux(same, count + 1, Mux(known.bit_select(state, 1), read.data, 0))),
+            late_state.eq(state),
+            late_counted.eq(counted & ~self.start),
+        ]
         m.d.comb += [
             read.addr.eq(state),
-            write.addr.eq(state),
-            write.data.eq(Mux(known.bit_select(state, 1), read.data, 0) + 1),
-            write.en.eq(counted),
+            write.addr.eq(late_state),
+            write.data.eq(count + 1),
+            write.en.eq(late_counted),
             shown.addr.eq(self.address),
             self.count.eq(Mux(known.bit_select(self.address, 1), shown.data, 0)),
         ]
         with m.If(self.start):
             m.d.sync += known.eq(0)
-        with m.Elif(counted):
-            m.d.sync += known.bit_select(state, 1).eq(1)
+        with m.Elif(late_counted):
+            m.d.sync += known.bit_select(late_state, 1).eq(1)
         return m

@@ -9,7 +9,7 @@ So no enable runs back through the pipeline: whether an item may enter comes fro
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -18,7 +18,7 @@ __all__ = ["CreditFifo"]
 
 
 class CreditFifo(wiring.Component):
-    """Distributed RAM, read in the same cycle.
+    """Distributed RAM, and a register for the oldest item: who decides on it waits for no memory.
 
     Parameters
     ----------
@@ -65,31 +65,29 @@ class CreditFifo(wiring.Component):
         m.submodules.items = items = Memory(shape=self._shape, depth=self.DEPTH, init=[])
         write, read = items.write_port(), items.read_port(domain="comb")
         newest, oldest = Signal(range(self.DEPTH)), Signal(range(self.DEPTH))
+        stored, moves = Signal(), Signal()
         m.d.comb += [
-            write.en.eq(self.push),
+            stored.eq(newest != oldest),  # the memory is never full: an item is in the register
+            moves.eq(self.pop | ~self.valid),
+            write.en.eq(self.push),  # overwritten by the next item where this one passes it by
             write.addr.eq(newest),
             write.data.eq(self.item),
             read.addr.eq(oldest),
-            self.head.eq(read.data),
         ]
-        m.d.sync += [newest.eq(newest + self.push), oldest.eq(oldest + self.pop)]
-        # Two counts, so that neither waits for the other's end of the pipeline.
-        level, next_level = Signal(range(self.DEPTH + 1)), Signal(range(self.DEPTH + 1))
-        free = Signal(range(self.DEPTH + 1), init=self.DEPTH)
+        with m.If(moves):
+            m.d.sync += [
+                self.valid.eq(stored | self.push),
+                self.head.eq(Mux(stored, read.data, self.item)),
+            ]
+        with m.If(moves & stored):
+            m.d.sync += oldest.eq(oldest + 1)
+        with m.If(self.push & (stored | ~moves)):
+            m.d.sync += newest.eq(newest + 1)
+        free, popped = Signal(range(self.DEPTH + 1), init=self.DEPTH), Signal()
         next_free = Signal.like(free)
-        popped = Signal()
-        m.d.comb += [
-            next_level.eq(level + self.push - self.pop),
-            next_free.eq(free + popped - self.enter),
-        ]
-        m.d.sync += [
-            level.eq(next_level),
-            self.valid.eq(next_level.any()),
-            popped.eq(self.pop),
-            free.eq(next_free),
-            self.room.eq(next_free.any()),
-        ]
+        m.d.comb += next_free.eq(free + popped - self.enter)
+        m.d.sync += [popped.eq(self.pop), free.eq(next_free), self.room.eq(next_free.any())]
         with m.If(self.clear):
-            m.d.sync += [newest.eq(0), oldest.eq(0), level.eq(0), self.valid.eq(0)]
+            m.d.sync += [newest.eq(0), oldest.eq(0), self.valid.eq(0)]
             m.d.sync += [popped.eq(0), free.eq(self.DEPTH), self.room.eq(1)]
         return m

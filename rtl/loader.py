@@ -50,7 +50,7 @@ class FilterLoader(wiring.Component):
     done : Out(1)
         Pulse: a load is complete, its last write is on the bus ``ENTRY`` cycles after its last beat
         at most.
-    retire : In(units), retire_buffer : In(units)
+    retire_buffers : In(ArrayLayout(2, units))
         A unit has finished the last step that used the load in that buffer.
     beat : Out(1)
         Pulse for the counter.
@@ -75,8 +75,7 @@ class FilterLoader(wiring.Component):
                 "pass_row": In(layouts.pass_row),
                 "load": Out(layouts.load),
                 "done": Out(1),
-                "retire": In(config.units),
-                "retire_buffer": In(config.units),
+                "retire_buffers": In(data.ArrayLayout(2, config.units)),
                 "beat": Out(1),
             }
         )
@@ -118,16 +117,28 @@ class FilterLoader(wiring.Component):
             unit.eq(encode([present.first[at : at + slots].any() for at in units])),
         ]
 
+        # Only the first beat of a load may have to wait, for its buffer: known a cycle ahead.
+        other_buffer = ~buffer if layouts.buffers == 2 else Const(0)
         busy = Signal(data.ArrayLayout(config.units, 2))  # units that use each buffer
-        held_units = held[::slots]
+        stays_busy = Signal(2)
+        next_waits, waits = Signal(), Signal()
         m.d.comb += [
-            go.eq(head_valid & enabled & primed & ~(fresh & busy[buffer].any())),
+            go.eq(head_valid & enabled & primed & ~waits),
             self.beat.eq(go),
         ]
         for number in range(2):
-            ends = self.retire & Mux(number, self.retire_buffer, ~self.retire_buffer)
+            left = busy[number] & ~Cat(retired[number] for retired in self.retire_buffers)
             begins = go & fresh & (buffer == number)
-            m.d.sync += busy[number].eq((busy[number] & ~ends) | Mux(begins, held_units, 0))
+            m.d.comb += stays_busy[number].eq(left.any())
+            m.d.sync += busy[number].eq(left | Mux(begins, held[::slots], 0))
+        with m.If(load_end):
+            m.d.comb += next_waits.eq(stays_busy.bit_select(other_buffer, 1))
+            if layouts.buffers == 1:
+                with m.If(fresh):  # a load of one beat
+                    m.d.comb += next_waits.eq(1)
+        with m.Else():
+            m.d.comb += next_waits.eq(fresh & ~go & stays_busy.bit_select(buffer, 1))
+        m.d.sync += waits.eq(next_waits)
 
         index, row = Signal(layouts.filter_bits), Signal(layouts.value_row_bits)
         m.d.comb += chunk_end.eq(go & head.chunk_end)
@@ -138,15 +149,14 @@ class FilterLoader(wiring.Component):
             ]
 
         # The end of a chunk, of a filter, of a load.
-        other_base = ~buffer if layouts.buffers == 2 else Const(0)
         with m.If(chunk_end):
             m.d.sync += index.eq(index + 1)
             with m.If(chunks.last):
                 with m.If(present.last):
                     m.d.sync += [
-                        buffer.eq(other_base),
-                        index.eq(Mux(other_base, layouts.buffer_chunks, 0)),
-                        row.eq(Mux(other_base, layouts.buffer_rows, 0)),
+                        buffer.eq(other_buffer),
+                        index.eq(Mux(other_buffer, layouts.buffer_chunks, 0)),
+                        row.eq(Mux(other_buffer, layouts.buffer_rows, 0)),
                     ]
                 with m.Elif(~present.same_unit):
                     m.d.sync += [

@@ -148,7 +148,7 @@ class RegisterFile(wiring.Component):
         The cycles that count for the units; what such a cycle is to each (``rtl.counters``).
     """
 
-    READ = 2
+    READ = 3
     START = 2
 
     def __init__(
@@ -192,12 +192,20 @@ class RegisterFile(wiring.Component):
         m.d.sync += address.eq(self.address)
         index = address[: UNIT_STRIDE.bit_length() - 1]
         unit = (address - UNIT_BASE)[UNIT_STRIDE.bit_length() - 1 :]
-        counts = self._count(m)
-        unit_counts = self._count_units(m, index)
-        with m.If(address >= UNIT_BASE):
-            m.d.sync += self.read_data.eq(unit_counts[unit[:8]])
-        with m.Elif(address >= CLUSTER_BASE):
-            m.d.sync += self.read_data.eq(counts[index])
+        counts, unit_counts = self._count(m), self._count_units(m, index)
+        # Three kinds of registers are chosen from, then one of the kinds.
+        count, unit_count = Signal(32), Signal(32)
+        of_unit, of_cluster = Signal(), Signal()
+        m.d.sync += [
+            count.eq(counts[index]),
+            unit_count.eq(unit_counts[unit[:8]]),
+            of_unit.eq(address >= UNIT_BASE),
+            of_cluster.eq(address >= CLUSTER_BASE),
+        ]
+        with m.If(of_unit):
+            m.d.sync += self.read_data.eq(unit_count)
+        with m.Elif(of_cluster):
+            m.d.sync += self.read_data.eq(count)
         with m.Else():
             m.d.sync += self.read_data.eq(self.running | (self.done << 1))
         return m

@@ -87,6 +87,7 @@ class Sequencer(wiring.Component):
                 "y": signed(16),
                 "x": signed(16),
                 "address": layouts.input_bits,
+                "row_last": 1,  # the next one is in another row of positions
                 "count": Countdown(24),  # positions of the cluster
             }
         )
@@ -132,7 +133,8 @@ class Sequencer(wiring.Component):
         full, short = (
             constant_count(m, count) for count in (layer.segment_last, layer.segment_short_last)
         )
-        next_group = Signal.like(group)
+        next_group, first_row_last = Signal.like(group), Signal()
+        m.d.sync += first_row_last.eq(layer.first_x + layer.step_x >= layer.end_x)
         first, next_position = Signal(self._position), Signal(self._position)
         first_chunk, next_chunk = Signal(self._window_chunk), Signal(self._window_chunk)
         m.d.comb += [
@@ -140,6 +142,7 @@ class Sequencer(wiring.Component):
             first.y.eq(layer.first_y),
             first.x.eq(layer.first_x),
             first.address.eq(Mux(self.start, layer.first_address, next_group)),
+            first.row_last.eq(first_row_last),
             first.count.eq(all_positions),
         ]
         self._advance_position(m, position, next_position)
@@ -238,16 +241,19 @@ class Sequencer(wiring.Component):
     def _advance_position(self, m: Module, position, result) -> None:
         """The window of the next position of this cluster: in this row of positions, or beyond."""
         layer, bits = self.layer, self._layouts.input_bits
-        end_x, back_x = Signal(signed(18)), Signal(signed(18))
+        # Whether the next position is the last one of its row: after a step, after a way back.
+        end_step, end_back, back_x = (Signal(signed(19)) for _ in range(3))
         down_y, down_address = Signal(signed(17)), Signal(bits)
         m.d.sync += [  # constants of the layer
-            end_x.eq(layer.end_x - layer.step_x),
+            end_step.eq(layer.end_x - (layer.step_x << 1)),
+            end_back.eq(layer.end_x - (layer.step_x << 1) + layer.wrap_x),
             back_x.eq(layer.step_x - layer.wrap_x),
             down_y.eq(layer.step_y + layer.wrap_y),
             down_address.eq(layer.step_address + layer.wrap_address),
         ]
-        wrap = position.x >= end_x
+        wrap = position.row_last
         m.d.comb += [
+            result.row_last.eq(Mux(wrap, position.x >= end_back, position.x >= end_step)),
             result.x.eq(Mux(wrap, position.x + back_x, position.x + layer.step_x)),
             result.y.eq(Mux(wrap, position.y + down_y, position.y + layer.step_y)),
             result.address.eq(

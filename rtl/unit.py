@@ -3,8 +3,8 @@
     cost of a step = sum over its filters of max(1, pairs)
 
 A step enters from the broadcast bus, waits in the step FIFO, is paired with each of the unit's
-filters in slot order and leaves with ``retire``; the cycle before was its last one. A step that
-completes its position retires only when the result registers are free.
+filters in slot order and retires; the cycle before was its last one. A step that completes its
+position retires only when the result registers are free.
 """
 
 # A component gets its ports from its signature, and Amaranth is not annotated:
@@ -43,11 +43,8 @@ def unit_ports(layouts: Layouts) -> dict:
         "results": Out(data.ArrayLayout(signed(32), layouts.results)),
         "result_valid": Out(1),
         "result_taken": In(1),
-        "turn": In(layouts.turn_bits),
-        "retire": Out(1),
-        "retire_slot": Out(layouts.slot_bits),
-        "retire_load": Out(1),
-        "retire_buffer": Out(1),
+        "retire_slots": Out(layouts.config.slots),
+        "retire_buffers": Out(2),
         "busy": Out(1),
         "bubble": Out(1),
         "blocked": Out(1),
@@ -77,12 +74,12 @@ class Unit(wiring.Component):
         Accumulators of the last completed position, until ``result_taken``.
     drain : In(Layouts.drain)
         With chunk balancing only: which of them ``results`` shows (``rtl.merging_mac``).
-    result_taken : In(1), turn : In
-        Pulse: the results have been taken; how many positions the collector has taken so far,
-        wrapping. A position completes when all before it have been taken.
-    retire : Out(1), retire_slot : Out, retire_load : Out(1), retire_buffer : Out(1)
-        A step is finished; its chunk slot; whether it was the last one of a filter load, and
-        the filter buffer of that load.
+    result_taken : In(1)
+        Pulse: the collector has taken the results of all units for a position. A position completes
+        when all before it have been taken.
+    retire_slots : Out(slots), retire_buffers : Out(2)
+        A step is finished: pulse of its chunk slot; if it was the last one of a filter load, also
+        of the filter buffer of that load.
     busy : Out(1), bubble : Out(1), blocked : Out(1)
         What the last cycle was: a pair, a chunk pair without pairs, a wait for the result
         registers.
@@ -90,10 +87,10 @@ class Unit(wiring.Component):
     Notes
     -----
     ``LATENCY`` is the number of cycles from the last broadcast word on the bus to the first pair
-    of an idle unit; ``RESULT`` from ``retire`` to a valid result.
+    of an idle unit; ``RESULT`` from the retirement of a step to a valid result.
     """
 
-    LATENCY = 3 + InnerJoin.LATENCY
+    LATENCY = 4 + InnerJoin.LATENCY
     RESULT = Mac.LATENCY + 1
 
     def __init__(self, layouts: Layouts) -> None:
@@ -119,9 +116,12 @@ class Unit(wiring.Component):
         tag_bits = self._tag.size
         m.submodules.join = join = InnerJoin(self._layouts.config.chunk, 1, tag_bits)
         m.submodules.mac = mac = (MergingMac if self._layouts.merges else Mac)(self._layouts)
-        # The load bus comes from afar: it ends in registers, and is still in time.
+        # The buses come from afar: they end in registers.
+        self._bus, self._held = Signal(self._layouts.broadcast), Signal.like(self.held)
         self._late_load = Signal(self._layouts.load)
         m.d.sync += [
+            self._bus.eq(self.broadcast),
+            self._held.eq(self.held),
             self._late_load.eq(self.load),
             self._late_load.entry_valid.eq(self.load_entry),
             self._late_load.row_valid.eq(self.load_row),
@@ -174,7 +174,7 @@ class Unit(wiring.Component):
 
     def _fetch(self, m: Module, join: InnerJoin) -> None:
         """Step FIFO, index buffer and the pairing of a step with each filter."""
-        layouts, bus, load = self._layouts, self.broadcast, self._late_load
+        layouts, bus, load = self._layouts, self._bus, self._late_load
         waiting = data.StructLayout(
             {
                 "mask": layouts.config.chunk,
@@ -194,14 +194,14 @@ class Unit(wiring.Component):
             entering.mask_words.eq(bus.mask_words),
             entering.row_flags.eq(bus.row_flags),
             entering.chunk_slot.eq(bus.slot),
-            entering.held.eq(self.held),
+            entering.held.eq(self._held),
             entering.filters.eq(bus.filters),
             entering.first.eq(bus.first),
             entering.position.eq(bus.position),
             entering.step.eq(bus.step),
         ]
         pop = Signal()
-        head, head_valid = self._queue(m, entering, bus.step_valid & self.held.any(), pop)
+        head, head_valid = self._queue(m, entering, bus.step_valid & self._held.any(), pop)
         depth = layouts.buffers * layouts.buffer_chunks
         m.submodules.entries = entries = Ram(layouts.filter_entry, depth)
         m.d.comb += [
@@ -284,28 +284,44 @@ class Unit(wiring.Component):
 
     def _retire(self, m: Module, join: InnerJoin, mac: Mac, tag, issue) -> Signal:
         """The end of a step; return whether it waits for the result registers."""
+        slots = self._layouts.config.slots
         complete, position = Signal(), Signal(self._layouts.turn_bits)
+        turn = Signal(self._layouts.turn_bits)  # positions taken
+        retire, retired = Signal(), Signal()
+        frees = data.StructLayout({"slots": slots, "buffers": 2})  # what a step frees
+        mine, kept = Signal(frees), Signal(frees)
+        m.d.comb += [
+            mine.slots.eq(Cat(tag.chunk_slot == slot for slot in range(slots))),
+            mine.buffers.eq(tag.step.load_last.replicate(2) & Cat(~tag.step.buffer, tag.step.buffer)),
+        ]
         # Registered, because the whole join waits for it: a turn is seen one cycle later.
         blocked = Signal()
         m.d.comb += [
             join.steps.ready.eq(~blocked),
-            mac.commit.eq(self.retire & complete),
+            mac.commit.eq(retired & complete),
         ]
+        with m.If(self.result_taken):
+            m.d.sync += turn.eq(turn + 1)
+        freed = Signal(frees)
         with m.If(blocked):
-            waits = position != self.turn
-            m.d.sync += [blocked.eq(waits), self.retire.eq(~waits)]
+            waits = position != turn
+            m.d.comb += [retire.eq(~waits), freed.eq(kept)]
+            m.d.sync += blocked.eq(waits)
         with m.Else():
             ends = issue & join.steps.p.last & tag.last_filter
-            waits = tag.step.complete & (tag.position != self.turn)
+            waits = tag.step.complete & (tag.position != turn)
+            m.d.comb += [retire.eq(ends & ~waits), freed.eq(mine)]
             m.d.sync += [
                 blocked.eq(ends & waits),
-                self.retire.eq(ends & ~waits),
                 complete.eq(tag.step.complete),
                 position.eq(tag.position),
-                self.retire_slot.eq(tag.chunk_slot),
-                self.retire_load.eq(tag.step.load_last),
-                self.retire_buffer.eq(tag.step.buffer),
+                kept.eq(mine),
             ]
+        m.d.sync += [
+            retired.eq(retire),
+            self.retire_slots.eq(freed.slots & retire.replicate(slots)),
+            self.retire_buffers.eq(freed.buffers & retire.replicate(2)),
+        ]
         with m.If(mac.committed):
             m.d.sync += self.result_valid.eq(1)
         with m.Elif(self.result_taken):
@@ -318,13 +334,13 @@ class Unit(wiring.Component):
         width, bus_bytes = config.broadcast_width, config.filter_bus_bytes
         m.submodules.activations = activations = ByteRam(width, config.slots * layouts.rows)
         m.submodules.weights = weights = ByteRam(bus_bytes, layouts.buffers * layouts.buffer_rows)
-        address_a = self.broadcast.slot
+        address_a = self._bus.slot
         if layouts.rows > 1:
-            address_a = Cat(self.broadcast.row, self.broadcast.slot)
+            address_a = Cat(self._bus.row, self._bus.slot)
         m.d.comb += [
             activations.write_address.eq(address_a),
-            activations.write_data.eq(self.broadcast.data),
-            activations.write_enable.eq(self.broadcast.row_valid),
+            activations.write_data.eq(self._bus.data),
+            activations.write_enable.eq(self._bus.row_valid),
             weights.write_address.eq(self._late_load.row_address),
             weights.write_data.eq(self._late_load.row),
             weights.write_enable.eq(self._late_load.row_valid),

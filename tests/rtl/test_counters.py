@@ -36,7 +36,7 @@ def test_runs_are_counted_anew_and_cycles_outside_are_not():
                 wanted[state] += running
                 await ctx.tick()
             ctx.set(dut.running, 0)
-            await ctx.tick()
+            await ctx.tick().repeat(2)
             found = []
             for address in range(states):
                 ctx.set(dut.address, address)
