@@ -119,7 +119,7 @@ module bench;
             $fwrite(results, "t\\n");
             $fclose(results);
             finished <= 1;
-          end else if (done && left + 3 < argument) begin
+          end else if (done && left + @START@ < argument) begin
             left <= @DRAIN@;
             state <= DRAIN;
           end
@@ -173,4 +173,5 @@ def bench_verilog(design: Design) -> str:
         .replace("@OUTPUT@", str(design.output_bits))
         .replace("@DRAIN@", str(DRAIN_CYCLES))
         .replace("@READ@", str(RegisterFile.READ))
+        .replace("@START@", str(RegisterFile.START))
     )

@@ -123,7 +123,7 @@ class Cluster(wiring.Component):
             registers.counting.eq(was_running),
             registers.done.eq(self.done),
             buffer.target.eq(registers.layer.load_target),
-            buffer.address.eq(registers.layer.load_address),
+            buffer.address.eq(registers.load_address),
             buffer.begin.eq(registers.load_begin),
             sequencer.room.eq(broadcaster.room),
             broadcaster.enter.eq(sequencer.enter),

@@ -108,6 +108,7 @@ class Collector(wiring.Component):
         m.submodules.passes = passes = PassReader(self._layouts)
         m.submodules.queue = queue = CreditFifo(self._queued)
         begun = Signal()  # all results are there; registered, the walk follows
+        at_last = Signal()  # and the beat is the position's last one
         take, pass_end = Signal(), Signal()
 
         # What is known of a pass follows its row by some cycles. They are there: a position can
@@ -136,7 +137,7 @@ class Collector(wiring.Component):
             passes.next.eq(pass_end),
             take.eq(begun & queue.room),
             queue.enter.eq(take),
-            self.taken.eq(take & beats.last),
+            self.taken.eq(at_last & queue.room),
             pass_end.eq(self.taken & positions.last),
             all_valid.eq(~(active & ~self.valid).any() & self.valid.any()),
             following.eq(row + 1),
@@ -146,8 +147,10 @@ class Collector(wiring.Component):
         m.d.sync += [begun.eq(Mux(begun, ~self.taken, all_valid)), row.eq(next_row)]
         with m.If(~begun):
             m.d.sync += [beat.eq(0), beats.left.eq(beats_last), beats.last.eq(beats_last == 0)]
+            m.d.sync += at_last.eq(all_valid & (beats_last == 0))
         with m.Elif(take):
             m.d.sync += [beat.eq(beat + 1), *count_down(beats)]
+            m.d.sync += at_last.eq((beats.left == 1) & ~at_last)
         with m.If(self.taken):
             m.d.sync += count_down(positions)
         with m.If(pass_end):
@@ -155,7 +158,7 @@ class Collector(wiring.Component):
             m.d.sync += count_down(pass_count)
         with m.If(self.start):
             m.d.sync += [positions.eq(all_positions), pass_count.eq(all_passes), pass_row.eq(0)]
-            m.d.sync += begun.eq(0)
+            m.d.sync += [begun.eq(0), at_last.eq(0)]
             m.d.comb += next_row.eq(0)
         entries = Signal(self.entries.shape())
         m.d.sync += entries.eq(self.entries)

@@ -242,6 +242,7 @@ class InnerJoin(wiring.Component):
         word_weights = Signal(WORD_BITS, reset_less=True)
         word_counts = Signal(data.ArrayLayout(3, WORD_BITS // NIBBLE_BITS - 1), reset_less=True)
         nibbles = Signal(WORD_BITS // NIBBLE_BITS)
+        single = Signal(WORD_BITS // NIBBLE_BITS, reset_less=True)  # nibbles of one pair at most
         word = Signal(_Place(self.chunk, self.tag_bits), reset_less=True)
         pick_a = one_hot_select(_slices(chunk.activation_mask, WORD_BITS), chosen)
         pick_w = one_hot_select(_slices(chunk.weight_mask, WORD_BITS), chosen)
@@ -259,6 +260,7 @@ class InnerJoin(wiring.Component):
                     for count, part in zip(word_counts, _slices(pick_w, NIBBLE_BITS), strict=False)
                 ),
                 nibbles.eq(Cat(part.any() for part in _slices(pairs, NIBBLE_BITS))),
+                single.eq(Cat(at_most_one(part) for part in _slices(pairs, NIBBLE_BITS))),
                 word.index.eq(encode(chosen)),
                 word.filled.eq((chunk.activation_filled & chosen).any()),
                 word.prefix.eq(one_hot_select(list(chunk.weight_prefix)[1:], chosen[1:])),
@@ -277,12 +279,13 @@ class InnerJoin(wiring.Component):
         nibble = Signal(_Place(self.chunk, self.tag_bits), reset_less=True)
         first = Signal.like(nibbles)
         m.d.comb += first.eq(only_lowest(nibbles))
-        one_pair = at_most_one(nibble_pairs)
+        one_pair = Signal(init=1)  # there is one at most: known a cycle ahead
         m.d.comb += take_nibble.eq(one_pair & (~nibble_valid | take_pair))
         with m.If(take_nibble):
             m.d.sync += [
                 nibble_valid.eq(word_valid),
                 nibble_pairs.eq(one_hot_select(_slices(word_pairs, NIBBLE_BITS), first)),
+                one_pair.eq(~(first & ~single).any()),
                 nibble_weights.eq(one_hot_select(_slices(word_weights, NIBBLE_BITS), first)),
                 nibble_index.eq(encode(first)),
                 nibble.eq(word),
@@ -294,6 +297,7 @@ class InnerJoin(wiring.Component):
             m.d.sync += below.eq(sum(lower_counts))
         with m.Elif(take_pair):
             m.d.sync += nibble_pairs.eq(without_lowest(nibble_pairs))
+            m.d.sync += one_pair.eq(at_most_one(without_lowest(nibble_pairs)))
 
         # -- step: the pair's place, and the weights below it in its word -----------------------
         one = only_lowest(nibble_pairs)

@@ -130,15 +130,15 @@ class RegisterFile(wiring.Component):
     Members
     -------
     address : In(16), write : In(1), write_data : In(32)
-        A register is written in the cycle of ``write``.
+        A register is written one cycle after ``write``.
     read_data : Out(32)
         Register at ``address``, ``READ`` cycles later.
     layer : Out(layer_layout(registers))
         Layer registers.
-    load_begin : Out(1)
-        Pulse: ``load_address`` was written.
+    load_begin : Out(1), load_address : Out(32)
+        Pulse: that is written to ``load_address``.
     start : Out(1)
-        Pulse, one cycle after control was written 1. Counters begin anew; ``done`` of the layer
+        Pulse, two cycles after control was written 1. Counters begin anew; ``done`` of the layer
         before falls ``START`` cycles after the write.
     running, done : In(1)
         Status. Counters are complete when ``done`` is.
@@ -149,7 +149,7 @@ class RegisterFile(wiring.Component):
     """
 
     READ = 3
-    START = 2
+    START = 3
 
     def __init__(
         self,
@@ -166,6 +166,7 @@ class RegisterFile(wiring.Component):
                 "read_data": Out(32),
                 "layer": Out(layer_layout(registers)),
                 "load_begin": Out(1),
+                "load_address": Out(32),
                 "start": Out(1),
                 "running": In(1),
                 "done": In(1),
@@ -177,19 +178,24 @@ class RegisterFile(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        begin = LAYER_BASE + [name for name, _, _ in self._registers].index("load_address")
-        with m.If(self.write):
-            for at, (name, _, _) in enumerate(self._registers):
-                with m.If(self.address == LAYER_BASE + at):
-                    m.d.sync += self.layer[name].eq(self.write_data)
-        wanted = self.write & (self.address == CONTROL) & self.write_data[0]
+        address, write, write_data = Signal(16), Signal(), Signal(32)
         m.d.sync += [
-            self.load_begin.eq(self.write & (self.address == begin)),
-            self.start.eq(wanted & ~self.running & ~self.start),
+            address.eq(self.address),
+            write.eq(self.write),
+            write_data.eq(self.write_data),
+        ]
+        addresses = {name: LAYER_BASE + at for at, (name, _, _) in enumerate(self._registers)}
+        with m.If(write):
+            for name, mine in addresses.items():
+                with m.If(address == mine):
+                    m.d.sync += self.layer[name].eq(write_data)
+        wanted = write & (address == CONTROL) & write_data[0]
+        m.d.sync += self.start.eq(wanted & ~self.running & ~self.start)
+        m.d.comb += [
+            self.load_begin.eq(write & (address == addresses["load_address"])),
+            self.load_address.eq(write_data),
         ]
 
-        address = Signal(16)
-        m.d.sync += address.eq(self.address)
         index = address[: UNIT_STRIDE.bit_length() - 1]
         unit = (address - UNIT_BASE)[UNIT_STRIDE.bit_length() - 1 :]
         counts, unit_counts = self._count(m), self._count_units(m, index)

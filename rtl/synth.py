@@ -21,6 +21,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,11 @@ __all__ = ["BLOCKS", "Block", "Figures", "SynthesisError", "Wrapper", "main", "m
 #: Logic cells, block RAMs and multipliers of an LFE5U-85F.
 DEVICE_CELLS = {"TRELLIS_COMB": 83640, "DP16KD": 208, "MULT18X18D": 156}
 _DEVICE = ("--85k", "--package", "CABGA756", "--speed", "6")
+#: Router1 slows down with every arc that is left and does not end; the placer, as it is, cares more
+#: for the length of all wires than for the slowest path.
+_TOOLS = ("--router", "router2", "--placer-heap-timingweight", "40", "--placer-heap-critexp", "4")
+#: Flip-flops that one table enables.
+_ENABLE_FANOUT = 48
 #: Input buffers that leave block RAM for the rest: 16 or 32 of the device's 208 blocks.
 _INPUT_BUFFER_BYTES = {"input_buffer_bytes": 1 << 15, "neuron_buffer_bytes": 1 << 16}
 #: Block RAMs of the device: four rows (in tiles) of 52.
@@ -251,15 +257,48 @@ def _synthesise(component: wiring.Component, folder: Path) -> tuple[dict[str, in
     return modules["\\top.dut"]["num_cells_by_type"], wrapper_tables
 
 
-def _place_rams(folder: Path) -> None:
-    """Give the block RAMs of a cluster their places in ``netlist.json``, where they fit.
+def _split_enables(top: dict) -> None:
+    """Copy the tables that enable many flip-flops: one for each few neighbours.
+
+    The enable of a wide register is a late decision, and one net with hundreds of ends takes half
+    of a cycle.
+    """
+    cells, named = top["cells"], {}
+    for name, net in top["netnames"].items():
+        for at, bit in enumerate(net["bits"]):
+            named[bit] = min(named.get(bit, (name, at)), (name, at))
+    tables = {
+        cell["connections"]["Z"][0]: name for name, cell in cells.items() if cell["type"] == "LUT4"
+    }
+    enabled: dict[int, list[tuple]] = {}
+    for name, cell in cells.items():
+        bit = cell["connections"].get("CE", [None])[0]
+        if cell["type"] == "TRELLIS_FF" and bit in tables:
+            enabled.setdefault(bit, []).append((named[cell["connections"]["Q"][0]], name))
+    used = [bit for cell in cells.values() for bits in cell["connections"].values() for bit in bits]
+    free = 1 + max(bit for bit in used if isinstance(bit, int))
+    for bit, ends in enabled.items():
+        ends.sort()  # by register and bit
+        groups = -(-len(ends) // _ENABLE_FANOUT)
+        size = -(-len(ends) // groups)
+        for at in range(size, len(ends), size):
+            copy = deepcopy(cells[tables[bit]])
+            copy["connections"]["Z"] = [free]
+            cells[f"{tables[bit]}_copy{at}"] = copy
+            top["netnames"][f"enable{free}"] = {"hide_name": 1, "bits": [free], "attributes": {}}
+            for _, name in ends[at : at + size]:
+                cells[name]["connections"]["CE"] = [free]
+            free += 1
+
+
+def _place_rams(top: dict) -> None:
+    """Give the block RAMs of a cluster their places, where they fit.
 
     The placer alone scatters them over the device, because most of its places are taken, and the
     rest of a unit with them: the clock is two thirds, and placing takes several times as long.
     """
-    netlist = json.loads((folder / "netlist.json").read_text(encoding="utf-8"))
     rams: dict[tuple[int, int, int], list[dict]] = {}
-    for name, cell in sorted(netlist["modules"]["top"]["cells"].items()):
+    for name, cell in sorted(top["cells"].items()):
         if cell["type"] != "DP16KD":
             continue
         unit = re.match(r"dut\.unit(\d+)\.", name)
@@ -272,7 +311,6 @@ def _place_rams(folder: Path) -> None:
             return
         for column, cell in enumerate(cells, first):
             cell["attributes"]["BEL"] = f"X{_RAM_COLUMNS[column]}/Y{row}/EBR{column % 4}"
-    (folder / "netlist.json").write_text(json.dumps(netlist), encoding="utf-8")
 
 
 def _place_and_route(folder: Path, seed: int, target_mhz: int) -> dict:
@@ -284,7 +322,16 @@ def _place_and_route(folder: Path, seed: int, target_mhz: int) -> dict:
         raise SynthesisError("nextpnr-ecp5 must be installed: pip install 'innerjoin[synth]'")
     report = folder / f"report{seed}.json"
     # Names without a folder: the WebAssembly build sees its working directory, but not /tmp.
-    command = [tool, *_DEVICE, "--json", "netlist.json", "--report", report.name, "--quiet"]
+    command = [
+        tool,
+        *_DEVICE,
+        *_TOOLS,
+        "--json",
+        "netlist.json",
+        "--report",
+        report.name,
+        "--quiet",
+    ]
     command += ["--seed", str(seed), "--freq", str(target_mhz), "--timing-allow-fail"]
     command += ["--lpf-allow-unconstrained"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
@@ -335,8 +382,11 @@ def measure(block: str, config: TomlConfig, seeds: Sequence[int], jobs: int = 1)
         )
         if not seeds:
             return figures
+        netlist = json.loads((folder / "netlist.json").read_text(encoding="utf-8"))
+        _split_enables(netlist["modules"]["top"])
         if block == "cluster":
-            _place_rams(folder)
+            _place_rams(netlist["modules"]["top"])
+        (folder / "netlist.json").write_text(json.dumps(netlist), encoding="utf-8")
         for kind, available in DEVICE_CELLS.items():
             if cells.get(kind, 0) > available:
                 raise SynthesisError(

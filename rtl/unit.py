@@ -292,7 +292,7 @@ class Unit(wiring.Component):
         mine, kept = Signal(frees), Signal(frees)
         m.d.comb += [
             mine.slots.eq(Cat(tag.chunk_slot == slot for slot in range(slots))),
-            mine.buffers.eq(tag.step.load_last.replicate(2) & Cat(~tag.step.buffer, tag.step.buffer)),
+            mine.buffers.eq(tag.step.load_last << tag.step.buffer),
         ]
         # Registered, because the whole join waits for it: a turn is seen one cycle later.
         blocked = Signal()

@@ -133,7 +133,7 @@ class Core(wiring.Component):
             loader.layer.eq(registers.layer),
             collector.layer.eq(registers.layer),
             buffers.target.eq(registers.layer.load_target),
-            buffers.address.eq(registers.layer.load_address),
+            buffers.address.eq(registers.load_address),
             buffers.begin.eq(registers.load_begin),
             buffers.block_address0.eq(sequencer.block_address),
             sequencer.block_row.eq(buffers.block_row0),

@@ -114,7 +114,7 @@ class ProcessingElement(wiring.Component):
             registers.counting.eq(running),
             registers.done.eq(self.done),
             tables.target.eq(layer.load_target),
-            tables.address.eq(layer.load_address),
+            tables.address.eq(registers.load_address),
             tables.begin.eq(registers.load_begin),
             tables.item_address.eq(loader.item_address),
             loader.item_row.eq(tables.item),
