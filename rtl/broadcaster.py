@@ -244,7 +244,7 @@ class Broadcaster(wiring.Component):
         config, layer, item = self._layouts.config, self.layer, sent.item
         tail = Signal(config.chunk)  # positions that exist in a ragged chunk: a layer's constant
         exists, effective = Signal(config.chunk), Signal(config.chunk)
-        m.d.sync += tail.eq((1 << layer.ragged_length) - 1)
+        m.d.sync += tail.eq(Cat(layer.ragged_length > at for at in range(config.chunk)))
         m.d.comb += [
             exists.eq(tail | (~chunk.sequenced.ragged).replicate(config.chunk)),
             effective.eq(Mux(layer.skip_activations, chunk.mask, exists)),

@@ -35,7 +35,7 @@ class StateCounters(wiring.Component):
         Where ``running``, the cycle counts for the lowest event; for the last one where there
         is none.
     address : In(STATE_BITS), count : Out(32)
-        A count, in the same cycle; a cycle counts in the third one after it.
+        A count, one cycle later; a cycle counts in the third one after it.
     """
 
     def __init__(self) -> None:
@@ -76,8 +76,8 @@ class StateCounters(wiring.Component):
             write.data.eq(count + 1),
             write.en.eq(late_counted),
             shown.addr.eq(self.address),
-            self.count.eq(Mux(known.bit_select(self.address, 1), shown.data, 0)),
         ]
+        m.d.sync += self.count.eq(Mux(known.bit_select(self.address, 1), shown.data, 0))
         with m.If(self.start):
             m.d.sync += known.eq(0)
         with m.Elif(late_counted):

@@ -193,7 +193,10 @@ class InnerJoin(wiring.Component):
 
         # Each stage holds one item, and moves on where the next stage is empty or has just taken
         # the last part of its own: gaps close while a later stage is at work.
-        take_chunk, take_word, take_nibble, take_pair = (Signal() for _ in range(4))
+        take_chunk, take_pair = Signal(), Signal()
+        # Kept, so that what waits for them is one table behind: the decision enables registers that
+        # are far.
+        take_word, take_nibble = (Signal(attrs={"keep": 1}) for _ in range(2))
 
         # -- next chunk: its masks, and which words have pairs --------------------------------
         fresh = chunks.p

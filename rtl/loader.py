@@ -66,6 +66,7 @@ class FilterLoader(wiring.Component):
         config = layouts.config
         self._beat_bits = 8 * config.filter_bus_bytes
         self._mask_bits = min(self._beat_bits, config.chunk)  # of a beat
+        self._part_bits = min(WORD_BITS, self._mask_bits)  # of which ones are counted
         super().__init__(
             {
                 "start": In(1),
@@ -96,6 +97,7 @@ class FilterLoader(wiring.Component):
         go = Signal()
         head_valid, head = self._parse_beats(m, go)
         beat, home = head.beat[: self._beat_bits], head.beat[self._beat_bits :]
+        beat_ones = head.ones.as_value()
 
         # The program: which unit-slots of which load.
         begun, filled, enabled = Signal(), Signal(), Signal()
@@ -121,24 +123,21 @@ class FilterLoader(wiring.Component):
         other_buffer = ~buffer if layouts.buffers == 2 else Const(0)
         busy = Signal(data.ArrayLayout(config.units, 2))  # units that use each buffer
         stays_busy = Signal(2)
-        next_waits, waits = Signal(), Signal()
-        m.d.comb += [
-            go.eq(head_valid & enabled & primed & ~waits),
-            self.beat.eq(go),
-        ]
+        waits, may_go = Signal(), Signal()
+        m.d.comb += [go.eq(head_valid & primed & may_go), self.beat.eq(go)]
+        m.d.sync += may_go.eq(~self.start & (filled | enabled) & ~waits)
         for number in range(2):
             left = busy[number] & ~Cat(retired[number] for retired in self.retire_buffers)
             begins = go & fresh & (buffer == number)
             m.d.comb += stays_busy[number].eq(left.any())
             m.d.sync += busy[number].eq(left | Mux(begins, held[::slots], 0))
         with m.If(load_end):
-            m.d.comb += next_waits.eq(stays_busy.bit_select(other_buffer, 1))
+            m.d.comb += waits.eq(stays_busy.bit_select(other_buffer, 1))
             if layouts.buffers == 1:
                 with m.If(fresh):  # a load of one beat
-                    m.d.comb += next_waits.eq(1)
+                    m.d.comb += waits.eq(1)
         with m.Else():
-            m.d.comb += next_waits.eq(fresh & ~go & stays_busy.bit_select(buffer, 1))
-        m.d.sync += waits.eq(next_waits)
+            m.d.comb += waits.eq(fresh & ~go & stays_busy.bit_select(buffer, 1))
 
         index, row = Signal(layouts.filter_bits), Signal(layouts.value_row_bits)
         m.d.comb += chunk_end.eq(go & head.chunk_end)
@@ -166,17 +165,22 @@ class FilterLoader(wiring.Component):
         with m.If(self.start):
             m.d.sync += [buffer.eq(0), index.eq(0), row.eq(0), fresh.eq(1)]
         m.d.sync += self.done.eq(load_end)
-        mask = self._gather_mask(m, go & ~head.values, beat)
-        self._write(m, go & head.values, beat, row, unit, go & head.mask_end, mask, index, home)
+        gather = go & ~head.values
+        mask = self._gather(m, gather, beat[: self._mask_bits])
+        ones = self._gather(m, gather, beat_ones)
+        entry_go = go & head.mask_end
+        self._write(m, go & head.values, beat, row, unit, entry_go, mask, ones, index, home)
         return m
 
     def _parse_beats(self, m: Module, go):
         """Ahead of the decision: what each beat is, in a FIFO; return its head."""
         bits, width, config = self._layouts.beat_bits, self._mask_bits, self._layouts.config
-        part = min(WORD_BITS, width)
+        part = self._part_bits
+        parts_shape = data.ArrayLayout(part.bit_length(), width // part)
         item = data.StructLayout(
             {
                 "beat": bits,
+                "ones": parts_shape,  # of each part of a mask
                 "values": 1,  # values, else mask
                 "mask_end": 1,  # the last one of a mask
                 "chunk_end": 1,  # the last one of a chunk
@@ -185,7 +189,7 @@ class FilterLoader(wiring.Component):
         m.submodules.queue = queue = CreditFifo(item)
         first, second, third = Signal(bits), Signal(bits), Signal(bits)
         first_valid, second_valid, third_valid = Signal(), Signal(), Signal()
-        parts = Signal(data.ArrayLayout(part.bit_length(), width // part))
+        parts, late_parts = Signal(parts_shape), Signal(parts_shape)
         beat_ones = Signal(width.bit_length())  # were it a mask
         m.d.comb += [
             self.beats.ready.eq(queue.room),
@@ -202,6 +206,7 @@ class FilterLoader(wiring.Component):
             ),
             third.eq(second),
             third_valid.eq(second_valid),
+            late_parts.eq(parts),
             beat_ones.eq(add_up(list(parts))),
         ]
 
@@ -215,6 +220,7 @@ class FilterLoader(wiring.Component):
             mask_end.eq(~values & (number == config.mask_beats - 1)),
             queue.push.eq(third_valid),
             queue.item.beat.eq(third),
+            queue.item.ones.eq(late_parts),
             queue.item.values.eq(values),
             queue.item.mask_end.eq(mask_end),
             queue.item.chunk_end.eq(Mux(values, left.last, mask_end & ~ones.any())),
@@ -317,20 +323,19 @@ class FilterLoader(wiring.Component):
         if self._layouts.config.filters_per_unit == 2:
             m.d.comb += result.same_unit.eq((only_lowest(left)[::2] & left[1::2]).any())
 
-    def _gather_mask(self, m: Module, go, beat):
-        """Return the whole mask at its last beat, the beats before it being kept."""
+    def _gather(self, m: Module, go, part):
+        """Return the parts of all mask beats at the last one, those before it being kept."""
         earlier = self._layouts.config.mask_beats - 1
         if not earlier:
-            return beat[: self._mask_bits]
-        kept = Signal(earlier * self._beat_bits)  # the newest one is the highest
+            return part
+        kept = Signal(earlier * len(part))  # the newest one is the highest
         with m.If(go):
-            m.d.sync += kept.eq(Cat(kept, beat)[self._beat_bits :])
-        return Cat(kept, beat)
+            m.d.sync += kept.eq(Cat(kept, part)[len(part) :])
+        return Cat(kept, part)
 
-    def _write(self, m: Module, row_go, beat, row, unit, entry_go, mask, index, home) -> None:
+    def _write(self, m: Module, row_go, beat, row, unit, entry_go, mask, ones, index, home) -> None:
         """Value rows go out one cycle later; entries once their prefix counts are there."""
         layouts, load = self._layouts, self.load
-        counts = data.ArrayLayout(WORD_BITS.bit_length(), layouts.words)
         stage = data.StructLayout(
             {
                 "valid": 1,
@@ -342,7 +347,6 @@ class FilterLoader(wiring.Component):
             }
         )
         counted = Signal(stage)
-        ones = Signal(counts)
         m.d.sync += [
             load.row_valid.eq(row_go),
             load.row_address.eq(row),
@@ -361,9 +365,18 @@ class FilterLoader(wiring.Component):
         ]
         if layouts.merges:
             m.d.sync += [counted.home.eq(home), load.entry.home.eq(counted.home)]
+        # Ones below each word: those of its half of the mask, and those of the lower half.
+        width = self._part_bits.bit_length()
+        per_word = WORD_BITS // self._part_bits
+        counts = [
+            add_up([ones.word_select(word * per_word + at, width) for at in range(per_word)])
+            for word in range(layouts.words)
+        ]
+        half = layouts.words // 2
+        below = Signal(data.ArrayLayout(layouts.position_bits, layouts.words))
+        lower = Signal(layouts.position_bits)
+        m.d.sync += lower.eq(add_up(counts[:half]))
         for word in range(layouts.words):
-            bits = mask[word * WORD_BITS : (word + 1) * WORD_BITS]
-            m.d.sync += [
-                ones[word].eq(count_ones(bits)),
-                load.entry.prefixes[word].eq(add_up([ones[below] for below in range(word)])),
-            ]
+            m.d.sync += below[word].eq(add_up(counts[half if word >= half else 0 : word]))
+            total = below[word] + lower if word >= half else below[word]
+            m.d.sync += load.entry.prefixes[word].eq(total)

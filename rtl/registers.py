@@ -148,7 +148,7 @@ class RegisterFile(wiring.Component):
         The cycles that count for the units; what such a cycle is to each (``rtl.counters``).
     """
 
-    READ = 3
+    READ = 4
     START = 3
 
     def __init__(
@@ -178,35 +178,34 @@ class RegisterFile(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        address, write, write_data = Signal(16), Signal(), Signal(32)
+        address, write_data = Signal(16), Signal(32)
+        control, chosen = Signal(), Signal(len(self._registers))  # what is written
+        begin = [name for name, _, _ in self._registers].index("load_address")
         m.d.sync += [
             address.eq(self.address),
-            write.eq(self.write),
             write_data.eq(self.write_data),
+            control.eq(self.write & (self.address == CONTROL)),
+            self.start.eq(control & write_data[0] & ~self.running & ~self.start),
         ]
-        addresses = {name: LAYER_BASE + at for at, (name, _, _) in enumerate(self._registers)}
-        with m.If(write):
-            for name, mine in addresses.items():
-                with m.If(address == mine):
-                    m.d.sync += self.layer[name].eq(write_data)
-        wanted = write & (address == CONTROL) & write_data[0]
-        m.d.sync += self.start.eq(wanted & ~self.running & ~self.start)
-        m.d.comb += [
-            self.load_begin.eq(write & (address == addresses["load_address"])),
-            self.load_address.eq(write_data),
-        ]
+        for at, (name, _, _) in enumerate(self._registers):
+            m.d.sync += chosen[at].eq(self.write & (self.address == LAYER_BASE + at))
+            with m.If(chosen[at]):
+                m.d.sync += self.layer[name].eq(write_data)
+        m.d.comb += [self.load_begin.eq(chosen[begin]), self.load_address.eq(write_data)]
 
         index = address[: UNIT_STRIDE.bit_length() - 1]
-        unit = (address - UNIT_BASE)[UNIT_STRIDE.bit_length() - 1 :]
+        late_address = Signal.like(address)
+        unit = (late_address - UNIT_BASE)[UNIT_STRIDE.bit_length() - 1 :]
         counts, unit_counts = self._count(m), self._count_units(m, index)
-        # Three kinds of registers are chosen from, then one of the kinds.
+        # Counts are read, then chosen from, then one of the kinds of registers.
         count, unit_count = Signal(32), Signal(32)
         of_unit, of_cluster = Signal(), Signal()
         m.d.sync += [
-            count.eq(counts[index]),
+            late_address.eq(address),
+            count.eq(counts[late_address[: UNIT_STRIDE.bit_length() - 1]]),
             unit_count.eq(unit_counts[unit[:8]]),
-            of_unit.eq(address >= UNIT_BASE),
-            of_cluster.eq(address >= CLUSTER_BASE),
+            of_unit.eq(late_address >= UNIT_BASE),
+            of_cluster.eq(late_address >= CLUSTER_BASE),
         ]
         with m.If(of_unit):
             m.d.sync += self.read_data.eq(unit_count)

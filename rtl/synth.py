@@ -72,7 +72,7 @@ _UNIT_PLACES = tuple(
     for row, columns in ((22, (0, 19, 38)), (46, (0, 38)), (70, (0, 19, 38)))
     for first in columns
 )
-_VALUE_PLACE, _SHARED_PLACE = (82, 18, 33), (46, 14, 37)
+_VALUE_PLACE, _SHARED_PLACE = (46, 18, 33), (82, 14, 37)
 
 
 @dataclass(frozen=True)

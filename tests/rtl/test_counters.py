@@ -40,6 +40,7 @@ def test_runs_are_counted_anew_and_cycles_outside_are_not():
             found = []
             for address in range(states):
                 ctx.set(dut.address, address)
+                await ctx.tick()
                 found.append(ctx.get(dut.count))
             runs.append((found, wanted))
 
