@@ -264,14 +264,13 @@ class FilterLoader(wiring.Component):
         held = Signal(self._layouts.held_bits)
         only, present, following = (Signal(full.shape()) for _ in range(3))
         next_is_last = segment.left == 1
-        next_pass = Signal()
+        last_load = Signal()  # of the pass
         m.d.comb += [
             passes.start.eq(self.start),
             self.pass_address.eq(passes.address),
             passes.data.eq(self.pass_row),
-            passes.next.eq(running & passes.valid & Mux(primed, next_pass, 1)),
-            next_pass.eq(pass_end & ~pass_count.last),
-            pass_end.eq(load_end & segment.last & tile.last),
+            passes.next.eq(running & passes.valid & (pass_end | ~primed)),
+            pass_end.eq(load_end & last_load),
             only.eq(Mux(all_segments.last, short, full)),
             present.eq(Mux(segment.last, short, full)),
             following.eq(Mux(next_is_last, short, full)),
@@ -282,8 +281,11 @@ class FilterLoader(wiring.Component):
                 m.d.sync += chunk.eq(present)
         with m.If(load_end):
             m.d.sync += [*count_down(segment), chunk.eq(following)]
+            m.d.sync += last_load.eq(next_is_last & tile.last)
             with m.If(segment.last):
+                tile_is_last = Mux(tile.last, all_tiles.last, tile.left == 1)
                 m.d.sync += [segment.eq(all_segments), *count_down(tile), chunk.eq(only)]
+                m.d.sync += last_load.eq(all_segments.last & tile_is_last)
             with m.If(pass_end):
                 m.d.sync += [
                     tile.eq(all_tiles),
@@ -301,7 +303,8 @@ class FilterLoader(wiring.Component):
         with m.If(load_end):
             m.d.sync += filter_.eq(again)
         with m.If(pass_end | ~primed):
-            m.d.sync += [filter_.eq(new), held.eq(passes.row.held), primed.eq(passes.next)]
+            m.d.sync += [filter_.eq(new), held.eq(passes.row.held)]
+            m.d.sync += primed.eq(passes.next & ~(primed & pass_count.last))
         with m.If(self.start):
             m.d.sync += [
                 running.eq(1),
@@ -309,6 +312,7 @@ class FilterLoader(wiring.Component):
                 pass_count.eq(all_passes),
                 tile.eq(all_tiles),
                 segment.eq(all_segments),
+                last_load.eq(all_segments.last & all_tiles.last),
                 chunk.eq(only),
             ]
         return held, primed, chunk, filter_
