@@ -54,9 +54,9 @@ __all__ = ["BLOCKS", "Block", "Figures", "SynthesisError", "Wrapper", "main", "m
 #: Logic cells, block RAMs and multipliers of an LFE5U-85F.
 DEVICE_CELLS = {"TRELLIS_COMB": 83640, "DP16KD": 208, "MULT18X18D": 156}
 _DEVICE = ("--85k", "--package", "CABGA756", "--speed", "6")
-#: Router1 slows down with every arc that is left and does not end; the placer, as it is, cares more
-#: for the length of all wires than for the slowest path.
-_TOOLS = ("--router", "router2", "--placer-heap-timingweight", "40", "--placer-heap-critexp", "4")
+#: For a big block: router1 takes ever longer for the arcs that are left and does not end, and the
+#: placer, as it is, cares more for the length of all wires than for the slowest path.
+_BIG = ("--router", "router2", "--placer-heap-timingweight", "120", "--placer-heap-critexp", "4")
 #: Flip-flops that one table enables.
 _ENABLE_FANOUT = 48
 #: Input buffers that leave block RAM for the rest: 16 or 32 of the device's 208 blocks.
@@ -72,7 +72,7 @@ _UNIT_PLACES = tuple(
     for row, columns in ((22, (0, 19, 38)), (46, (0, 38)), (70, (0, 19, 38)))
     for first in columns
 )
-_VALUE_PLACE, _SHARED_PLACE = (46, 18, 33), (82, 14, 37)
+_VALUE_PLACE, _SHARED_PLACE = (82, 18, 33), (46, 14, 37)
 
 
 @dataclass(frozen=True)
@@ -90,16 +90,21 @@ class Block:
         block, or it takes hours.
     preset : str
         The configuration where none is named.
+    big : bool
+        Routed in a way that ends in minutes; a small block gets a faster clock without.
     """
 
     machine: type[TomlConfig]
     make: Callable[[Any], wiring.Component]
     target_mhz: int
     preset: str
+    big: bool = True
 
 
-def _slice(make: Callable[[AcceleratorConfig], wiring.Component], target_mhz: int) -> Block:
-    return Block(AcceleratorConfig, make, target_mhz, "small")
+def _slice(
+    make: Callable[[AcceleratorConfig], wiring.Component], target_mhz: int, big: bool = False
+) -> Block:
+    return Block(AcceleratorConfig, make, target_mhz, "small", big)
 
 
 def _extensor(make: Callable[[ExTensorConfig], wiring.Component], target_mhz: int) -> Block:
@@ -113,7 +118,7 @@ def _cambricon_s(make: Callable[[CambriconSConfig], wiring.Component], target_mh
 BLOCKS: dict[str, Block] = {
     "join": _slice(lambda config: InnerJoin(config.chunk, config.lanes, 32), 200),
     "unit": _slice(lambda config: Unit(Layouts(config)), 200),
-    "cluster": _slice(Cluster, 110),
+    "cluster": _slice(Cluster, 110, big=True),
     "extensor-intersect": _extensor(lambda config: Intersect(config.tile), 150),
     "extensor-pe": _extensor(ProcessingElement, 100),
     "cambricon-s-selector": _cambricon_s(lambda config: NeuronSelector(CoreLayouts(config)), 120),
@@ -313,7 +318,7 @@ def _place_rams(top: dict) -> None:
             cell["attributes"]["BEL"] = f"X{_RAM_COLUMNS[column]}/Y{row}/EBR{column % 4}"
 
 
-def _place_and_route(folder: Path, seed: int, target_mhz: int) -> dict:
+def _place_and_route(folder: Path, seed: int, block: Block) -> dict:
     """Place and route ``netlist.json``; return nextpnr's report."""
     # A native build is several times faster; the environment's own need not be on the path.
     here = str(Path(sys.executable).parent)
@@ -322,18 +327,9 @@ def _place_and_route(folder: Path, seed: int, target_mhz: int) -> dict:
         raise SynthesisError("nextpnr-ecp5 must be installed: pip install 'innerjoin[synth]'")
     report = folder / f"report{seed}.json"
     # Names without a folder: the WebAssembly build sees its working directory, but not /tmp.
-    command = [
-        tool,
-        *_DEVICE,
-        *_TOOLS,
-        "--json",
-        "netlist.json",
-        "--report",
-        report.name,
-        "--quiet",
-    ]
-    command += ["--seed", str(seed), "--freq", str(target_mhz), "--timing-allow-fail"]
-    command += ["--lpf-allow-unconstrained"]
+    command = [tool, *_DEVICE, "--json", "netlist.json", "--report", report.name, "--quiet"]
+    command += ["--seed", str(seed), "--freq", str(block.target_mhz), "--timing-allow-fail"]
+    command += ["--lpf-allow-unconstrained", *(_BIG if block.big else ())]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"nextpnr-ecp5 failed: {done.stderr[-1000:]}")
@@ -383,7 +379,8 @@ def measure(block: str, config: TomlConfig, seeds: Sequence[int], jobs: int = 1)
         if not seeds:
             return figures
         netlist = json.loads((folder / "netlist.json").read_text(encoding="utf-8"))
-        _split_enables(netlist["modules"]["top"])
+        if BLOCKS[block].big:
+            _split_enables(netlist["modules"]["top"])
         if block == "cluster":
             _place_rams(netlist["modules"]["top"])
         (folder / "netlist.json").write_text(json.dumps(netlist), encoding="utf-8")
@@ -396,9 +393,7 @@ def measure(block: str, config: TomlConfig, seeds: Sequence[int], jobs: int = 1)
             reports = dict(
                 zip(
                     seeds,
-                    pool.map(
-                        lambda seed: _place_and_route(folder, seed, BLOCKS[block].target_mhz), seeds
-                    ),
+                    pool.map(lambda seed: _place_and_route(folder, seed, BLOCKS[block]), seeds),
                     strict=True,
                 )
             )
