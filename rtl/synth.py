@@ -379,8 +379,7 @@ def measure(block: str, config: TomlConfig, seeds: Sequence[int], jobs: int = 1)
         if not seeds:
             return figures
         netlist = json.loads((folder / "netlist.json").read_text(encoding="utf-8"))
-        if BLOCKS[block].big:
-            _split_enables(netlist["modules"]["top"])
+        _split_enables(netlist["modules"]["top"])
         if block == "cluster":
             _place_rams(netlist["modules"]["top"])
         (folder / "netlist.json").write_text(json.dumps(netlist), encoding="utf-8")
