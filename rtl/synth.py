@@ -107,8 +107,10 @@ def _slice(
     return Block(AcceleratorConfig, make, target_mhz, "small", big)
 
 
-def _extensor(make: Callable[[ExTensorConfig], wiring.Component], target_mhz: int) -> Block:
-    return Block(ExTensorConfig, make, target_mhz, "paper")
+def _extensor(
+    make: Callable[[ExTensorConfig], wiring.Component], target_mhz: int, big: bool = True
+) -> Block:
+    return Block(ExTensorConfig, make, target_mhz, "paper", big)
 
 
 def _cambricon_s(make: Callable[[CambriconSConfig], wiring.Component], target_mhz: int) -> Block:
@@ -119,7 +121,7 @@ BLOCKS: dict[str, Block] = {
     "join": _slice(lambda config: InnerJoin(config.chunk, config.lanes, 32), 200),
     "unit": _slice(lambda config: Unit(Layouts(config)), 200),
     "cluster": _slice(Cluster, 110, big=True),
-    "extensor-intersect": _extensor(lambda config: Intersect(config.tile), 150),
+    "extensor-intersect": _extensor(lambda config: Intersect(config.tile), 150, big=False),
     "extensor-pe": _extensor(ProcessingElement, 100),
     "cambricon-s-selector": _cambricon_s(lambda config: NeuronSelector(CoreLayouts(config)), 120),
     "cambricon-s-pe": _cambricon_s(
