@@ -161,8 +161,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "hardware prefix count: a word's own predecessor is left out",
         "rtl/loader.py",
-        "ones[below] for below in range(word)]",
-        "ones[below] for below in range(word - 1)]",
+        "counts[half if word >= half else 0 : word]",
+        "counts[half if word >= half else 0 : word - 1]",
         (_HARDWARE,),
     ),
     Mutant(
@@ -175,8 +175,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "hardware FIFO: a slot is free as soon as the first unit is done",
         "rtl/broadcaster.py",
-        "frees[number].eq(~left.any())",
-        "frees[number].eq(~left[0])",
+        "stays_busy[number].eq(left.any())",
+        "stays_busy[number].eq(left[0])",
         (_HARDWARE,),
     ),
     Mutant(
