@@ -21,6 +21,7 @@ from amaranth.lib.wiring import In, Out
 
 from rtl.bits import at_most_one, count_ones, encode, one_hot_select, only_lowest, without_lowest
 from rtl.fifo import CreditFifo
+from rtl.holders import track_holders
 from rtl.join import word_flags
 from rtl.layouts import Layouts
 from rtl.registers import layer_layout
@@ -344,13 +345,8 @@ class Broadcaster(wiring.Component):
         m.d.comb += next_loads.eq(loads + self.load_done - use_load)
         m.d.sync += [loads.eq(next_loads), load_there.eq(next_loads.any())]
         active = chunk.held[:: config.filters_per_unit]
-        busy = Signal(data.ArrayLayout(config.units, config.slots))  # units that hold each slot
-        stays_busy = Signal(config.slots)
-        for number in range(config.slots):
-            begins = go & turn.needs_slot & slot[number]
-            left = busy[number] & ~Cat(retired[number] for retired in self.retire_slots)
-            m.d.comb += stays_busy[number].eq(left.any())
-            m.d.sync += busy[number].eq(left | Mux(begins, active, 0))
+        begins = [go & turn.needs_slot & slot[number] for number in range(config.slots)]
+        stays_busy = track_holders(m, active, begins, self.retire_slots)
         following = slot.rotate_left(1)
         m.d.sync += slot_free.eq(~(stays_busy & Mux(delivered, following, slot)).any())
         with m.If(delivered):

@@ -21,6 +21,7 @@ from amaranth.lib.wiring import In, Out
 from rtl.bits import add_up, at_most_one, count_ones, encode, only_lowest, without_lowest
 from rtl.countdown import Countdown, constant_count, count_down
 from rtl.fifo import CreditFifo
+from rtl.holders import track_holders
 from rtl.layouts import MAX_PASSES, WORD_BITS, Layouts, bits_for_count
 from rtl.passes import PassReader
 from rtl.registers import layer_layout
@@ -121,16 +122,11 @@ class FilterLoader(wiring.Component):
 
         # Only the first beat of a load may have to wait, for its buffer: known a cycle ahead.
         other_buffer = ~buffer if layouts.buffers == 2 else Const(0)
-        busy = Signal(data.ArrayLayout(config.units, 2))  # units that use each buffer
-        stays_busy = Signal(2)
         waits, may_go = Signal(), Signal()
         m.d.comb += [go.eq(head_valid & primed & may_go), self.beat.eq(go)]
         m.d.sync += may_go.eq(~self.start & (filled | enabled) & ~waits)
-        for number in range(2):
-            left = busy[number] & ~Cat(retired[number] for retired in self.retire_buffers)
-            begins = go & fresh & (buffer == number)
-            m.d.comb += stays_busy[number].eq(left.any())
-            m.d.sync += busy[number].eq(left | Mux(begins, held[::slots], 0))
+        begins = [go & fresh & (buffer == number) for number in range(2)]
+        stays_busy = track_holders(m, held[::slots], begins, self.retire_buffers)
         with m.If(load_end):
             m.d.comb += waits.eq(stays_busy.bit_select(other_buffer, 1))
             if layouts.buffers == 1:

@@ -193,16 +193,16 @@ class RegisterFile(wiring.Component):
                 m.d.sync += self.layer[name].eq(write_data)
         m.d.comb += [self.load_begin.eq(chosen[begin]), self.load_address.eq(write_data)]
 
-        index = address[: UNIT_STRIDE.bit_length() - 1]
+        stride_bits = UNIT_STRIDE.bit_length() - 1
         late_address = Signal.like(address)
-        unit = (late_address - UNIT_BASE)[UNIT_STRIDE.bit_length() - 1 :]
-        counts, unit_counts = self._count(m), self._count_units(m, index)
+        unit = (late_address - UNIT_BASE)[stride_bits:]
+        counts, unit_counts = self._count(m), self._count_units(m, address[:stride_bits])
         # Counts are read, then chosen from, then one of the kinds of registers.
         count, unit_count = Signal(32), Signal(32)
         of_unit, of_cluster = Signal(), Signal()
         m.d.sync += [
             late_address.eq(address),
-            count.eq(counts[late_address[: UNIT_STRIDE.bit_length() - 1]]),
+            count.eq(counts[late_address[:stride_bits]]),
             unit_count.eq(unit_counts[unit[:8]]),
             of_unit.eq(late_address >= UNIT_BASE),
             of_cluster.eq(late_address >= CLUSTER_BASE),

@@ -380,16 +380,16 @@ def measure(block: str, config: TomlConfig, seeds: Sequence[int], jobs: int = 1)
         )
         if not seeds:
             return figures
-        netlist = json.loads((folder / "netlist.json").read_text(encoding="utf-8"))
-        _split_enables(netlist["modules"]["top"])
-        if block == "cluster":
-            _place_rams(netlist["modules"]["top"])
-        (folder / "netlist.json").write_text(json.dumps(netlist), encoding="utf-8")
         for kind, available in DEVICE_CELLS.items():
             if cells.get(kind, 0) > available:
                 raise SynthesisError(
                     f"Block {block} must need at most {available} {kind}, not {cells[kind]}"
                 )
+        netlist = json.loads((folder / "netlist.json").read_text(encoding="utf-8"))
+        _split_enables(netlist["modules"]["top"])
+        if block == "cluster":
+            _place_rams(netlist["modules"]["top"])
+        (folder / "netlist.json").write_text(json.dumps(netlist), encoding="utf-8")
         with ThreadPoolExecutor(jobs) as pool:
             reports = dict(
                 zip(

@@ -174,7 +174,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "hardware FIFO: a slot is free as soon as the first unit is done",
-        "rtl/broadcaster.py",
+        "rtl/holders.py",
         "stays_busy[number].eq(left.any())",
         "stays_busy[number].eq(left[0])",
         (_HARDWARE,),
