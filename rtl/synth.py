@@ -54,9 +54,11 @@ __all__ = ["BLOCKS", "Block", "Figures", "SynthesisError", "Wrapper", "main", "m
 #: Logic cells, block RAMs and multipliers of an LFE5U-85F.
 DEVICE_CELLS = {"TRELLIS_COMB": 83640, "DP16KD": 208, "MULT18X18D": 156}
 _DEVICE = ("--85k", "--package", "CABGA756", "--speed", "6")
-#: For a big block: router1 takes ever longer for the arcs that are left and does not end, and the
-#: placer, as it is, cares more for the length of all wires than for the slowest path.
-_BIG = ("--router", "router2", "--placer-heap-timingweight", "120", "--placer-heap-critexp", "4")
+#: For a big block: router1 takes ever longer for the arcs that are left and does not end; router2,
+#: as it is, leaves detours on the slowest paths; and the placer, as it is, cares more for the length
+#: of all wires than for the slowest path.
+_BIG = ("--router", "router2", "--tmg-ripup")
+_BIG += ("--placer-heap-timingweight", "120", "--placer-heap-critexp", "4")
 #: Flip-flops that one table enables.
 _ENABLE_FANOUT = 48
 #: Input buffers that leave block RAM for the rest: 16 or 32 of the device's 208 blocks.
@@ -120,7 +122,7 @@ def _cambricon_s(make: Callable[[CambriconSConfig], wiring.Component], target_mh
 BLOCKS: dict[str, Block] = {
     "join": _slice(lambda config: InnerJoin(config.chunk, config.lanes, 32), 200),
     "unit": _slice(lambda config: Unit(Layouts(config)), 200),
-    "cluster": _slice(Cluster, 110, big=True),
+    "cluster": _slice(Cluster, 93, big=True),
     "extensor-intersect": _extensor(lambda config: Intersect(config.tile), 150, big=False),
     "extensor-pe": _extensor(ProcessingElement, 100),
     "cambricon-s-selector": _cambricon_s(lambda config: NeuronSelector(CoreLayouts(config)), 120),
