@@ -54,9 +54,11 @@ __all__ = ["BLOCKS", "Block", "Figures", "SynthesisError", "Wrapper", "main", "m
 #: Logic cells, block RAMs and multipliers of an LFE5U-85F.
 DEVICE_CELLS = {"TRELLIS_COMB": 83640, "DP16KD": 208, "MULT18X18D": 156}
 _DEVICE = ("--85k", "--package", "CABGA756", "--speed", "6")
+#: Tables above which a block is a big one.
+_BIG_LUT4 = 4000
 #: For a big block: router1 takes ever longer for the arcs that are left and does not end; router2,
-#: as it is, leaves detours on the slowest paths; and the placer, as it is, cares more for the length
-#: of all wires than for the slowest path.
+#: as it is, leaves detours on the slowest paths; and the placer, as it is, cares more for the
+#: length of all wires than for the slowest path.
 _BIG = ("--router", "router2", "--tmg-ripup")
 _BIG += ("--placer-heap-timingweight", "120", "--placer-heap-critexp", "4")
 #: Flip-flops that one table enables.
@@ -88,31 +90,25 @@ class Block:
     make : callable
         Makes the component from a configuration.
     target_mhz : int
-        Above what is reached, so that place and route does not rest; not far above for a big
-        block, or it takes hours.
+        What place and route is asked for where nothing is named: more than a small block reaches,
+        so that it does not rest; what a big one just reaches, or its router goes on for 1,500
+        rounds.
     preset : str
         The configuration where none is named.
-    big : bool
-        Routed in a way that ends in minutes; a small block gets a faster clock without.
     """
 
     machine: type[TomlConfig]
     make: Callable[[Any], wiring.Component]
     target_mhz: int
     preset: str
-    big: bool = True
 
 
-def _slice(
-    make: Callable[[AcceleratorConfig], wiring.Component], target_mhz: int, big: bool = False
-) -> Block:
-    return Block(AcceleratorConfig, make, target_mhz, "small", big)
+def _slice(make: Callable[[AcceleratorConfig], wiring.Component], target_mhz: int) -> Block:
+    return Block(AcceleratorConfig, make, target_mhz, "small")
 
 
-def _extensor(
-    make: Callable[[ExTensorConfig], wiring.Component], target_mhz: int, big: bool = True
-) -> Block:
-    return Block(ExTensorConfig, make, target_mhz, "paper", big)
+def _extensor(make: Callable[[ExTensorConfig], wiring.Component], target_mhz: int) -> Block:
+    return Block(ExTensorConfig, make, target_mhz, "paper")
 
 
 def _cambricon_s(make: Callable[[CambriconSConfig], wiring.Component], target_mhz: int) -> Block:
@@ -122,14 +118,14 @@ def _cambricon_s(make: Callable[[CambriconSConfig], wiring.Component], target_mh
 BLOCKS: dict[str, Block] = {
     "join": _slice(lambda config: InnerJoin(config.chunk, config.lanes, 32), 200),
     "unit": _slice(lambda config: Unit(Layouts(config)), 200),
-    "cluster": _slice(Cluster, 93, big=True),
-    "extensor-intersect": _extensor(lambda config: Intersect(config.tile), 150, big=False),
-    "extensor-pe": _extensor(ProcessingElement, 100),
-    "cambricon-s-selector": _cambricon_s(lambda config: NeuronSelector(CoreLayouts(config)), 120),
+    "cluster": _slice(Cluster, 93),
+    "extensor-intersect": _extensor(lambda config: Intersect(config.tile), 80),
+    "extensor-pe": _extensor(ProcessingElement, 45),
+    "cambricon-s-selector": _cambricon_s(lambda config: NeuronSelector(CoreLayouts(config)), 73),
     "cambricon-s-pe": _cambricon_s(
-        lambda config: cambricon_s_pe.ProcessingElement(CoreLayouts(config)), 200
+        lambda config: cambricon_s_pe.ProcessingElement(CoreLayouts(config)), 72
     ),
-    "cambricon-s-core": _cambricon_s(Core, 100),
+    "cambricon-s-core": _cambricon_s(Core, 44),
     "multiply-accumulate": _slice(lambda config: MultiplyAccumulate(), 200),
     "scnn-array": Block(ScnnConfig, ScatterArray, 100, "paper"),
 }
@@ -322,7 +318,7 @@ def _place_rams(top: dict) -> None:
             cell["attributes"]["BEL"] = f"X{_RAM_COLUMNS[column]}/Y{row}/EBR{column % 4}"
 
 
-def _place_and_route(folder: Path, seed: int, block: Block) -> dict:
+def _place_and_route(folder: Path, seed: int, mhz: int, big: bool) -> dict:
     """Place and route ``netlist.json``; return nextpnr's report."""
     # A native build is several times faster; the environment's own need not be on the path.
     here = str(Path(sys.executable).parent)
@@ -332,8 +328,8 @@ def _place_and_route(folder: Path, seed: int, block: Block) -> dict:
     report = folder / f"report{seed}.json"
     # Names without a folder: the WebAssembly build sees its working directory, but not /tmp.
     command = [tool, *_DEVICE, "--json", "netlist.json", "--report", report.name, "--quiet"]
-    command += ["--seed", str(seed), "--freq", str(block.target_mhz), "--timing-allow-fail"]
-    command += ["--lpf-allow-unconstrained", *(_BIG if block.big else ())]
+    command += ["--seed", str(seed), "--freq", str(mhz), "--timing-allow-fail"]
+    command += ["--lpf-allow-unconstrained", *(_BIG if big else ())]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"nextpnr-ecp5 failed: {done.stderr[-1000:]}")
@@ -345,7 +341,9 @@ def _slowest_path(report: dict) -> str:
     return f"{path[0]['from']['cell']} -> {path[-1]['to']['cell']}"
 
 
-def measure(block: str, config: TomlConfig, seeds: Sequence[int], jobs: int = 1) -> Figures:
+def measure(
+    block: str, config: TomlConfig, seeds: Sequence[int], jobs: int = 1, mhz: int | None = None
+) -> Figures:
     """Synthesise, place and route a block of a machine.
 
     Parameters
@@ -358,6 +356,8 @@ def measure(block: str, config: TomlConfig, seeds: Sequence[int], jobs: int = 1)
         Seeds of place and route; of none it is synthesised only, and need not fit the device.
     jobs : int
         Seeds at a time.
+    mhz : int, optional
+        Clock that place and route is asked for, in MHz; the block's own if None.
 
     Raises
     ------
@@ -392,14 +392,13 @@ def measure(block: str, config: TomlConfig, seeds: Sequence[int], jobs: int = 1)
         if block == "cluster":
             _place_rams(netlist["modules"]["top"])
         (folder / "netlist.json").write_text(json.dumps(netlist), encoding="utf-8")
+        target, big = mhz or BLOCKS[block].target_mhz, figures.lut4 > _BIG_LUT4
+
+        def place_and_route(seed: int) -> dict:
+            return _place_and_route(folder, seed, target, big)
+
         with ThreadPoolExecutor(jobs) as pool:
-            reports = dict(
-                zip(
-                    seeds,
-                    pool.map(lambda seed: _place_and_route(folder, seed, BLOCKS[block]), seeds),
-                    strict=True,
-                )
-            )
+            reports = dict(zip(seeds, pool.map(place_and_route, seeds), strict=True))
     clock = {
         seed: min(domain["achieved"] for domain in report["fmax"].values())
         for seed, report in reports.items()
@@ -474,17 +473,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--preset", help="the machine (default: small; of extensor: paper)")
     parser.add_argument("--seeds", type=int, default=3, help="how many seeds, 0 to synthesise only")
     parser.add_argument("--jobs", type=int, default=1, help="seeds at a time (default: 1)")
+    parser.add_argument("--mhz", type=int, help="clock to ask for (default: the block's own)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args(arguments)
     try:
         blocks = _chosen(options.blocks)
-        for name, least in (("seeds", 0), ("jobs", 1)):
-            if (given := getattr(options, name)) < least:
+        for name, least in (("seeds", 0), ("jobs", 1), ("mhz", 1)):
+            if (given := getattr(options, name)) is not None and given < least:
                 raise SynthesisError(f"--{name} must be at least {least}, not {given}")
         first = BLOCKS[blocks[0]]
         config = _fit(first.machine.preset(options.preset or first.preset))
         seeds = range(1, options.seeds + 1)
-        results = [measure(block, config, seeds, options.jobs) for block in blocks]
+        results = [measure(block, config, seeds, options.jobs, options.mhz) for block in blocks]
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -49,6 +49,7 @@ def test_a_join_by_hand():
         (["join", "scnn-array"], "Blocks must be of one machine, not join and scnn-array"),
         (["join", "--seeds", "-1"], "--seeds must be at least 0, not -1"),
         (["join", "--jobs", "0"], "--jobs must be at least 1, not 0"),
+        (["join", "--mhz", "0"], "--mhz must be at least 1, not 0"),
     ],
 )
 def test_bad_requests_are_refused(arguments, words, capsys):
