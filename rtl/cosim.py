@@ -31,8 +31,10 @@ _BUILD_ARGUMENTS = {
     # Only the bench is visible to cocotb: with the whole design public nothing is optimised.
     "verilator": ["--no-public-flat-rw", "--public-depth", "1", "-Wno-fatal", "-Wno-lint",
                   "-Wno-style", "--x-assign", "fast", "--x-initial", "fast", "--noassert",
-                  "-O3", "-CFLAGS", "-O2"],
+                  "-O3"],
 }  # fmt: skip
+#: Sum of the programs' cycle limits from which compiling the model well pays: whole layers.
+_LONG_CYCLES = 4_000_000
 # Stands before the compiler (make's OBJCACHE): takes the runtime library's objects, two thirds of
 # every build's time, from where an earlier build left them.
 _CACHED_COMPILER = """\
@@ -87,14 +89,22 @@ def cache_folder() -> Path:
     return Path(base) / "innerjoin" / "cosim"
 
 
-def _build(design: Design, simulator: str) -> Path:
+def _build_arguments(simulator: str, programs: list[ClusterProgram]) -> list[str]:
+    """Return the arguments of a build: short programs take less time than optimising for them."""
+    arguments = list(_BUILD_ARGUMENTS[simulator])
+    if simulator == "verilator":
+        long = sum(program.cycle_limit for program in programs) > _LONG_CYCLES
+        arguments += ["-CFLAGS", "-O2" if long else "-O0"]
+    return arguments
+
+
+def _build(design: Design, simulator: str, arguments: list[str]) -> Path:
     """Return the folder with the built bench; build it where it is not in the cache."""
     import cocotb
     from cocotb_tools.runner import get_runner
 
     sources = {f"{design.top}.v": design.verilog(), "bench.sv": bench_verilog(design)}
     key = hashlib.sha256()
-    arguments = _BUILD_ARGUMENTS[simulator]
     executable = shutil.which(_EXECUTABLES[simulator][0]) or ""
     for part in (*sources.values(), simulator, *arguments, cocotb.__version__,
                  str(Path(executable).resolve())):  # fmt: skip
@@ -111,7 +121,7 @@ def _build(design: Design, simulator: str) -> Path:
         for name, text in sources.items():
             (folder / name).write_text(text, encoding="utf-8")
         log = folder / "build.log"
-        runtime = _runtime_folder(simulator)
+        runtime = _runtime_folder(simulator, arguments)
         cached = folder / "cached-compiler"
         cached.write_text(_CACHED_COMPILER, encoding="ascii")
         cached.chmod(0o755)
@@ -139,12 +149,12 @@ def _build(design: Design, simulator: str) -> Path:
     return built
 
 
-def _runtime_folder(simulator: str) -> Path:
+def _runtime_folder(simulator: str, arguments: list[str]) -> Path:
     """Return the folder that keeps the compiled runtime library of a simulator."""
     import cocotb
 
     executable = Path(shutil.which(_EXECUTABLES[simulator][0]) or "").resolve()
-    parts = (str(executable), cocotb.__version__, *_BUILD_ARGUMENTS[simulator])
+    parts = (str(executable), cocotb.__version__, *arguments)
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     return cache_folder() / f"runtime-{key[:16]}"
 
@@ -223,7 +233,7 @@ def _run(
 ) -> list[tuple[list[int], dict[str, int]]]:
     from cocotb_tools.runner import get_runner
 
-    built = _build(design, simulator)
+    built = _build(design, simulator, _build_arguments(simulator, programs))
     with tempfile.TemporaryDirectory(prefix="cosim-") as name:
         folder = Path(name)
         slack = 1 if stalls is None else 8

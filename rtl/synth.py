@@ -120,7 +120,7 @@ BLOCKS: dict[str, Block] = {
     "unit": _slice(lambda config: Unit(Layouts(config)), 200),
     "cluster": _slice(Cluster, 93),
     "extensor-intersect": _extensor(lambda config: Intersect(config.tile), 80),
-    "extensor-pe": _extensor(ProcessingElement, 45),
+    "extensor-pe": _extensor(ProcessingElement, 42),
     "cambricon-s-selector": _cambricon_s(lambda config: NeuronSelector(CoreLayouts(config)), 73),
     "cambricon-s-pe": _cambricon_s(
         lambda config: cambricon_s_pe.ProcessingElement(CoreLayouts(config)), 72

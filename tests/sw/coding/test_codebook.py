@@ -1,5 +1,6 @@
 """Codebooks: values and codes by hand, starts, regions, and what must hold of every one."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -131,3 +132,18 @@ def test_without_scikit_learn_it_says_what_to_install(monkeypatch):
     assert share_values(column(1.0, 2.0), 2).short  # k-means isn't needed
     with pytest.raises(UserError, match=r"innerjoin\[codebook\]"):
         share_values(column(1.0, 2.0), 1)
+
+
+def test_a_machine_that_hides_its_cores_gives_no_warning():
+    program = """\
+import joblib.externals.loky.backend.context as context
+import numpy as np
+from sw.coding.codebook import share_values
+
+context._count_physical_cores = lambda: ("not found", OSError("no lscpu"))
+share_values(np.arange(1.0, 9.0).reshape(8, 1), 2, "linear")
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
