@@ -11,9 +11,9 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
+from golden.environment import environment
 from golden.errors import UserError
 from rtl.bench import bench_verilog
 from rtl.design import Design
@@ -68,21 +68,6 @@ def require_simulator(simulator: str) -> None:
             )
 
 
-@contextlib.contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Set environment variables for a while: cocotb's runner takes them from there only."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
 def cache_folder() -> Path:
     """Return the folder that keeps builds."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -125,11 +110,11 @@ def _build(design: Design, simulator: str, arguments: list[str]) -> Path:
         cached = folder / "cached-compiler"
         cached.write_text(_CACHED_COMPILER, encoding="ascii")
         cached.chmod(0o755)
-        environment = {"RUNTIME_FOLDER": str(runtime)}
+        variables = {"RUNTIME_FOLDER": str(runtime)}
         if "OBJCACHE" not in os.environ:
-            environment["OBJCACHE"] = str(cached)
+            variables["OBJCACHE"] = str(cached)
         try:
-            with _environment(environment):
+            with environment(variables):
                 get_runner(simulator).build(
                     sources=[folder / name for name in sources],
                     hdl_toplevel="bench",
@@ -223,7 +208,7 @@ def run_programs(
     """
     # This Python's own folder is searched too: its environment may not be active.
     path = os.pathsep.join([os.environ.get("PATH", ""), str(Path(sys.executable).parent)])
-    with _environment({"PATH": path}):
+    with environment({"PATH": path}):
         require_simulator(simulator)
         return _run(design, programs, simulator, stalls)
 

@@ -10,9 +10,7 @@ scikit-learn, an extra of this project (``codebook``), is imported when it is ne
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from golden.environment import environment
 from golden.errors import UserError
 
 __all__ = [
@@ -222,29 +221,11 @@ def _k_means(distinct: Values, counts: NDArray[np.int64], start: Values) -> Valu
     start = np.unique(start)
     options: dict[str, Any] = {"init": start[:, None], "n_init": 1, "tol": 0}
     fitted = KMeans(len(start), max_iter=_STEPS, **options)
-    with _one_thread():
+    # Sums over threads would differ in their last bits from run to run. Unless the variable is set
+    # scikit-learn counts physical cores, with a warning and a trace back where that can't be done.
+    with environment({"OMP_NUM_THREADS": "1"}), threadpool_limits(1, "openmp"):
         fitted.fit(distinct[:, None], sample_weight=counts)
     return fitted.cluster_centers_[:, 0].copy()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let scikit-learn use one thread: sums over several differ in their last bits.
-
-    Unless the variable is set it also counts the machine's physical cores, with a warning and a
-    trace back where that can't be done.
-    """
-    variable = "OMP_NUM_THREADS"
-    before = os.environ.get(variable)
-    os.environ[variable] = "1"
-    try:
-        with threadpool_limits(1, "openmp"):
-            yield
-    finally:
-        if before is None:
-            del os.environ[variable]
-        else:
-            os.environ[variable] = before
 
 
 # -- starts: Deep Compression, section 3.2 ------------------------------------------------------

@@ -22,7 +22,7 @@ pytest.importorskip("amaranth")
 pytest.importorskip("cocotb")
 
 _DRAWN = 5
-#: Most cycles of a case under the simulators that are not Verilator: a third of the cases' cycles.
+#: Most cycles of a case under the simulators that are not Verilator: two fifths of all cycles.
 _SHORT_CYCLES = 2_000
 #: Amaranth's simulator is slow to start: fewer machines, every skip mode, both buffers.
 _AMARANTH = ("output-major", "segments-double-buffer", "clusters-interleaved")
