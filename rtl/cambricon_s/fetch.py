@@ -1,7 +1,8 @@
 """The window fetch: from a sequenced step to its window of neurons and its block mask.
 
 The neuron buffer has even and odd rows of ``window`` neurons in two banks: both rows around the
-window are read at once, each column takes the one or the other, and the columns are rotated. A
+window are read at once, and each column takes the one or the other. The neurons stay in their
+columns, as sums do not depend on their order; the mask, an eighth as wide, is rotated to them. A
 step waits here until its load is complete.
 """
 
@@ -12,7 +13,7 @@ step waits here until its load is complete.
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -110,34 +111,33 @@ class WindowFetch(wiring.Component):
         with m.If(chain.take[0]):
             m.d.sync += found.eq(located)
 
-        # Turning: the window's columns, rotated by the low bits of its place.
+        # Turning: the window's neurons, in their columns, and half of the mask's rotation.
         place, odd = found.address[: layouts.place_bits], found.address[layouts.place_bits]
-        columns = []
-        for column in range(window):
-            upper = Signal(name=f"upper{column}")  # the column belongs to the row above
-            if column + 1 < window:
-                m.d.comb += upper.eq(place > column)
-            columns.append(
-                Mux(odd ^ upper, self.neuron_rows[1][column], self.neuron_rows[0][column])
-            )
         half = (layouts.place_bits + 1) // 2
-        turning, mask = Signal(data.ArrayLayout(8, window)), Signal(window)
-        middle = Signal(layouts.sequenced)
+        middle, turning = Signal(layouts.sequenced), Signal(window)
+        neurons, wrapped = Signal(data.ArrayLayout(8, window)), Signal(window)
         with m.If(chain.take[1]):
             m.d.sync += [
                 middle.eq(found),
-                turning.eq(Cat(_rotate(m, columns, place, range(half)))),
-                mask.eq(self.mask),
+                turning.eq(_rotate(self.mask, place, range(half))),
             ]
+            for column in range(window):
+                above = Signal(name=f"above{column}")  # it belongs to the next row
+                m.d.comb += above.eq(place > column)
+                rows = [row[column] for row in self.neuron_rows]
+                m.d.sync += [
+                    wrapped[column].eq(above),
+                    neurons[column].eq(Mux(odd ^ above, rows[1], rows[0])),
+                ]
 
-        # Turned: the window in its own order.
+        # Turned: the mask is there too.
         place, held = middle.address[: layouts.place_bits], self.windows.p
-        columns = [turning[column] for column in range(window)]
         with m.If(chain.take[2]):
             m.d.sync += [
                 held.step.eq(middle.step),
-                held.neurons.eq(Cat(_rotate(m, columns, place, range(half, layouts.place_bits)))),
-                held.mask.eq(mask),
+                held.neurons.eq(neurons),
+                held.mask.eq(_rotate(turning, place, range(half, layouts.place_bits))),
+                held.wrapped.eq(wrapped),
             ]
         m.d.comb += [
             self.windows.valid.eq(chain.valid[2]),
@@ -157,12 +157,8 @@ class WindowFetch(wiring.Component):
         return m
 
 
-def _rotate(m: Module, columns: list, place, bits) -> list:
-    """Rotate columns down by some bits of a place."""
+def _rotate(mask, place, bits):
+    """Rotate a mask up by some bits of a place."""
     for bit in bits:
-        turned = Signal(data.ArrayLayout(8, len(columns)), name=f"turned{bit}")
-        for column in range(len(columns)):
-            source = columns[(column + (1 << bit)) % len(columns)]
-            m.d.comb += turned[column].eq(Mux(place[bit], source, columns[column]))
-        columns = [turned[column] for column in range(len(columns))]
-    return columns
+        mask = Mux(place[bit], mask.rotate_left(1 << bit), mask)
+    return mask

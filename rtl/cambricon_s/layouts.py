@@ -143,12 +143,13 @@ class CoreLayouts:
                 "step": self.step,
             }
         )
-        #: A step with its window of neurons.
+        #: A step with its window of neurons, as the columns of the buffer have them.
         self.fetched = data.StructLayout(
             {
                 "step": self.step,
                 "neurons": data.ArrayLayout(8, config.window),
-                "mask": config.window,  # of the block
+                "mask": config.window,  # of the block, rotated as the neurons are
+                "wrapped": config.window,  # columns from the next row: they end the window
             }
         )
         #: A cycle of the bus from the neuron selector to the PEs.

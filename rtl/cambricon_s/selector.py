@@ -2,8 +2,9 @@
 
     c[k] = max(1, ceil(n / lanes)),  n = ones of (block mask AND neurons that are not zero)
 
-The selected neurons are packed together, in order, with their offsets: the ones of the block mask
-below them. A packed window is sent ``lanes`` at a time.
+The selected neurons are packed together, in the order of their columns, with their offsets: the
+ones of the block mask below their places in the window. A packed window is sent ``lanes`` at a
+time.
 """
 
 # A component gets its ports from its signature, and Amaranth is not annotated:
@@ -13,16 +14,17 @@ below them. A packed window is sent ``lanes`` at a time.
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.bits import count_ones
 from rtl.cambricon_s.layouts import CoreLayouts
 from rtl.cambricon_s.pipeline import Pipeline, oldest
 
 __all__ = ["NeuronSelector", "prefix_counts"]
 
-#: Places whose ones are counted in the first of two stages.
+#: Places whose ones are counted in a first stage, before those of all words.
 _WORD = 16
 
 
@@ -42,6 +44,30 @@ def prefix_counts(m: Module, bits, name: str) -> list:
         counts = level
         distance *= 2
     return [0, *counts]
+
+
+def _count_words(m: Module, take, bits, name: str):
+    """Return registers: the ones below each place in its word, and the ones of each word."""
+    size = min(_WORD, len(bits))
+    below = Signal(data.ArrayLayout(range(size), len(bits)), name=f"{name}_below")
+    totals = Signal(data.ArrayLayout(range(size + 1), len(bits) // size), name=f"{name}_totals")
+    with m.If(take):
+        for word in range(len(totals)):
+            first = word * size
+            counts = prefix_counts(m, bits[first : first + size], f"{name}{word}")
+            m.d.sync += totals[word].eq(counts[-1])
+            m.d.sync += [below[first + at].eq(counts[at]) for at in range(size)]
+    return below, totals
+
+
+def _add_along(m: Module, totals, most: int, name: str) -> list:
+    """Return the sums of the totals before each, and last of all: at most ``most``."""
+    sums = [Const(0)]
+    for word, total in enumerate(totals):
+        after = Signal(range(most + 1), name=f"{name}_base{word}")
+        m.d.comb += after.eq(sums[-1] + total)
+        sums.append(after)
+    return sums
 
 
 class NeuronSelector(wiring.Component):
@@ -119,18 +145,15 @@ class NeuronSelector(wiring.Component):
                 m.d.sync += step.eq(steps[-1])
             steps.append(step)
 
-        # Marked: the places to select.
+        # Marked: the columns to select.
         neurons = Signal(data.ArrayLayout(8, window))
-        mask, selected = Signal(window), Signal(window)
+        selected = Signal(window)
         with m.If(chain.take[0]):
             there = self.windows.p.neurons
             nonzero = Cat(there[at].any() for at in range(window))
-            m.d.sync += [
-                neurons.eq(there),
-                mask.eq(self.windows.p.mask),
-                selected.eq(self.windows.p.mask & nonzero),
-            ]
-        items, count = self._rank(m, chain.take[1:3], neurons, mask, selected)
+            m.d.sync += [neurons.eq(there), selected.eq(self.windows.p.mask & nonzero)]
+        offsets = self._offsets(m, chain.take, self.windows.p.mask, self.windows.p.wrapped)
+        items, count = self._rank(m, chain.take[1:3], neurons, selected, offsets)
         packed, left, head_count = self._pack(m, chain.take[3:], chain.valid[-1], items, count)
         self._send(m, chain, steps[-1], packed, left, head_count)
         m.d.comb += self.pes_last.eq(
@@ -144,42 +167,50 @@ class NeuronSelector(wiring.Component):
         )
         return m
 
-    def _rank(self, m: Module, take, neurons, mask, selected):
-        """Distance and offset of every place, in two stages: within words, then of all words."""
+    def _offsets(self, m: Module, take, mask, wrapped) -> list:
+        """Offset of every column, in three stages, the last one left to who takes it.
+
+        Counts within words; bases of words; their sum. The columns that have wrapped to the next
+        row come first here, but end the window. So of the ones in the columns before it, a column
+        that has not wrapped leaves out those of wrapped ones; a wrapped column counts all of these,
+        which are wrapped too, and those of the columns that have not. All modulo ``window``.
+        """
         layouts, window = self._layouts, self._layouts.config.window
-        size = min(_WORD, window)
-        words = range(0, window, size)
-        places = data.ArrayLayout(range(size + 1), window)
-        totals = data.ArrayLayout(range(size + 1), len(words))
-        items, count = Signal(self._items), Signal(layouts.count_bits)
+        below, totals = _count_words(m, take[0], mask, "masked")
+        sums = _add_along(m, totals, window, "masked")
+        wrapped1, wrapped2 = Signal(window), Signal(window)
+        wrapped_count, kept_below = Signal(layouts.place_bits), Signal.like(below)
+        bases = Signal(data.ArrayLayout(data.ArrayLayout(layouts.place_bits, 2), len(totals)))
+        with m.If(take[0]):
+            m.d.sync += [wrapped1.eq(wrapped), wrapped_count.eq(count_ones(mask & wrapped))]
+        with m.If(take[1]):
+            m.d.sync += [wrapped2.eq(wrapped1), kept_below.eq(below)]
+            for base, count in zip(bases, sums, strict=False):
+                first = count - wrapped_count
+                m.d.sync += [base[0].eq(first), base[1].eq(first + sums[-1])]
+        size = window // len(totals)
+        return [
+            kept_below[at] + Mux(wrapped2[at], bases[at // size][1], bases[at // size][0])
+            for at in range(window)
+        ]
+
+    def _rank(self, m: Module, take, neurons, selected, offsets):
+        """Distance of every column, in two stages: within words, then of all words."""
+        window = self._layouts.config.window
+        below, totals = _count_words(m, take[0], ~selected, "unselected")
+        sums = _add_along(m, totals, window, "unselected")
+        size = window // len(totals)
+        items, count = Signal(self._items), Signal(self._layouts.count_bits)
         kept_neurons, kept_selected = Signal.like(neurons), Signal.like(selected)
-        found = {}
-        for name, bits in (("unselected", ~selected), ("masked", mask)):
-            below = Signal(places, name=f"{name}_below")
-            total = Signal(totals, name=f"{name}_total")
-            with m.If(take[0]):
-                for word, first in enumerate(words):
-                    counts = prefix_counts(m, bits[first : first + size], f"{name}{word}")
-                    m.d.sync += total[word].eq(counts[-1])
-                    m.d.sync += [below[first + at].eq(counts[at]) for at in range(size)]
-            bases, base = [], 0
-            for word in range(len(words)):
-                bases.append(base)
-                after = Signal(range(window + 1), name=f"{name}_base{word}")
-                m.d.comb += after.eq(base + total[word])
-                base = after
-            found[name] = below, bases, base
         with m.If(take[0]):
             m.d.sync += [kept_neurons.eq(neurons), kept_selected.eq(selected)]
         with m.If(take[1]):
-            distances, distance_bases, unselected = found["unselected"]
-            offsets, offset_bases, _ = found["masked"]
-            m.d.sync += count.eq(window - unselected)
+            m.d.sync += count.eq(window - sums[-1])
             for at in range(window):
-                distance = distances[at] + distance_bases[at // size]
+                distance = below[at] + sums[at // size]
                 m.d.sync += [
                     items[at].neuron.eq(kept_neurons[at]),
-                    items[at].offset.eq(offsets[at] + offset_bases[at // size]),
+                    items[at].offset.eq(offsets[at]),
                     items[at].distance.eq(Mux(kept_selected[at], distance, 0)),
                 ]
         return items, count

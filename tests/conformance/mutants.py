@@ -285,8 +285,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "hardware Cambricon-S selector: offsets count selected places, not the mask's",
         "rtl/cambricon_s/selector.py",
-        '("masked", mask)',
-        '("masked", selected)',
+        "chain.take, self.windows.p.mask,",
+        "chain.take, self.windows.p.mask & nonzero,",
         _CAMBRICON_S,
     ),
     Mutant(
