@@ -57,10 +57,14 @@ _DEVICE = ("--85k", "--package", "CABGA756", "--speed", "6")
 #: Tables above which a block is a big one.
 _BIG_LUT4 = 4000
 #: For a big block: router1 takes ever longer for the arcs that are left and does not end; router2,
-#: as it is, leaves detours on the slowest paths; and the placer, as it is, cares more for the
-#: length of all wires than for the slowest path.
-_BIG = ("--router", "router2", "--tmg-ripup")
-_BIG += ("--placer-heap-timingweight", "120", "--placer-heap-critexp", "4")
+#: as it is, leaves detours on the slowest paths.
+_BIG_ROUTER = ("--router", "router2", "--tmg-ripup")
+#: The placer, as it is, cares more for the length of all wires than for the slowest path.
+_TIMED_PLACER = ("--placer-heap-timingweight", "120", "--placer-heap-critexp", "4")
+#: The one for the shortest wires takes less account of time, but leaves no seed far behind.
+_SHORT_PLACER = ("--placer", "static")
+#: Modules of which a block has several: of yosys, names with any one character for "?".
+_WHOLE = "top.dut.unit? top.dut.pe?"
 #: Flip-flops that one table enables.
 _ENABLE_FANOUT = 48
 #: Input buffers that leave block RAM for the rest: 16 or 32 of the device's 208 blocks.
@@ -77,6 +81,8 @@ _UNIT_PLACES = tuple(
     for first in columns
 )
 _VALUE_PLACE, _SHARED_PLACE = (82, 18, 33), (46, 14, 37)
+#: Rows of tiles that a sparse block leaves free, and the columns of their tiles of 8 tables.
+_FREE_ROWS, _TILE_COLUMNS = range(4, 94, 4), range(2, 125)
 
 
 @dataclass(frozen=True)
@@ -95,12 +101,19 @@ class Block:
         rounds.
     preset : str
         The configuration where none is named.
+    placer : tuple of str
+        Options of the placer, where it is a big block.
+    sparse : bool
+        Its multiplexers want more wires than there are above the tables that they fill: every
+        fourth row of tiles stays free.
     """
 
     machine: type[TomlConfig]
     make: Callable[[Any], wiring.Component]
     target_mhz: int
     preset: str
+    placer: tuple[str, ...] = _TIMED_PLACER
+    sparse: bool = False
 
 
 def _slice(make: Callable[[AcceleratorConfig], wiring.Component], target_mhz: int) -> Block:
@@ -120,12 +133,12 @@ BLOCKS: dict[str, Block] = {
     "unit": _slice(lambda config: Unit(Layouts(config)), 200),
     "cluster": _slice(Cluster, 93),
     "extensor-intersect": _extensor(lambda config: Intersect(config.tile), 80),
-    "extensor-pe": _extensor(ProcessingElement, 42),
+    "extensor-pe": replace(_extensor(ProcessingElement, 43), placer=_SHORT_PLACER),
     "cambricon-s-selector": _cambricon_s(lambda config: NeuronSelector(CoreLayouts(config)), 73),
     "cambricon-s-pe": _cambricon_s(
         lambda config: cambricon_s_pe.ProcessingElement(CoreLayouts(config)), 72
     ),
-    "cambricon-s-core": _cambricon_s(Core, 44),
+    "cambricon-s-core": replace(_cambricon_s(Core, 42), placer=_SHORT_PLACER, sparse=True),
     "multiply-accumulate": _slice(lambda config: MultiplyAccumulate(), 200),
     "scnn-array": Block(ScnnConfig, ScatterArray, 100, "paper"),
 }
@@ -241,13 +254,13 @@ def _synthesise(component: wiring.Component, folder: Path) -> tuple[dict[str, in
     (folder / "top.il").write_text(text, encoding="utf-8")
     commands = (
         "read_rtlil top.il",
-        # Units stay whole, or equal registers of several become one that is far from all of them.
-        "setattr -mod -set keep_hierarchy 1 top.dut top.dut.unit?",
+        # Units and PEs stay whole: equal registers of several would become one, far from them all.
+        f"setattr -mod -set keep_hierarchy 1 top.dut {_WHOLE}",
         # Without these two abc9 meets wires that nobody drives, and stops.
         "proc",
         "opt_clean -purge",
         "synth_ecp5 -top top",
-        "setattr -mod -unset keep_hierarchy top.dut.unit?",
+        f"setattr -mod -unset keep_hierarchy {_WHOLE}",
         "flatten top.dut",
         "clean",
         "tee -q -o cells.json stat -json",
@@ -260,6 +273,13 @@ def _synthesise(component: wiring.Component, folder: Path) -> tuple[dict[str, in
     modules = json.loads((folder / "cells.json").read_text(encoding="utf-8"))["modules"]
     wrapper_tables = modules["\\top"]["num_cells_by_type"].get("LUT4", 0)
     return modules["\\top.dut"]["num_cells_by_type"], wrapper_tables
+
+
+def _free_net(top: dict) -> int:
+    """Return the first number that no net has."""
+    cells = top["cells"].values()
+    used = [bit for cell in cells for bits in cell["connections"].values() for bit in bits]
+    return 1 + max(bit for bit in used if isinstance(bit, int))
 
 
 def _split_enables(top: dict) -> None:
@@ -280,8 +300,7 @@ def _split_enables(top: dict) -> None:
         bit = cell["connections"].get("CE", [None])[0]
         if cell["type"] == "TRELLIS_FF" and bit in tables:
             enabled.setdefault(bit, []).append((named[cell["connections"]["Q"][0]], name))
-    used = [bit for cell in cells.values() for bits in cell["connections"].values() for bit in bits]
-    free = 1 + max(bit for bit in used if isinstance(bit, int))
+    free = _free_net(top)
     for bit, ends in enabled.items():
         ends.sort()  # by register and bit
         groups = -(-len(ends) // _ENABLE_FANOUT)
@@ -318,7 +337,33 @@ def _place_rams(top: dict) -> None:
             cell["attributes"]["BEL"] = f"X{_RAM_COLUMNS[column]}/Y{row}/EBR{column % 4}"
 
 
-def _place_and_route(folder: Path, seed: int, mhz: int, big: bool) -> dict:
+def _leave_rows_free(top: dict) -> int:
+    """Put tables that nothing reads into some rows of tiles; return how many.
+
+    The placers fill every tile of a region to two thirds or more, and have no option for less.
+    """
+    places = [
+        f"X{column}/Y{row}/SLICE{tile_slice}.K{table}"
+        for row in _FREE_ROWS
+        for column in _TILE_COLUMNS
+        for tile_slice in "ABCD"
+        for table in range(2)
+    ]
+    for bit, place in enumerate(places, _free_net(top)):
+        name = f"free{bit}"
+        top["cells"][name] = {
+            "hide_name": 1,
+            "type": "LUT4",
+            "parameters": {"INIT": "0" * 16},
+            "attributes": {"BEL": place, "keep": "1"},
+            "port_directions": {**dict.fromkeys("ABCD", "input"), "Z": "output"},
+            "connections": {**{pin: ["0"] for pin in "ABCD"}, "Z": [bit]},
+        }
+        top["netnames"][name] = {"hide_name": 1, "bits": [bit], "attributes": {}}
+    return len(places)
+
+
+def _place_and_route(folder: Path, seed: int, mhz: int, options: Sequence[str]) -> dict:
     """Place and route ``netlist.json``; return nextpnr's report."""
     # A native build is several times faster; the environment's own need not be on the path.
     here = str(Path(sys.executable).parent)
@@ -329,7 +374,7 @@ def _place_and_route(folder: Path, seed: int, mhz: int, big: bool) -> dict:
     # Names without a folder: the WebAssembly build sees its working directory, but not /tmp.
     command = [tool, *_DEVICE, "--json", "netlist.json", "--report", report.name, "--quiet"]
     command += ["--seed", str(seed), "--freq", str(mhz), "--timing-allow-fail"]
-    command += ["--lpf-allow-unconstrained", *(_BIG if big else ())]
+    command += ["--lpf-allow-unconstrained", *options]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"nextpnr-ecp5 failed: {done.stderr[-1000:]}")
@@ -388,14 +433,19 @@ def measure(
                     f"Block {block} must need at most {available} {kind}, not {cells[kind]}"
                 )
         netlist = json.loads((folder / "netlist.json").read_text(encoding="utf-8"))
-        _split_enables(netlist["modules"]["top"])
+        top, options, free_tables = netlist["modules"]["top"], (), 0
+        _split_enables(top)
         if block == "cluster":
-            _place_rams(netlist["modules"]["top"])
+            _place_rams(top)
+        if BLOCKS[block].sparse:
+            free_tables = _leave_rows_free(top)
+        if figures.lut4 > _BIG_LUT4:
+            options = (*_BIG_ROUTER, *BLOCKS[block].placer)
         (folder / "netlist.json").write_text(json.dumps(netlist), encoding="utf-8")
-        target, big = mhz or BLOCKS[block].target_mhz, figures.lut4 > _BIG_LUT4
+        target = mhz or BLOCKS[block].target_mhz
 
         def place_and_route(seed: int) -> dict:
-            return _place_and_route(folder, seed, target, big)
+            return _place_and_route(folder, seed, target, options)
 
         with ThreadPoolExecutor(jobs) as pool:
             reports = dict(zip(seeds, pool.map(place_and_route, seeds), strict=True))
@@ -406,7 +456,7 @@ def measure(
     worst = reports[min(clock, key=lambda seed: clock[seed])]
     return replace(
         figures,
-        table_sites=worst["utilization"]["TRELLIS_COMB"]["used"] - wrapper_tables,
+        table_sites=worst["utilization"]["TRELLIS_COMB"]["used"] - wrapper_tables - free_tables,
         megahertz=clock,
         slowest_path=_slowest_path(worst),
     )
