@@ -134,7 +134,7 @@ BLOCKS: dict[str, Block] = {
     "cluster": _slice(Cluster, 93),
     "extensor-intersect": _extensor(lambda config: Intersect(config.tile), 80),
     "extensor-pe": replace(_extensor(ProcessingElement, 43), placer=_SHORT_PLACER),
-    "cambricon-s-selector": _cambricon_s(lambda config: NeuronSelector(CoreLayouts(config)), 73),
+    "cambricon-s-selector": _cambricon_s(lambda config: NeuronSelector(CoreLayouts(config)), 70),
     "cambricon-s-pe": _cambricon_s(
         lambda config: cambricon_s_pe.ProcessingElement(CoreLayouts(config)), 72
     ),
