@@ -123,7 +123,8 @@ class WindowFetch(wiring.Component):
             ]
             for column in range(window):
                 above = Signal(name=f"above{column}")  # it belongs to the next row
-                m.d.comb += above.eq(place > column)
+                if column + 1 < window:  # the last one never does
+                    m.d.comb += above.eq(place > column)
                 rows = [row[column] for row in self.neuron_rows]
                 m.d.sync += [
                     wrapped[column].eq(above),
