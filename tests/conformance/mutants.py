@@ -290,6 +290,13 @@ MUTANTS: tuple[Mutant, ...] = (
         _CAMBRICON_S,
     ),
     Mutant(
+        "hardware Cambricon-S selector: wrapped columns do not count those before them",
+        "rtl/cambricon_s/selector.py",
+        "base[1].eq(first + sums[-1])",
+        "base[1].eq(first)",
+        _CAMBRICON_S,
+    ),
+    Mutant(
         "oracle Cambricon-S: zero neurons are selected",
         "tests/arch/cambricon_s_oracle.py",
         "& (neurons != 0)",
