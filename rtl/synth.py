@@ -63,7 +63,7 @@ _BIG_ROUTER = ("--router", "router2", "--tmg-ripup")
 _TIMED_PLACER = ("--placer-heap-timingweight", "120", "--placer-heap-critexp", "4")
 #: The one for the shortest wires takes less account of time, but leaves no seed far behind.
 _SHORT_PLACER = ("--placer", "static")
-#: Modules of which a block has several: of yosys, names with any one character for "?".
+#: Modules that a block has several of, as patterns of yosys: ``?`` is any one character.
 _WHOLE = "top.dut.unit? top.dut.pe?"
 #: Flip-flops that one table enables.
 _ENABLE_FANOUT = 48
@@ -104,8 +104,8 @@ class Block:
     placer : tuple of str
         Options of the placer, where it is a big block.
     sparse : bool
-        Its multiplexers want more wires than there are above the tables that they fill: every
-        fourth row of tiles stays free.
+        Its multiplexers want more wires than there are above the tables that they fill: some rows
+        of tiles stay free (``_FREE_ROWS``).
     """
 
     machine: type[TomlConfig]

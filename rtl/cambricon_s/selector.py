@@ -22,13 +22,13 @@ from rtl.bits import count_ones
 from rtl.cambricon_s.layouts import CoreLayouts
 from rtl.cambricon_s.pipeline import Pipeline, oldest
 
-__all__ = ["NeuronSelector", "prefix_counts"]
+__all__ = ["NeuronSelector"]
 
 #: Places whose ones are counted in a first stage, before those of all words.
 _WORD = 16
 
 
-def prefix_counts(m: Module, bits, name: str) -> list:
+def _prefix_counts(m: Module, bits, name: str) -> list:
     """Return the ones below each place of a value, and last the ones of all: parallel prefix."""
     counts = [bits[at] for at in range(len(bits))]  # ones of the places up to this one
     distance = 1
@@ -54,7 +54,7 @@ def _count_words(m: Module, take, bits, name: str):
     with m.If(take):
         for word in range(len(totals)):
             first = word * size
-            counts = prefix_counts(m, bits[first : first + size], f"{name}{word}")
+            counts = _prefix_counts(m, bits[first : first + size], f"{name}{word}")
             m.d.sync += totals[word].eq(counts[-1])
             m.d.sync += [below[first + at].eq(counts[at]) for at in range(size)]
     return below, totals
