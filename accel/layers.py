@@ -8,12 +8,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from accel.capacity import check_filters, check_inputs
-from accel.packing import activation_masks, pack_filters
-from accel.program import prepare_layer, run_layer
-from golden.config import AcceleratorConfig, SkipMode
+from accel.machines.cluster.capacity import check_filters, check_inputs
+from accel.machines.cluster.packing import activation_masks, pack_filters
+from accel.machines.cluster.program import prepare_layer, run_layer
 from golden.layer import LayerShape
-from golden.schedule import make_schedule
+from golden.machines.cluster.config import AcceleratorConfig, SkipMode
+from golden.machines.cluster.schedule import make_schedule
 
 __all__ = ["LayerArrays", "count_cycles"]
 

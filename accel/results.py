@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from golden.config import AcceleratorConfig, SkipMode
 from golden.counters import UNIT_COUNTERS, LayerCounters
 from golden.layer import LayerShape
+from golden.machines.cluster.config import AcceleratorConfig, SkipMode
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,19 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from accel.capacity import check_filters, check_inputs
 from accel.functional import quantise_images, run_nodes
-from accel.packing import activation_masks, pack_filters
-from accel.program import LayerProgram, prepare_layer, run_layer
+from accel.machines.cluster.capacity import check_filters, check_inputs
+from accel.machines.cluster.packing import activation_masks, pack_filters
+from accel.machines.cluster.program import LayerProgram, prepare_layer, run_layer
 from accel.results import LayerResult, ModeResult, NetworkResult
-from golden.config import AcceleratorConfig, SkipMode
 from golden.counters import LayerCounters
 from golden.errors import UserError
 from golden.layer import LayerShape
+from golden.machines.cluster.config import AcceleratorConfig, SkipMode
+from golden.machines.cluster.schedule import Schedule, make_schedule
+from golden.machines.cluster.workload import LayerWorkload
 from golden.network import Convolution, Network
-from golden.schedule import Schedule, make_schedule
 from golden.tensor import BitmaskTensor
-from golden.workload import LayerWorkload
 
 __all__ = ["simulate", "simulate_layer", "window_density"]
 
@@ -146,7 +146,7 @@ def window_density(
     Returns
     -------
     ndarray of float64, axis position of a window row, or None
-        What ``golden.schedule.make_schedule`` takes; groups are averaged.
+        What ``golden.machines.cluster.schedule.make_schedule`` takes; groups are averaged.
     """
     if density is None:
         return None

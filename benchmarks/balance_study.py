@@ -27,14 +27,14 @@ from rich.progress import track
 from rich.table import Table
 
 from accel.functional import run_nodes
-from accel.packing import activation_masks, pack_filters
-from accel.program import prepare_layer, run_layer
+from accel.machines.cluster.packing import activation_masks, pack_filters
+from accel.machines.cluster.program import prepare_layer, run_layer
 from accel.simulator import window_density
 from benchmarks.vgg16 import choose_network
-from golden.config import AcceleratorConfig, Balance, Dealing, Latency, SkipMode
+from golden.machines.cluster.config import AcceleratorConfig, Balance, Dealing, Latency, SkipMode
+from golden.machines.cluster.schedule import make_schedule
 from golden.network import Convolution, Network
-from golden.schedule import make_schedule
-from sw import zoo
+from sw.networks import zoo
 
 FIFO_DEPTHS = (1, 2, 4, 8)
 #: Loop orders: SparTen's, and this project's.

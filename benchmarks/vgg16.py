@@ -28,17 +28,17 @@ from rich.console import Console
 from rich.table import Table
 
 from accel.functional import run_nodes
-from accel.packing import activation_masks, pack_filters
-from accel.program import LayerProgram, prepare_layer, run_layer
+from accel.machines.cluster.packing import activation_masks, pack_filters
+from accel.machines.cluster.program import LayerProgram, prepare_layer, run_layer
 from accel.simulator import simulate_layer
 from golden.arithmetic import Requantisation
-from golden.config import AcceleratorConfig, Balance, Dealing, Latency, SkipMode
 from golden.errors import UserError
 from golden.layer import LayerShape
+from golden.machines.cluster.config import AcceleratorConfig, Balance, Dealing, Latency, SkipMode
+from golden.machines.cluster.schedule import make_schedule
+from golden.machines.cluster.workload import LayerWorkload
 from golden.network import Convolution, Network
-from golden.schedule import make_schedule
-from golden.workload import LayerWorkload
-from sw import zoo
+from sw.networks import zoo
 
 #: The machine that ``joins.c`` is written for: the project's own, one filter a unit.
 CONFIG = AcceleratorConfig.preset("output-major").replace(
@@ -238,7 +238,7 @@ def compare_with_oracle() -> dict[str, Any]:
 
 def time_command(network: str) -> dict[str, float]:
     """Run ``accel run`` in a process of its own, twice; return the second one's cost."""
-    program = "import sys; from accel.cli import main; main(sys.argv[1:])"
+    program = "import sys; from accel.cli.app import main; main(sys.argv[1:])"
     command = [sys.executable, "-c", program, "run", network, "--json", "-"]
     measure = (
         "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, "

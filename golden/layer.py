@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from golden.config import AcceleratorConfig
 from golden.errors import ConfigError
+from golden.machines.cluster.config import AcceleratorConfig
 
 __all__ = ["IM2ROW_MAX_CHANNELS_SHARE", "ChunkLayout", "LayerShape"]
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.config import AcceleratorConfig, Dealing
 from golden.errors import CapacityError, ConfigError
-from golden.schedule import Schedule
-from golden.workload import LayerWorkload
+from golden.machines.cluster.config import AcceleratorConfig, Dealing
+from golden.machines.cluster.schedule import Schedule
+from golden.machines.cluster.workload import LayerWorkload
 from rtl.layouts import MAX_PASSES, Layouts
 
 #: Sums that a unit may keep with chunk balancing: of all filters of a cluster, for a tile of

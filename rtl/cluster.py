@@ -1,6 +1,6 @@
 """A cluster: buffers, sequencer, broadcaster, filter loader, units, collector, counters.
 
-Latencies between the blocks add up to the constants of ``golden.config.Latency``
+Latencies between the blocks add up to the constants of ``golden.machines.cluster.config.Latency``
 (``Cluster.latency``).
 """
 
@@ -15,8 +15,8 @@ from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.config import AcceleratorConfig
 from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS
+from golden.machines.cluster.config import AcceleratorConfig
 from rtl.bits import count_ones
 from rtl.broadcaster import Broadcaster, Reason
 from rtl.collector import Collector
@@ -31,7 +31,7 @@ __all__ = ["Cluster", "cluster_ports", "latencies"]
 
 
 def latencies() -> dict[str, int]:
-    """Return the constants of ``golden.config.Latency`` as the blocks add up to them.
+    """Return the constants of ``Latency`` as the blocks add up to them.
 
     A unit lives ``Unit.LATENCY`` cycles after the broadcaster's decisions, the collector too;
     the loader ``FilterLoader.START`` cycles after them.

@@ -13,8 +13,8 @@ from pathlib import Path
 from amaranth.hdl import Fragment
 from amaranth.lib import wiring
 
-from golden.config import AcceleratorConfig
-from golden.toml_config import TomlConfig
+from golden.config import TomlConfig
+from golden.machines.cluster.config import AcceleratorConfig
 from rtl.cluster import Cluster
 from rtl.layouts import Layouts
 from rtl.ram import VerilogPlatform

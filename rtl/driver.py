@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.config import AcceleratorConfig, SkipMode
 from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS, LayerCounters
 from golden.errors import CapacityError
-from golden.schedule import Schedule
-from golden.workload import LayerWorkload
+from golden.machines.cluster.config import AcceleratorConfig, SkipMode
+from golden.machines.cluster.schedule import Schedule
+from golden.machines.cluster.workload import LayerWorkload
 from rtl.capacity import (
     check_capacity,
     check_config,

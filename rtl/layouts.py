@@ -8,7 +8,7 @@ from __future__ import annotations
 from amaranth.hdl import signed, unsigned
 from amaranth.lib import data
 
-from golden.config import AcceleratorConfig, Balance
+from golden.machines.cluster.config import AcceleratorConfig, Balance
 
 __all__ = [
     "MAX_OUTPUTS",

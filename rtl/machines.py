@@ -1,4 +1,4 @@
-"""Machines of ``accel.arch`` that have hardware here, by name: how it is run and written."""
+"""Machines of ``accel.machines`` that have hardware here, by name: how it is run and written."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Parts of machines that have no hardware here, made to be measured by ``rtl.synth``.
 
 They do what their docstrings say (``tests/rtl/test_parts.py``) and belong to no machine that runs:
-``accel.arch.area`` estimates areas from their cells.
+``accel.costs.area`` estimates areas from their cells.
 """
 
 # A component gets its ports from its signature, and Amaranth is not annotated:
@@ -16,7 +16,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from golden.scnn import ScnnConfig
+from golden.machines.scnn import ScnnConfig
 
 __all__ = ["MultiplyAccumulate", "Operand", "ScatterArray"]
 

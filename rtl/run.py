@@ -7,11 +7,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.config import AcceleratorConfig, SkipMode
 from golden.counters import LayerCounters
 from golden.errors import UserError
-from golden.schedule import Schedule
-from golden.workload import LayerWorkload
+from golden.machines.cluster.config import AcceleratorConfig, SkipMode
+from golden.machines.cluster.schedule import Schedule
+from golden.machines.cluster.workload import LayerWorkload
 from rtl.design import Design, cluster_design
 from rtl.driver import ClusterProgram, decode_outputs, layer_counters, make_program
 

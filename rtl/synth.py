@@ -30,12 +30,12 @@ from amaranth.back import rtlil
 from amaranth.hdl import Cat, Elaboratable, Module, Signal
 from amaranth.lib import wiring
 
-from golden.cambricon_s import CambriconSConfig
-from golden.config import AcceleratorConfig, Dealing
+from golden.config import TomlConfig
 from golden.errors import UserError
-from golden.extensor import ExTensorConfig
-from golden.scnn import ScnnConfig
-from golden.toml_config import TomlConfig
+from golden.machines.cambricon_s import CambriconSConfig
+from golden.machines.cluster.config import AcceleratorConfig, Dealing
+from golden.machines.extensor import ExTensorConfig
+from golden.machines.scnn import ScnnConfig
 from rtl.cambricon_s import pe as cambricon_s_pe
 from rtl.cambricon_s.core import Core
 from rtl.cambricon_s.layouts import CoreLayouts

@@ -21,9 +21,9 @@ from amaranth.back import rtlil
 from amaranth.hdl import ClockSignal, Instance, Module, ResetSignal, Shape
 from amaranth.lib import wiring
 
-from golden.config import AcceleratorConfig, Latency
 from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS
 from golden.errors import UserError
+from golden.machines.cluster.config import AcceleratorConfig, Latency
 from rtl.capacity import check_config
 from rtl.cluster import Cluster, cluster_ports
 from rtl.input_buffer import row_words

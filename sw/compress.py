@@ -14,9 +14,9 @@ from onnx import ModelProto, helper
 from golden.errors import FormatError, UserError
 from golden.network import Network, Padding
 from sw.images import check_images
-from sw.onnx_file import fix_input_shape, is_quantised, load_model, model_input
-from sw.onnx_import import OnnxCodes, import_codes
-from sw.prepare import prepare
+from sw.onnx.file import fix_input_shape, is_quantised, load_model, model_input
+from sw.onnx.importer import OnnxCodes, import_codes
+from sw.onnx.prepare import prepare
 from sw.prune import prune
 from sw.quantise import quantise
 
@@ -61,8 +61,8 @@ def compress(
     Raises
     ------
     UserError
-        As ``sw.onnx_file.load_model``, ``sw.prepare.prepare``, ``sw.prune.prune``,
-        ``sw.quantise.quantise`` and ``sw.onnx_import.import_onnx``; or a quantised model is
+        As ``sw.onnx.file.load_model``, ``sw.onnx.prepare.prepare``, ``sw.prune.prune``,
+        ``sw.quantise.quantise`` and ``sw.onnx.importer.import_onnx``; or a quantised model is
         to be pruned.
     """
     if not isinstance(model, ModelProto):

@@ -15,8 +15,8 @@ from onnx import ModelProto, numpy_helper
 
 from golden.errors import UserError
 from sw.blocks import Blocks, Size, parse_size
-from sw.onnx_file import is_quantised
-from sw.prepare import layer_weights
+from sw.onnx.file import is_quantised
+from sw.onnx.prepare import layer_weights
 
 __all__ = ["magnitude_masks", "prune", "prune_blocks"]
 
@@ -98,7 +98,7 @@ def prune(
     densities: Mapping[str, float] | None = None,
     keep_first: bool = False,
 ) -> ModelProto:
-    """Prune a float model, prepared by ``sw.prepare.prepare``; see ``magnitude_masks``.
+    """Prune a float model, prepared by ``sw.onnx.prepare.prepare``; see ``magnitude_masks``.
 
     Weights are ranked as prepared, that is with batch norms folded in. Weights that layers
     share are ranked once, under the first one's name.

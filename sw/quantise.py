@@ -25,8 +25,8 @@ from onnxruntime.quantization import (
 
 from golden.errors import UserError
 from sw.images import check_images
-from sw.onnx_file import is_quantised, model_input
-from sw.prepare import quiet
+from sw.onnx.file import is_quantised, model_input
+from sw.onnx.prepare import quiet
 
 __all__ = ["CALIBRATION_METHODS", "quantise"]
 
@@ -78,7 +78,7 @@ def quantise(
     method: str = "minmax",
     operator_format: bool = False,
 ) -> ModelProto:
-    """Quantise a float model, prepared by ``sw.prepare.prepare``.
+    """Quantise a float model, prepared by ``sw.onnx.prepare.prepare``.
 
     Parameters
     ----------

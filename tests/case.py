@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from golden.arithmetic import Requantisation, quantise_scale
-from golden.config import AcceleratorConfig, Balance, Dealing, SkipMode
 from golden.layer import LayerShape
-from golden.schedule import Schedule, make_schedule
-from golden.workload import LayerWorkload
+from golden.machines.cluster.config import AcceleratorConfig, Balance, Dealing, SkipMode
+from golden.machines.cluster.schedule import Schedule, make_schedule
+from golden.machines.cluster.workload import LayerWorkload
 
 __all__ = [
     "CATALOGUE",

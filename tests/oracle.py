@@ -14,10 +14,10 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.config import AcceleratorConfig, Latency, SkipMode
 from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS, LayerCounters
-from golden.schedule import Schedule
-from golden.workload import LayerWorkload
+from golden.machines.cluster.config import AcceleratorConfig, Latency, SkipMode
+from golden.machines.cluster.schedule import Schedule
+from golden.machines.cluster.workload import LayerWorkload
 from tests.program import Layer, Program, Step, deal
 
 __all__ = ["run_layer"]

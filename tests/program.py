@@ -13,10 +13,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.config import AcceleratorConfig, Dealing, SkipMode
-from golden.schedule import Schedule
+from golden.machines.cluster.config import AcceleratorConfig, Dealing, SkipMode
+from golden.machines.cluster.schedule import Schedule
+from golden.machines.cluster.workload import LayerWorkload
 from golden.tensor import BitmaskTensor
-from golden.workload import LayerWorkload
 
 __all__ = ["Layer", "Load", "Program", "Step", "deal"]
 

@@ -1,6 +1,6 @@
 """A core of Cambricon-S: buffers, sequencer, window fetch, neuron selector, PEs, collector.
 
-Latencies of the blocks add up to the constants of ``golden.cambricon_s.Latency`` (``latencies``).
+Latencies of the blocks add up to the constants of its ``Latency`` (``latencies``).
 """
 
 # A component gets its ports from its signature, and Amaranth is not annotated:
@@ -16,8 +16,8 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.cambricon_s import CORE_COUNTERS, CambriconSConfig
 from golden.counters import UNIT_COUNTERS
+from golden.machines.cambricon_s import CORE_COUNTERS, CambriconSConfig
 from rtl.cambricon_s.buffers import CoreBuffers
 from rtl.cambricon_s.collector import Collector
 from rtl.cambricon_s.fetch import WindowFetch
@@ -38,7 +38,7 @@ _RESULT = NeuronSelector.ISSUE - 1 + ProcessingElement.LATENCY
 
 
 def latencies() -> dict[str, int]:
-    """Return the constants of ``golden.cambricon_s.Latency`` as the blocks add up to them.
+    """Return the constants of ``golden.machines.cambricon_s.Latency`` as the blocks add up to them.
 
     The loader lives ``SynapseLoader.START`` cycles after the rest.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from amaranth.hdl import Shape
 
-from golden.cambricon_s import CambriconSConfig
+from golden.machines.cambricon_s import CambriconSConfig
 from rtl.cambricon_s.core import Core
 from rtl.cambricon_s.layouts import LOAD_TARGETS, CoreLayouts, core_registers
 from rtl.cambricon_s.pe import ProcessingElement, pe_ports

@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.arithmetic import Requantisation
-from golden.cambricon_s import (
+from golden.counters import UNIT_COUNTERS
+from golden.errors import CapacityError
+from golden.layer import LayerShape
+from golden.machines.cambricon_s import (
     CORE_COUNTERS,
     Block,
     CambriconSConfig,
@@ -17,9 +20,6 @@ from golden.cambricon_s import (
     WindowLayout,
     blocks,
 )
-from golden.counters import UNIT_COUNTERS
-from golden.errors import CapacityError
-from golden.layer import LayerShape
 from rtl.cambricon_s.layouts import MAX_BLOCKS, MAX_KEPT_WINDOWS, REGISTERS, CoreLayouts
 from rtl.driver import ClusterProgram, HardwareError, encode_registers
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from amaranth.hdl import Const
 from amaranth.lib import data
 
-from golden.cambricon_s import CORE_COUNTERS, CambriconSConfig
+from golden.machines.cambricon_s import CORE_COUNTERS, CambriconSConfig
 from rtl.layouts import REQUANTISATION, bits_for_count
 from rtl.registers import RegisterTable, layer_layout, register_map
 

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.arithmetic import Requantisation
-from golden.cambricon_s import CambriconSConfig, CambriconSCounters
 from golden.layer import LayerShape
+from golden.machines.cambricon_s import CambriconSConfig, CambriconSCounters
 from rtl.cambricon_s.design import core_design
 from rtl.cambricon_s.driver import CoreLayer, decode_outputs, layer_counters, make_program
 from rtl.run import SimulatorName, run_design

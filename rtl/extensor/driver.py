@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from golden.arithmetic import Requantisation
 from golden.errors import CapacityError
-from golden.extensor import ExTensorConfig, Item, Mapping, map_layer
 from golden.layer import LayerShape
+from golden.machines.extensor import ExTensorConfig, Item, Mapping, map_layer
 from rtl.driver import ClusterProgram, HardwareError, encode_registers
 from rtl.extensor.layouts import MAX_ITEMS, MAX_TILES
 from rtl.extensor.registers import LAYER_REGISTERS

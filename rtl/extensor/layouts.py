@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from amaranth.lib import data
 
-from golden.extensor import ExTensorConfig
+from golden.machines.extensor import ExTensorConfig
 from rtl.layouts import MAX_OUTPUTS, bits_for_count
 
 __all__ = ["MAX_ITEMS", "MAX_TILES", "Layouts"]

@@ -12,7 +12,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.counters import UNIT_COUNTERS
-from golden.extensor import PE_COUNTERS, ExTensorConfig
+from golden.machines.extensor import PE_COUNTERS, ExTensorConfig
 from rtl.extensor.fetch import Fetch
 from rtl.extensor.fibres import FibreLevel
 from rtl.extensor.layouts import Layouts
@@ -30,7 +30,7 @@ __all__ = ["ProcessingElement", "latencies"]
 
 
 def latencies() -> dict[str, int]:
-    """Return the constants of ``golden.extensor.Latency``, added up from the blocks'."""
+    """Return the constants of ``golden.machines.extensor.Latency``, added up from the blocks'."""
     return {
         "LISTS": Loader.WRITE + TileLevel.READY - 1,
         "LOAD": Loader.WRITE + FibreLevel.READY + Fetch.LATENCY + ScalarLevel.LATENCY - 1,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from golden.extensor import PE_COUNTERS
+from golden.machines.extensor import PE_COUNTERS
 from rtl.registers import RegisterTable
 from rtl.registers import register_map as map_registers
 

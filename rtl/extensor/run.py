@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 
 from golden.counters import UNIT_COUNTERS
-from golden.extensor import PE_COUNTERS, ExTensorConfig, ExTensorCounters
+from golden.machines.extensor import PE_COUNTERS, ExTensorConfig, ExTensorCounters
 from rtl.design import Design
 from rtl.extensor.driver import Codes, LayerRun, decode_outputs, make_programs
 from rtl.extensor.layouts import Layouts

@@ -22,11 +22,11 @@ from bitarray import bitarray
 from numpy.typing import NDArray
 
 from golden.errors import FormatError, UserError
-from sw import tensor_file
 from sw.coding import relative_index
 from sw.coding.codebook import MAXIMUM_BITS, VALUE_BITS, CodedWeights
 from sw.coding.stages import ENTROPY_CODERS, LayerCodes, decode_codes, encode_codes
-from sw.tensor_file import Arrays
+from sw.storage import tensor_file
+from sw.storage.tensor_file import Arrays
 
 __all__ = ["FILE", "MAXIMUM_WEIGHTS", "CodedFile", "load", "save"]
 

@@ -12,9 +12,9 @@ from golden.errors import UserError
 from golden.network import Convolution, Network
 from sw.coding.codebook import CodebookOptions, CodedWeights, share_values
 from sw.coding.stages import LayerCodes
-from sw.onnx_file import is_quantised
-from sw.onnx_pooling import attributes
-from sw.prepare import layer_weights
+from sw.onnx.file import is_quantised
+from sw.onnx.pooling import attributes
+from sw.onnx.prepare import layer_weights
 
 __all__ = ["int8_layers", "layer_codes", "share_model", "share_network"]
 
@@ -79,7 +79,7 @@ def share_network(
 def share_model(
     model: ModelProto, options: CodebookOptions
 ) -> tuple[ModelProto, list[LayerCodes], list[str]]:
-    """Give a float model's weights codebooks; prepare it first (``sw.prepare.prepare``).
+    """Give a float model's weights codebooks; prepare it first (``sw.onnx.prepare.prepare``).
 
     Weights that layers share are coded once, under the first one's name.
 

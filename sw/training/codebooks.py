@@ -30,7 +30,7 @@ from sw.coding.shared_weights import (
 from sw.coding.sources import layer_codes
 from sw.coding.stages import LayerCodes
 from sw.compress import compress_quantised
-from sw.prepare import prepare
+from sw.onnx.prepare import prepare
 from sw.quantise import quantise
 from sw.training import masks
 from sw.training.data import Split

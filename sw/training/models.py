@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from golden.errors import FormatError, UserError
 from golden.network import Network
-from sw.files import write_whole
-from sw.onnx_file import model_input
+from sw.onnx.file import model_input
+from sw.storage.files import write_whole
 from sw.training.data import ImageBatches
 from sw.training.masks import fix
 from sw.training.networks import find

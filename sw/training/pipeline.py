@@ -11,11 +11,11 @@ from torch import nn
 
 from golden.errors import UserError
 from golden.network import Network
-from sw import container
 from sw.compress import compress_quantised
-from sw.files import write_whole
-from sw.prepare import prepare
+from sw.onnx.prepare import prepare
 from sw.quantise import quantise as onnx_quantise
+from sw.storage import container
+from sw.storage.files import write_whole
 from sw.training import masks
 from sw.training.cost import Cost, LayerCost, macs
 from sw.training.data import Split

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from golden.errors import FormatError, UserError
-from sw.files import write_whole
+from sw.storage.files import write_whole
 from sw.training.distillation import Distillation
 
 __all__ = ["Batches", "Loss", "Phase", "Session", "accuracy"]

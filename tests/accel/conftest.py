@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from accel.cli import main
+from accel.cli.app import main
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from accel.cli_output import WIDTH, check_writable, write_whole
-from golden.config import AcceleratorConfig, preset_names
+from accel.cli.output import WIDTH, check_writable, write_whole
 from golden.errors import UserError
+from golden.machines.cluster.config import AcceleratorConfig, preset_names
 
-PROGRAM = "from accel.cli import main; main()"
+PROGRAM = "from accel.cli.app import main; main()"
 
 
 def write_toml(path, **changes):
@@ -34,7 +34,7 @@ def test_help_imports_nothing_heavy():
 import sys
 import textwrap
 from pathlib import Path
-from accel.cli import main
+from accel.cli.app import main
 try:
     main(["--help"])
 except SystemExit as stop:

@@ -9,11 +9,11 @@ from importlib import resources
 import numpy as np
 import pytest
 
-from accel.cli_output import WIDTH
-from sw.container import load
-from sw.onnx_file import load_model
-from sw.prepare import prepare
+from accel.cli.output import WIDTH
+from sw.onnx.file import load_model
+from sw.onnx.prepare import prepare
 from sw.quantise import quantise
+from sw.storage.container import load
 
 LENET5 = str(resources.files("sw") / "networks" / "lenet5.onnx")
 SMALL = ("--codebook", "3,2")

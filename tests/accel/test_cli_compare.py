@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from accel.arch import registry
-from accel.arch.reproduce import CLAIMS, Workbench, papers, reproduce
-from accel.cli_output import WIDTH
-from sw import zoo
+from accel.cli.output import WIDTH
+from accel.machines import registry
+from accel.studies.reproduce import CLAIMS, Workbench, papers, reproduce
+from sw.networks import zoo
 
 COMPARE = ["compare", "lenet5", "--machines", "dense,innerjoin", "--multipliers", "16"]
 

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 
-from accel.cli_hardware import first_rows
+from accel.cli.hardware import first_rows
 from golden import reference
 from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS
 from golden.layer import LayerShape
@@ -148,7 +148,7 @@ def test_the_bench_runs(accel, tmp_path, simulator):
 
 
 def test_verilog_is_the_same_in_every_process(tmp_path):
-    program = "from accel.cli import main; main()"
+    program = "from accel.cli.app import main; main()"
     for name, seed in (("one", "1"), ("two", "2")):
         subprocess.run(
             [sys.executable, "-c", program, "verilog", "--preset", "toy", "-o", tmp_path / name],

@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from accel import cli_matrix
-from accel.cli_output import WIDTH
+from accel.cli import matrix as cli_matrix
+from accel.cli.output import WIDTH
 
 pytest.importorskip("scipy.io")
 

@@ -12,7 +12,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from sw import container  # noqa: E402
+from sw.storage import container  # noqa: E402
 from sw.training import masks  # noqa: E402
 from sw.training.models import load_model  # noqa: E402
 
@@ -209,7 +209,7 @@ def test_a_study_writes_rows_and_a_page(accel, data: Path, tmp_path: Path, monke
 
 
 def test_series_of_a_plot_look_different() -> None:
-    from accel.cli_prune import _style
+    from accel.cli.prune import _style
 
     styles = [_style(number) for number in range(30)]
     assert all(styles.count(style) == 1 for style in styles)

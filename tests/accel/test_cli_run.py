@@ -13,10 +13,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from accel.cli_output import WIDTH
-from golden.config import SkipMode
+from accel.cli.output import WIDTH
 from golden.counters import UNIT_COUNTERS
-from sw.published import published_layers
+from golden.machines.cluster.config import SkipMode
+from sw.networks.published import published_layers
 
 TOY = ("--preset", "toy")
 
@@ -250,15 +250,15 @@ def test_outputs_that_cannot_be_written_are_refused_first(refuses, files, tmp_pa
 HEEDING_PROGRAM = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from accel.cli import main
+from accel.cli.app import main
 main()
 """
 
 INTERRUPTED_PROGRAM = """
 import contextlib, os, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from accel import cli_network
-from accel.cli import main
+from accel.cli import network as cli_network
+from accel.cli.app import main
 
 def progress(done, total, doing):
     if done == 1:
@@ -271,7 +271,7 @@ main()
 HEEDING_PROGRAM = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from accel.cli import main
+from accel.cli.app import main
 main()
 """
 

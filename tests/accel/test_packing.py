@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from accel.packing import activation_masks, pack_filters
-from golden.config import AcceleratorConfig
+from accel.machines.cluster.packing import activation_masks, pack_filters
 from golden.layer import LayerShape
-from golden.workload import pack_activations, pack_weights
+from golden.machines.cluster.config import AcceleratorConfig
+from golden.machines.cluster.workload import pack_activations, pack_weights
 
 
 @pytest.mark.parametrize("chunk", [16, 32, 64, 128, 256])

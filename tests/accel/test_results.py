@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from accel.results import SCHEMA, SCHEMA_VERSION, LayerResult, ModeResult, NetworkResult
-from golden.config import AcceleratorConfig, SkipMode
 from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS, LayerCounters
 from golden.layer import LayerShape
+from golden.machines.cluster.config import AcceleratorConfig, SkipMode
 
 CONFIG = AcceleratorConfig.preset("toy").replace(clusters=2, units=2)
 SHAPE = LayerShape(

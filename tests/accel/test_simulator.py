@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from accel import program
+from accel.machines.cluster import program
 from accel.simulator import simulate, simulate_layer
 from golden.arithmetic import Requantisation
-from golden.config import AcceleratorConfig, Latency, SkipMode
 from golden.errors import CapacityError, UserError
 from golden.layer import LayerShape
+from golden.machines.cluster.config import AcceleratorConfig, Latency, SkipMode
+from golden.machines.cluster.schedule import make_schedule
+from golden.machines.cluster.workload import LayerWorkload
 from golden.network import Convolution, Network, TensorInfo
-from golden.schedule import make_schedule
-from golden.workload import LayerWorkload
 
 #: One unit, wide buses: a load takes a beat for a mask and one for its values.
 MACHINE = AcceleratorConfig.preset("toy").replace(

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from golden.arithmetic import Requantisation, quantise_scale
-from golden.cambricon_s import CambriconSConfig
 from golden.layer import LayerShape
+from golden.machines.cambricon_s import CambriconSConfig
 
 __all__ = ["CATALOGUE", "CONFIGURATIONS", "CambriconSCase", "cases", "make_case"]
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from hypothesis import strategies as st
 
-from golden.cambricon_s import CORE_COUNTERS, CambriconSConfig, CambriconSCounters, Latency
 from golden.counters import UNIT_COUNTERS
 from golden.layer import LayerShape
+from golden.machines.cambricon_s import CORE_COUNTERS, CambriconSConfig, CambriconSCounters, Latency
 
 __all__ = ["blocks_of", "cases", "ceil", "dense_pairs", "model", "program", "windows_of_block"]
 

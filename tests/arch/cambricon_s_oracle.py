@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.arithmetic import Requantisation
-from golden.cambricon_s import (
+from golden.counters import UNIT_COUNTERS
+from golden.layer import LayerShape
+from golden.machines.cambricon_s import (
     CORE_COUNTERS,
     Block,
     CambriconSConfig,
@@ -22,8 +24,6 @@ from golden.cambricon_s import (
     Latency,
     blocks,
 )
-from golden.counters import UNIT_COUNTERS
-from golden.layer import LayerShape
 from tests.oracle import Wire
 
 __all__ = ["run_layer"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from golden.extensor import Latency
+from golden.machines.extensor import Latency
 
 
 @pytest.fixture

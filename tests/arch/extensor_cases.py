@@ -6,8 +6,8 @@ from functools import cache
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from golden.extensor import ExTensorConfig
 from golden.layer import LayerShape
+from golden.machines.extensor import ExTensorConfig
 from tests.case import CONFIGURATIONS, Case, cases, make_case
 
 __all__ = ["CATALOGUE", "MACHINES", "drawn_layers"]

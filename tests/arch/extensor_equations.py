@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from golden.counters import UNIT_COUNTERS
-from golden.extensor import PE_COUNTERS, ExTensorCounters, Latency
+from golden.machines.extensor import PE_COUNTERS, ExTensorCounters, Latency
 
 __all__ = [
     "best_mapping",

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from golden.arithmetic import Requantisation
 from golden.counters import UNIT_COUNTERS
-from golden.extensor import (
+from golden.layer import LayerShape
+from golden.machines.extensor import (
     PE_COUNTERS,
     ExTensorConfig,
     ExTensorCounters,
@@ -22,7 +23,6 @@ from golden.extensor import (
     Latency,
     map_layer,
 )
-from golden.layer import LayerShape
 from tests.oracle import Wire
 
 __all__ = ["Intersection", "ProcessingElement", "kernel_operands", "run_layer"]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.layer import LayerShape
-from golden.scnn import Latency, ScnnConfig
+from golden.machines.scnn import Latency, ScnnConfig
 
 __all__ = ["NoFit", "PeCounts", "ScnnModel", "run_model"]
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from accel.arch import registry
-from accel.arch.area import AreaTable
-from accel.arch.compare import compare
-from accel.arch.energy import EnergyTable
-from accel.arch.machine import LayerTask
+from accel.comparison import compare
+from accel.costs.area import AreaTable
+from accel.costs.energy import EnergyTable
+from accel.machines import registry
+from accel.machines.machine import LayerTask
 from golden.layer import LayerShape
-from sw import zoo
+from sw.networks import zoo
 from tests.arch.test_machines import draw, needed_pairs
 
 PAGE = Path(__file__).parents[2] / "docs" / "adding_a_machine.md"

@@ -8,8 +8,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from accel.arch.cambricon_s import count_layer
-from accel.arch.extensor import ExTensor
+from accel.machines.cambricon_s.model import count_layer
+from accel.machines.extensor.model import ExTensor
 from tests.arch.cambricon_s_cases import CATALOGUE, CONFIGURATIONS, cases
 from tests.arch.cambricon_s_oracle import run_layer as run_cambricon_s
 from tests.arch.extensor_cases import CATALOGUE as EXTENSOR_CATALOGUE

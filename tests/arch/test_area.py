@@ -6,9 +6,9 @@ from importlib import resources
 
 import pytest
 
-from accel.arch import registry
-from accel.arch.area import AreaTable, Cells
-from accel.arch.machine import AreaEstimate
+from accel.costs.area import AreaTable, Cells
+from accel.machines import registry
+from accel.machines.machine import AreaEstimate
 from golden.errors import FormatError, UserError
 
 HEAD = (
@@ -125,7 +125,7 @@ def test_no_size_no_figure():
 
 
 def test_the_shipped_rows_name_this_projects_command():
-    text = (resources.files("accel.arch") / "data" / "area.csv").read_text("utf-8")
+    text = (resources.files("accel.costs") / "data" / "area.csv").read_text("utf-8")
     for line in text.splitlines()[1:]:
         block = line.split(",")[0]
         name, _, preset = block.partition(" ")

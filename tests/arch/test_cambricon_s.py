@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from accel.arch.cambricon_s import CambriconS, count_layer
-from accel.arch.machine import LayerTask
-from accel.arch.registry import load
-from golden.cambricon_s import CORE_COUNTERS, CambriconSConfig, CambriconSCounters, Latency
+from accel.machines.cambricon_s.model import CambriconS, count_layer
+from accel.machines.machine import LayerTask
+from accel.machines.registry import load
 from golden.counters import UNIT_COUNTERS
 from golden.errors import CapacityError, ConfigError
 from golden.layer import LayerShape
+from golden.machines.cambricon_s import CORE_COUNTERS, CambriconSConfig, CambriconSCounters, Latency
 from tests.arch.cambricon_s_model import (
     blocks_of,
     cases,

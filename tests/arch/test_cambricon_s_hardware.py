@@ -16,8 +16,8 @@ pytest.importorskip("cocotb")
 
 from golden import reference
 from golden.arithmetic import Requantisation
-from golden.cambricon_s import CORE_COUNTERS, Latency
 from golden.errors import CapacityError
+from golden.machines.cambricon_s import CORE_COUNTERS, Latency
 from rtl.cambricon_s.core import latencies
 from rtl.cambricon_s.driver import CoreLayer, decode_outputs, make_program
 from rtl.cambricon_s.run import run_layers

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from golden import reference
 from golden.arithmetic import Requantisation
-from golden.cambricon_s import CambriconSConfig, Latency
+from golden.machines.cambricon_s import CambriconSConfig, Latency
 from tests.arch.cambricon_s_cases import CATALOGUE, CONFIGURATIONS, cases, layer_of
 from tests.arch.cambricon_s_oracle import run_layer
 

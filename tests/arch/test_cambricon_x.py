@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accel.arch.cambricon_x import CambriconX
-from accel.arch.machine import LayerTask
-from golden.cambricon_s import CambriconSConfig
+from accel.machines.cambricon_x import CambriconX
+from accel.machines.machine import LayerTask
 from golden.layer import LayerShape
+from golden.machines.cambricon_s import CambriconSConfig
 
 CONFIG = CambriconSConfig.preset("toy")
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accel.arch.dense import Dense
-from accel.arch.machine import LayerTask
+from accel.machines.dense import Dense
+from accel.machines.machine import LayerTask
 from golden.errors import ConfigError
 from golden.layer import LayerShape
 

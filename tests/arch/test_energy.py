@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from accel.arch.energy import EnergyTable, node_names
-from accel.arch.machine import Access, DramTraffic, LayerCounts
+from accel.costs.energy import EnergyTable, node_names
+from accel.machines.machine import Access, DramTraffic, LayerCounts
 from golden.errors import FormatError, UserError
 
 HEAD = "node,item,value_pj,bits,capacity_bytes,source,confidence\n"

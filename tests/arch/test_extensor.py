@@ -5,20 +5,20 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from accel.arch import registry
-from accel.arch.extensor import ExTensor
-from accel.arch.extensor_kernels import intersect_masks
-from accel.arch.machine import LayerTask
+from accel.machines import registry
+from accel.machines.extensor.kernels import intersect_masks
+from accel.machines.extensor.model import ExTensor
+from accel.machines.machine import LayerTask
 from golden.counters import UNIT_COUNTERS
 from golden.errors import ConfigError
-from golden.extensor import (
+from golden.layer import LayerShape
+from golden.machines.extensor import (
     PE_COUNTERS,
     ExTensorConfig,
     ExTensorCounters,
     Mapping,
     map_layer,
 )
-from golden.layer import LayerShape
 from tests.arch.extensor_equations import evaluate, two_pointers
 
 MACHINE = ExTensorConfig(

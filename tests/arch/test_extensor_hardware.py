@@ -21,8 +21,8 @@ from amaranth.sim import Simulator
 from golden import reference
 from golden.arithmetic import Requantisation
 from golden.errors import CapacityError
-from golden.extensor import Latency
 from golden.layer import LayerShape
+from golden.machines.extensor import Latency
 from rtl.extensor.driver import LayerRun, make_programs
 from rtl.extensor.intersect import Intersect
 from rtl.extensor.pe import latencies

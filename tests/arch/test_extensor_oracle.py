@@ -7,8 +7,8 @@ import pytest
 
 from golden import reference
 from golden.arithmetic import Requantisation
-from golden.extensor import ExTensorConfig, Latency, fibre_bytes, list_bytes
 from golden.layer import LayerShape
+from golden.machines.extensor import ExTensorConfig, Latency, fibre_bytes, list_bytes
 from tests.arch.extensor_cases import CATALOGUE, MACHINES, drawn_layers
 from tests.arch.extensor_oracle import Intersection, run_layer
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from accel.arch import registry
-from accel.arch.machine import LayerTask
+from accel.machines import registry
+from accel.machines.machine import LayerTask
 from golden.errors import ConfigError
 from golden.layer import LayerShape
 

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accel.arch.machine import LayerCounts, LayerTask
-from accel.arch.registry import load
-from accel.arch.scnn import Scnn
+from accel.machines.machine import LayerCounts, LayerTask
+from accel.machines.registry import load
+from accel.machines.scnn.model import Scnn
 from golden.counters import UNIT_COUNTERS
 from golden.errors import CapacityError, ConfigError
 from golden.layer import LayerShape
+from golden.machines.scnn import ScnnConfig
 from golden.reference import accumulate
-from golden.scnn import ScnnConfig
 from tests.arch.scnn_model import NoFit, ScnnModel, run_model
 
 TOY = ScnnConfig.preset("toy")

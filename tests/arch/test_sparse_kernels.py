@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accel.arch.sparse_kernels import load_matrix, sddmm, spmspm
+from accel.machines.extensor.sparse_kernels import load_matrix, sddmm, spmspm
 from golden.errors import CapacityError, ConfigError, FormatError, UserError
-from golden.extensor import ExTensorConfig
+from golden.machines.extensor import ExTensorConfig
 from tests.arch.extensor_equations import best_mapping, evaluate_kernel, matrix_bytes
 
 sparse = pytest.importorskip("scipy.sparse")

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from golden.config import AcceleratorConfig, Latency
 from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS, LayerCounters
+from golden.machines.cluster.config import AcceleratorConfig, Latency
 from golden.reference import Codes
 from tests.program import Layer, Program, deal
 

@@ -54,21 +54,21 @@ _CAMBRICON_S = ("arch/test_cambricon_s_hardware.py::test_amaranth",)
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "kernel: the join is a position off",
-        "accel/kernels.py",
+        "accel/machines/cluster/kernels.py",
         "both = weights & splat(",
         "both = (weights + weights) & splat(",
         _KERNEL_CASES,
     ),
     Mutant(
         "kernel: the second mask word of a chunk is not broadcast",
-        "accel/kernels.py",
+        "accel/machines/cluster/kernels.py",
         "for word in range(words):\n            bits",
         "for word in range(1):\n            bits",
         (f"{_KERNELS}[fifo-4]",),
     ),
     Mutant(
         "kernel: the FIFO is a slot too deep",
-        "accel/program.py",
+        "accel/machines/cluster/program.py",
         "ring=np.zeros((config.clusters, config.slots)",
         "ring=np.zeros((config.clusters, config.slots + 1)",
         _KERNEL_CASES,
@@ -76,7 +76,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "kernel: a finished position does not wait for the collector",
-        "accel/kernels.py",
+        "accel/machines/cluster/kernels.py",
         "collector_free = time(drained + latency.collector_free)",
         "collector_free = time(0)",
         _KERNEL_CASES,
@@ -118,7 +118,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "schedule: the second filter of a unit is the wrong one",
-        "golden/schedule.py",
+        "golden/machines/cluster/schedule.py",
         "table[holders - (count - holders) :, 1] = members[holders:][::-1]",
         "table[holders - (count - holders) :, 1] = members[holders:]",
         ("golden/test_schedule.py::test_filter_balancing_pairs_heaviest_with_lightest",),
@@ -223,7 +223,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "extensor: an item ends before its last decision on tiles",
-        "accel/arch/extensor_kernels.py",
+        "accel/machines/extensor/kernels.py",
         "loaded = max(loaded, decided, end_before + timing.load_free) + 1",
         "loaded = max(loaded, end_before + timing.load_free) + 1",
         (f"{_EXTENSOR}::test_an_end_waits_for_the_last_decisions_by_hand",),
@@ -231,14 +231,14 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "extensor: tiles have a single buffer",
-        "accel/arch/extensor_kernels.py",
+        "accel/machines/extensor/kernels.py",
         "two_before, pair_before = pair_before, finished",
         "two_before = pair_before = finished",
         (f"{_EXTENSOR}::test_tiles_are_double_buffered_by_hand",),
     ),
     Mutant(
         "extensor: an end does not wait for the sums before",
-        "accel/arch/extensor_kernels.py",
+        "accel/machines/extensor/kernels.py",
         "begun = max(arrived, drained)",
         "begun = arrived",
         (f"{_EXTENSOR}::test_an_end_waits_for_the_sums_before_by_hand",),
@@ -246,7 +246,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "extensor: every tile of a block has all its fibres",
-        "accel/arch/extensor_kernels.py",
+        "accel/machines/extensor/kernels.py",
         "for a in range(rows.fibre[row], rows.fibre[row + 1]):",
         "for a in range(rows.fibre[0], rows.fibre[row + 1]):",
         (f"{_EXTENSOR}::test_one_item_by_hand",),
@@ -254,14 +254,14 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "extensor: a successor is not carried across a word",
-        "accel/arch/extensor_kernels.py",
+        "accel/machines/extensor/kernels.py",
         "carry_a = (only_a >> np.uint64(63)) | np.uint64(after_a < gaps)",
         "carry_a = only_a >> np.uint64(63)",
         (f"{_EXTENSOR}::test_decisions_of_masks_are_those_of_two_pointers",),
     ),
     Mutant(
         "extensor: a pixel's channels do not reach into the next word of a window",
-        "accel/arch/extensor_kernels.py",
+        "accel/machines/extensor/kernels.py",
         "if shift and bits >> (width - shift):",
         "if False:",
         (f"{_EXTENSOR}::test_counters_are_those_of_the_page",),
@@ -269,7 +269,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "sddmm: sums are not multiplied by their samples",
-        "accel/arch/sparse_kernels.py",
+        "accel/machines/extensor/sparse_kernels.py",
         "values * met.data",
         "values",
         ("arch/test_sparse_kernels.py::test_sddmm_by_hand",),

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from golden import reference
-from golden.config import SkipMode
+from golden.machines.cluster.config import SkipMode
 from rtl.run import SimulatorName, run_layers
 from tests.case import CATALOGUE, HARDWARE_CONFIGURATIONS, Case, cases
 from tests.oracle import run_layer as run_oracle

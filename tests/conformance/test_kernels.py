@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from accel.simulator import simulate_layer
-from golden.config import Latency
+from golden.machines.cluster.config import Latency
 from tests.case import CATALOGUE, CONFIGURATIONS, Case, cases
 from tests.conformance.test_oracle import OTHER_LATENCIES
 from tests.oracle import run_layer

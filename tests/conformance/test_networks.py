@@ -5,24 +5,24 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import sw.zoo
+import sw.networks.zoo
 from accel import functional
 from accel.simulator import simulate_layer, window_density
 from golden import reference
-from golden.config import AcceleratorConfig, SkipMode
+from golden.machines.cluster.config import AcceleratorConfig, SkipMode
+from golden.machines.cluster.schedule import make_schedule
+from golden.machines.cluster.workload import LayerWorkload
 from golden.network import Network
-from golden.schedule import make_schedule
-from golden.workload import LayerWorkload
 from tests.oracle import run_layer
 
 
 @pytest.fixture(scope="module")
 def network() -> Network:
-    return sw.zoo.load("lenet5")
+    return sw.networks.zoo.load("lenet5")
 
 
 def test_activations_are_the_references(network):
-    for image in sw.zoo.images("lenet5")[:4]:
+    for image in sw.networks.zoo.images("lenet5")[:4]:
         expected = reference.run_network(network, image)
         found = functional.run_network(network, image)
         assert list(found) == list(expected)
@@ -38,7 +38,7 @@ def test_activations_are_the_references(network):
 @pytest.mark.parametrize("preset", ["toy", "small"])
 def test_layers_run_as_in_the_oracle(network, preset, layer):
     config = AcceleratorConfig.preset(preset)
-    tensors = functional.run_network(network, sw.zoo.images("lenet5")[5])
+    tensors = functional.run_network(network, sw.networks.zoo.images("lenet5")[5])
     node = next(node for node in network.convolutions if node.layer.name == layer)
     workload = LayerWorkload.build(
         config, node.layer, node.weights, tensors[node.input], node.requantisation

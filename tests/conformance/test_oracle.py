@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from golden.arithmetic import Requantisation
-from golden.config import Balance, Dealing, Latency, SkipMode
 from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS
 from golden.layer import LayerShape
+from golden.machines.cluster.config import Balance, Dealing, Latency, SkipMode
 from golden.reference import convolve
 from tests.case import CATALOGUE, CONFIGURATIONS, HARDWARE_CONFIGURATIONS, Case, cases
 from tests.conformance.equations import evaluate

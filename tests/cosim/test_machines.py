@@ -10,14 +10,14 @@ pytest.importorskip("amaranth")
 pytest.importorskip("cocotb")
 
 from accel import functional
-from accel.arch import registry
+from accel.machines import registry
 from golden import reference
-from golden.cambricon_s import CambriconSConfig
-from golden.extensor import ExTensorConfig
+from golden.config import TomlConfig
+from golden.machines.cambricon_s import CambriconSConfig
+from golden.machines.extensor import ExTensorConfig
 from golden.network import Convolution
-from golden.toml_config import TomlConfig
 from rtl.machines import HARDWARE
-from sw import zoo
+from sw.networks import zoo
 
 pytestmark = pytest.mark.slow
 

@@ -14,12 +14,12 @@ pytest.importorskip("cocotb")
 from accel import functional
 from accel.simulator import simulate_layer, window_density
 from golden import reference
-from golden.config import AcceleratorConfig, SkipMode
+from golden.machines.cluster.config import AcceleratorConfig, SkipMode
+from golden.machines.cluster.schedule import make_schedule
+from golden.machines.cluster.workload import LayerWorkload
 from golden.network import Convolution, Network
-from golden.schedule import make_schedule
-from golden.workload import LayerWorkload
 from rtl.run import run_layers
-from sw import zoo
+from sw.networks import zoo
 from tests.oracle import run_layer as run_oracle
 
 pytestmark = pytest.mark.slow

@@ -4,8 +4,14 @@ import dataclasses
 
 import pytest
 
-from golden.config import AcceleratorConfig, Balance, Dealing, SkipMode, preset_names
 from golden.errors import ConfigError
+from golden.machines.cluster.config import (
+    AcceleratorConfig,
+    Balance,
+    Dealing,
+    SkipMode,
+    preset_names,
+)
 
 TOY = AcceleratorConfig.preset("toy")
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from golden.config import AcceleratorConfig
 from golden.errors import ConfigError
 from golden.layer import LayerShape
+from golden.machines.cluster.config import AcceleratorConfig
 
 TOY = AcceleratorConfig.preset("toy")  # 32 positions a chunk
 

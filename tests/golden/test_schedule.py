@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from golden.config import AcceleratorConfig, Balance
 from golden.layer import LayerShape
-from golden.schedule import make_schedule
+from golden.machines.cluster.config import AcceleratorConfig, Balance
+from golden.machines.cluster.schedule import make_schedule
+from golden.machines.cluster.workload import pack_weights
 from golden.tensor import popcount
-from golden.workload import pack_weights
 from tests.case import cases
 
 TOY = AcceleratorConfig.preset("toy")

@@ -11,7 +11,7 @@ pytest.importorskip("amaranth")
 from amaranth.sim import Simulator
 
 from golden.arithmetic import Requantisation
-from golden.config import AcceleratorConfig
+from golden.machines.cluster.config import AcceleratorConfig
 from rtl.collector import Collector
 from rtl.layouts import Layouts
 

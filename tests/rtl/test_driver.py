@@ -9,10 +9,10 @@ import pytest
 
 pytest.importorskip("amaranth")
 
-from golden.config import AcceleratorConfig, SkipMode
 from golden.errors import CapacityError, ConfigError, UserError
 from golden.layer import LayerShape
-from golden.schedule import make_schedule
+from golden.machines.cluster.config import AcceleratorConfig, SkipMode
+from golden.machines.cluster.schedule import make_schedule
 from rtl.driver import HardwareError, decode_outputs, make_program
 from rtl.run import run_layer
 from tests.case import make_case

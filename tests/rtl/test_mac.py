@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("amaranth")
 from amaranth.sim import Simulator
 
-from golden.config import AcceleratorConfig
+from golden.machines.cluster.config import AcceleratorConfig
 from rtl.layouts import Layouts
 from rtl.mac import Mac
 

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("amaranth")
 from amaranth.sim import Simulator
 
-from golden.scnn import ScnnConfig
+from golden.machines.scnn import ScnnConfig
 from rtl.parts import MultiplyAccumulate, ScatterArray
 
 

@@ -9,8 +9,8 @@ import pytest
 pytest.importorskip("amaranth")
 pytest.importorskip("pyosys")
 
-from accel.arch.area import AreaTable, Cells
-from golden.config import AcceleratorConfig
+from accel.costs.area import AreaTable, Cells
+from golden.machines.cluster.config import AcceleratorConfig
 from rtl.synth import BLOCKS, main, measure
 
 #: What counted the table's cells: another version may find others.

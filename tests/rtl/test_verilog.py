@@ -14,8 +14,8 @@ import pytest
 pytest.importorskip("amaranth")
 pytest.importorskip("pyosys")
 
-from golden.config import AcceleratorConfig, Latency
 from golden.errors import ConfigError, UserError
+from golden.machines.cluster.config import AcceleratorConfig, Latency
 from rtl.capacity import check_config
 from rtl.cluster import latencies
 from rtl.verilog import cluster_verilog, sidecar, write_verilog

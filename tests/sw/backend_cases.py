@@ -25,8 +25,8 @@ from onnx.reference import ReferenceEvaluator
 
 from golden.reference import run_network
 from sw.images import image_codes
-from sw.onnx_import import import_codes
-from sw.prepare import prepare
+from sw.onnx.importer import import_codes
+from sw.onnx.prepare import prepare
 
 #: Modules of onnx.backend.test.case.node with cases of operators that the importer knows.
 MODULES = (

@@ -22,7 +22,7 @@ from golden.network import (
 )
 from sw.compress import onnx_activations
 from sw.images import image_codes
-from sw.onnx_import import import_codes
+from sw.onnx.importer import import_codes
 
 Codes = NDArray[np.int8 | np.uint8]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, numpy_helper
 
-from sw.prepare import prepare
+from sw.onnx.prepare import prepare
 from sw.quantise import quantise
 from tests.sw.graphs import Graph, drawn, images, residual
 from tests.sw.replay import Agreement, compare
@@ -177,7 +177,7 @@ def test_integer_input_of_the_graph_is_the_input_of_the_network():
     how = [graph.constant(np.float32(0.5)), graph.constant(np.uint8(128))]
     x = graph.op("DequantizeLinear", "image", *how)
     x = graph.op("QuantizeLinear", graph.op("Relu", x), *how)
-    from sw.onnx_import import import_onnx
+    from sw.onnx.importer import import_onnx
 
     network = import_onnx(graph.model(x, TensorProto.UINT8))
     assert (network.input.dtype, network.input.scale, network.input.zero_point) == ("int8", 0.5, 0)

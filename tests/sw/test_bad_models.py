@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from golden.errors import CapacityError, FormatError, UserError
-from sw.onnx_file import load_model
-from sw.onnx_import import import_onnx
-from sw.prepare import prepare
+from sw.onnx.file import load_model
+from sw.onnx.importer import import_onnx
+from sw.onnx.prepare import prepare
 from sw.quantise import quantise
 from tests.sw.graphs import Graph, images
 

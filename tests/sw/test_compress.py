@@ -11,10 +11,10 @@ from golden.errors import UserError
 from golden.network import Padding
 from golden.reference import run_network
 from sw.compress import channel_density, compress
-from sw.container import load, save
 from sw.images import image_codes
-from sw.prepare import prepare
+from sw.onnx.prepare import prepare
 from sw.quantise import quantise
+from sw.storage.container import load, save
 from tests.sw.graphs import Graph, drawn, images, residual
 
 

@@ -24,7 +24,7 @@ from golden.network import (
     Rescaling,
     TensorInfo,
 )
-from sw.container import load, save
+from sw.storage.container import load, save
 
 
 def network(seed: int = 0, density: float = 0.3) -> Network:

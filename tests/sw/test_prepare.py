@@ -7,7 +7,7 @@ import pytest
 from onnx import helper
 
 from golden.errors import UserError
-from sw.prepare import layer_weights, prepare
+from sw.onnx.prepare import layer_weights, prepare
 from tests.sw.graphs import Graph, drawn, images, residual
 
 

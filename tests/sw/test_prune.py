@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from golden.errors import UserError
-from sw.onnx_import import import_onnx
-from sw.prepare import layer_weights, prepare
+from sw.onnx.importer import import_onnx
+from sw.onnx.prepare import layer_weights, prepare
 from sw.prune import magnitude_masks, prune, prune_blocks
 from sw.quantise import quantise
 from tests.sw.graphs import images, residual

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sw import vgg16, zoo
+from sw.networks import vgg16, zoo
 
 #: The outputs that HED's side branches read.
 SIDES = ("conv1_2", "conv2_2", "conv3_3", "conv4_3", "conv5_3")

@@ -16,10 +16,10 @@ from golden import reference
 from golden.errors import UserError
 from golden.layer import LayerShape
 from golden.network import Network
-from sw import zoo
-from sw.onnx_file import load_model
-from sw.prepare import prepare
-from sw.published import published_layers
+from sw.networks import zoo
+from sw.networks.published import published_layers
+from sw.onnx.file import load_model
+from sw.onnx.prepare import prepare
 from sw.quantise import quantise
 from tests.sw.replay import Agreement, compare
 
@@ -238,7 +238,7 @@ def test_vgg16_is_built_once_and_has_the_densities_claimed(
         assert node.layer == layer.shape
         density = np.count_nonzero(node.weights) / node.weights.size
         assert 0.9 * layer.weight_density < density <= layer.weight_density + 1e-3
-    monkeypatch.setattr("sw.vgg16.build", None)  # a second build would fail
+    monkeypatch.setattr("sw.networks.vgg16.build", None)  # a second build would fail
     assert zoo.load("vgg16").input == network.input
     assert zoo.images("vgg16").shape[1:] == (224, 224, 3)
     assert zoo.images("vgg16").dtype == np.int8

@@ -107,9 +107,9 @@ class Vgg16(Classifier):
 
 
 def load_hed(model: Vgg16) -> None:
-    """Give a VGG-16 the trained convolutions of HED (``sw.vgg16``), in place.
+    """Give a VGG-16 the trained convolutions of HED (``sw.networks.vgg16``), in place.
 
-    Its images are blue, green, red from 0 to 255 less ``sw.vgg16.MEANS``.
+    Its images are blue, green, red from 0 to 255 less ``sw.networks.vgg16.MEANS``.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def load_hed(model: Vgg16) -> None:
     """
     from onnx import numpy_helper
 
-    from sw.vgg16 import float_model
+    from sw.networks.vgg16 import float_model
 
     graph = float_model().graph
     tensors = {each.name: numpy_helper.to_array(each) for each in graph.initializer}

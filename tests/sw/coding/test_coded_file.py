@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from golden.errors import FormatError, UserError
-from sw import tensor_file
 from sw.coding.codebook import CodedWeights
 from sw.coding.coded_file import FILE, CodedFile, load, save
 from sw.coding.stages import LayerCodes, measure
+from sw.storage import tensor_file
 
 
 def layer(seed, shape, bits, density, region_filters, kind, name="fc/é"):

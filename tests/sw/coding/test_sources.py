@@ -6,11 +6,11 @@ from onnx import numpy_helper
 
 from golden.errors import UserError
 from golden.network import Convolution
-from sw import zoo
 from sw.coding.codebook import CodebookOptions
 from sw.coding.sources import int8_layers, share_model, share_network
 from sw.compress import compress
-from sw.prepare import layer_weights, prepare
+from sw.networks import zoo
+from sw.onnx.prepare import layer_weights, prepare
 from sw.prune import prune
 from sw.quantise import quantise
 from tests.sw.graphs import Graph, images

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from golden.config import AcceleratorConfig
+from golden.machines.cluster.config import AcceleratorConfig
 from sw.training.data import ImageBatches, Split
 from sw.training.methods import Task
 from sw.training.networks.definition import Definition, Recipe

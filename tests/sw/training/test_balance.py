@@ -11,8 +11,8 @@ from accel.layers import count_cycles  # noqa: E402
 from golden.arithmetic import Requantisation  # noqa: E402
 from golden.errors import UserError  # noqa: E402
 from golden.layer import LayerShape  # noqa: E402
+from golden.machines.cluster.workload import LayerWorkload  # noqa: E402
 from golden.tensor import popcount  # noqa: E402
-from golden.workload import LayerWorkload  # noqa: E402
 from sw.training import masks, methods  # noqa: E402
 from sw.training.methods.balance import Balance, by_chunk, by_filter, chunk_numbers  # noqa: E402
 from sw.training.methods.magnitude import Magnitude  # noqa: E402

@@ -215,7 +215,7 @@ def folder(dataset, tmp_path):
 
 @pytest.fixture
 def accel(capfd):
-    from accel.cli import main
+    from accel.cli.app import main
 
     def run(*arguments):
         with pytest.raises(SystemExit) as stop:
@@ -232,7 +232,7 @@ def test_a_pt_model_is_taken_like_an_onnx_one(accel, model, folder, tmp_path):
     assert (status, err) == (0, "")
     assert "Codebook of 3 and 2 bits" in text
     assert "int8, decoded as the machine holds them" in text
-    from sw import container
+    from sw.storage import container
 
     plain = tmp_path / "plain.safetensors"
     assert accel("compress", model, "--data", folder, "-o", plain)[0] == 0

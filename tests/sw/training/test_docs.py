@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from accel.simulator import simulate  # noqa: E402
-from golden.config import AcceleratorConfig, SkipMode  # noqa: E402
+from golden.machines.cluster.config import AcceleratorConfig, SkipMode  # noqa: E402
 from tests.sw.training.toys import toy_images, toy_loader, toy_net  # noqa: E402
 
 PAGE = Path(__file__).parents[3] / "docs" / "pruning.md"

@@ -10,12 +10,12 @@ import pytest
 
 from golden.errors import FormatError, UserError
 from golden.layer import LayerShape
-from sw.published import published_layers
+from sw.networks.published import published_layers
 
 torch = pytest.importorskip("torch")
 
-from sw import vgg16  # noqa: E402
-from sw.onnx_build import GraphBuilder  # noqa: E402
+from sw.networks import vgg16  # noqa: E402
+from sw.onnx.build import GraphBuilder  # noqa: E402
 from sw.training import masks, networks, pipeline  # noqa: E402
 from sw.training.cost import macs, run_layers  # noqa: E402
 from sw.training.data import ImageBatches, split  # noqa: E402

@@ -11,9 +11,9 @@ from accel.layers import count_cycles
 from accel.simulator import simulate_layer
 from golden import reference
 from golden.arithmetic import Requantisation, quantise_scale
-from golden.config import AcceleratorConfig, SkipMode
-from golden.schedule import Schedule, make_schedule
-from golden.workload import LayerWorkload
+from golden.machines.cluster.config import AcceleratorConfig, SkipMode
+from golden.machines.cluster.schedule import Schedule, make_schedule
+from golden.machines.cluster.workload import LayerWorkload
 from tests.case import HARDWARE_CONFIGURATIONS
 from tests.oracle import run_layer
 

@@ -1,1 +1,0 @@
-"""Machines side by side: one file each behind the protocol of ``accel.arch.machine``."""

@@ -1,0 +1,1 @@
+"""Energy and area of machines, each figure with unit, node and source."""

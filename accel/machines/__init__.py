@@ -1,0 +1,1 @@
+"""Simulators of the machines, behind the protocol of ``accel.machines.machine``."""

@@ -1,0 +1,1 @@
+"""The simulator of Cambricon-S; the specification is ``docs/cambricon-s.md``."""

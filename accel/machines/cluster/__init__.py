@@ -1,0 +1,1 @@
+"""The simulator of the cluster machine of ``docs/machine.md``."""

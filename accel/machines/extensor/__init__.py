@@ -1,0 +1,1 @@
+"""The simulator of ExTensor; the specification is ``docs/extensor.md``."""

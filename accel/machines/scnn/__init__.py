@@ -1,0 +1,1 @@
+"""The simulator of SCNN; the specification is ``docs/scnn.md``."""

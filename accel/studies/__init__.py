@@ -1,0 +1,1 @@
+"""Studies that need simulator and frontend, or papers' figures beside ours."""

@@ -1,0 +1,1 @@
+"""The machine kinds: configuration, latencies, counters of each."""

@@ -1,0 +1,1 @@
+"""The cluster machine of ``docs/machine.md``: configuration, schedule, workload."""

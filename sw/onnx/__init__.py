@@ -1,0 +1,1 @@
+"""ONNX models: read, prepared, and turned into a ``golden.network.Network``."""

@@ -1,0 +1,1 @@
+"""Files: checked tensors, networks, and writing them whole."""
