@@ -119,7 +119,7 @@ def test_shipped_model_gives_the_codes_of_onnx_runtime(name: str) -> None:
 @shipped
 def test_shipped_network_loads_without_the_frontend(name: str) -> None:
     heavy = "{'onnx', 'onnxruntime', 'torch', 'numba', 'pandas'}"
-    code = f"import sys; from sw import zoo; zoo.load({name!r}); zoo.images({name!r}); "
+    code = f"import sys; from sw.networks import zoo; zoo.load({name!r}); zoo.images({name!r}); "
     code += f"print(sorted({heavy} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
