@@ -1,1 +1,87 @@
-"""The cycle-level simulator, reports and the command line."""
+"""A sparse-CNN accelerator: its cycles, its bits, its Verilog. All that is public is here.
+
+    import accel
+    net = accel.load("resnet8")
+    accel.simulate(net, "small")
+
+A name is imported when it is used, so that ``import accel`` takes no time.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from accel.api import LoadedNetwork, compare, compress, load, machine, simulate, verify
+    from accel.results import LayerResult, MachineResult, Run, Timing
+    from accel.verification import Verification
+    from golden.config import TomlConfig
+    from golden.errors import CapacityError, ConfigError, FormatError, UserError
+    from golden.machines.cambricon_s import CambriconSConfig
+    from golden.machines.cluster.config import AcceleratorConfig, SkipMode
+    from golden.machines.dense import DenseConfig
+    from golden.machines.extensor import ExTensorConfig
+    from golden.machines.registry import MACHINES
+    from golden.machines.scnn import ScnnConfig
+
+#: Where each public name is.
+_PLACES = {
+    "accel.api": (
+        "LoadedNetwork",
+        "compare",
+        "compress",
+        "load",
+        "machine",
+        "simulate",
+        "verify",
+    ),
+    "accel.results": ("LayerResult", "MachineResult", "Run", "Timing"),
+    "accel.verification": ("Verification",),
+    "golden.config": ("TomlConfig",),
+    "golden.errors": ("CapacityError", "ConfigError", "FormatError", "UserError"),
+    "golden.machines.cambricon_s": ("CambriconSConfig",),
+    "golden.machines.cluster.config": ("AcceleratorConfig", "SkipMode"),
+    "golden.machines.dense": ("DenseConfig",),
+    "golden.machines.extensor": ("ExTensorConfig",),
+    "golden.machines.registry": ("MACHINES",),
+    "golden.machines.scnn": ("ScnnConfig",),
+}
+_MODULE_OF = {name: module for module, names in _PLACES.items() for name in names}
+
+__all__ = [
+    "MACHINES",
+    "AcceleratorConfig",
+    "CambriconSConfig",
+    "CapacityError",
+    "ConfigError",
+    "DenseConfig",
+    "ExTensorConfig",
+    "FormatError",
+    "LayerResult",
+    "LoadedNetwork",
+    "MachineResult",
+    "Run",
+    "ScnnConfig",
+    "SkipMode",
+    "Timing",
+    "TomlConfig",
+    "UserError",
+    "Verification",
+    "compare",
+    "compress",
+    "load",
+    "machine",
+    "simulate",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULE_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -31,7 +31,7 @@ class TomlConfig:
     #: Enums of the fields, by the name that their annotations have.
     ENUMS: ClassVar[dict[str, type[StrEnum]]] = {}
     #: Folder of presets within the package ``golden``.
-    PRESETS: ClassVar[str] = "presets"
+    PRESETS: ClassVar[str]
 
     def __post_init__(self) -> None:
         for field in fields(self):

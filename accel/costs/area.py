@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 from accel.costs.tables import read_table
-from accel.machines.machine import AreaEstimate, Machine
+from accel.machines.machine import Machine
 from golden.errors import FormatError, look_up
 
 __all__ = ["Area", "AreaTable", "Cells"]
@@ -67,11 +67,6 @@ class Area:
     note: str
 
 
-@runtime_checkable
-class _Estimates(Protocol):
-    def estimate_area(self) -> AreaEstimate | None: ...
-
-
 @dataclass(frozen=True)
 class _Row:
     block: str
@@ -120,7 +115,7 @@ class AreaTable:
             pieces, rest = divmod(machine.multipliers, row.multipliers)
             cells = row.cells.times(pieces)
             return None if rest else Area(cells=cells, kind="synthesis", note=row.note)
-        estimate = machine.estimate_area() if isinstance(machine, _Estimates) else None
+        estimate = machine.estimate_area()
         if estimate is None:
             return None
         cells = Cells()

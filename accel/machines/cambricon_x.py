@@ -5,25 +5,27 @@ After Zhang et al., MICRO'16; the specification is ``docs/machines.md``, *Cambri
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accel.machines.cambricon_s.model import CambriconS
+from accel.machines.cambricon_s.model import scaled
 from accel.machines.machine import (
     Access,
     AreaEstimate,
-    Codes,
     DramTraffic,
     LayerCounts,
-    LayerTask,
-    PreparedLayer,
+    Machine,
+    Program,
     input_share_bytes,
+    program_of,
 )
 from golden.counters import UNIT_COUNTERS
 from golden.layer import LayerShape
 from golden.machines.cambricon_s import CambriconSConfig, WindowLayout
+from golden.machines.cluster.config import SkipMode
+from golden.program import LayerTask
 
 __all__ = ["FILL_CYCLES", "CambriconX"]
 
@@ -31,30 +33,23 @@ __all__ = ["FILL_CYCLES", "CambriconX"]
 FILL_CYCLES = 16
 
 
-class CambriconX:
+class CambriconX(Machine):
     """Skips zero weights only, of each filter its own; sizes are those of Cambricon-S.
 
-    Parameters
-    ----------
-    config : CambriconSConfig
-        Cores, PEs, lanes, window and bus; what belongs to shared indices is not used.
+    Of the configuration, what belongs to shared indices is not used.
     """
 
-    name: ClassVar[str] = "cambricon-x"
-    summary: ClassVar[str] = "skips zero weights; each filter has an index of its own"
-    source: ClassVar[str] = "Zhang et al., MICRO'16"
+    name = "cambricon-x"
+    summary = "skips zero weights; each filter has an index of its own"
+    source = "Zhang et al., MICRO'16"
+    preset = "paper"
+    modes = (SkipMode.STATIC,)
 
-    def __init__(self, config: CambriconSConfig) -> None:
-        self.config = config
+    config: CambriconSConfig
 
     @classmethod
     def with_multipliers(cls, multipliers: int) -> CambriconX:
-        config = CambriconS.with_multipliers(multipliers, machine=cls.name).config
-        return cls(config.replace(name=cls.name))
-
-    @property
-    def multipliers(self) -> int:
-        return self.config.multipliers
+        return cls(scaled(multipliers, cls.name))
 
     @property
     def units(self) -> int:
@@ -78,7 +73,7 @@ class CambriconX:
             "multipliers with a sum each; no buffers, control, requantisation",
         )
 
-    def prepare(self, task: LayerTask) -> PreparedLayer:
+    def prepare(self, task: LayerTask) -> Program:
         config, layer = self.config, task.layer
         steps, nonzeros = _filter_steps(config, layer, task.weights)
         loads = -(-(nonzeros + _index_bytes(layer)) // config.bus_bytes)
@@ -105,10 +100,7 @@ class CambriconX:
             details={"steps": int(np.maximum(steps, 1).sum()) * layer.positions},
         )
 
-        def count(activations: Codes, output: Codes) -> LayerCounts:
-            return counts
-
-        return count
+        return program_of(lambda activations, output: counts)
 
     def _accesses(
         self, layer: LayerShape, steps: NDArray[np.int64], nonzeros: NDArray[np.int64]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,16 +11,19 @@ from accel.machines.machine import (
     OPERANDS_BYTES_MIN,
     Access,
     AreaEstimate,
-    Codes,
     DramTraffic,
     LayerCounts,
-    LayerTask,
-    PreparedLayer,
+    Machine,
+    Program,
     input_share_bytes,
+    program_of,
 )
 from golden.counters import UNIT_COUNTERS
 from golden.errors import ConfigError
 from golden.layer import LayerShape
+from golden.machines.cluster.config import SkipMode
+from golden.machines.dense import DenseConfig
+from golden.program import LayerTask
 
 __all__ = ["Dense", "Unrolling"]
 
@@ -61,57 +63,44 @@ class Unrolling:
         return _PIPELINE_CYCLES + self.reduction.bit_length() - 1
 
 
-class Dense:
-    """The dense baseline.
+class Dense(Machine):
+    """The dense baseline."""
 
-    Parameters
-    ----------
-    multipliers : int
-        A power of two.
+    name = "dense"
+    summary = "skips nothing; the best unrolling of each layer"
+    source = "this project"
+    preset = "array-1k"
+    modes = (SkipMode.DENSE,)
 
-    Raises
-    ------
-    ConfigError
-        It is not.
-    """
+    config: DenseConfig
 
-    name: ClassVar[str] = "dense"
-    summary: ClassVar[str] = "skips nothing; the best unrolling of each layer"
-    source: ClassVar[str] = "this project"
-
-    def __init__(self, multipliers: int) -> None:
+    @classmethod
+    def with_multipliers(cls, multipliers: int) -> Dense:
         if multipliers < 1 or multipliers & (multipliers - 1):
             raise ConfigError(
                 f"Multipliers of machine dense must be a power of two, not {multipliers!r}"
             )
-        self._multipliers = multipliers
-
-    @classmethod
-    def with_multipliers(cls, multipliers: int) -> Dense:
-        return cls(multipliers)
-
-    @property
-    def multipliers(self) -> int:
-        return self._multipliers
+        return cls(DenseConfig(name=cls.name, multipliers=multipliers))
 
     @property
     def units(self) -> int:
-        return self._multipliers
+        return self.multipliers
 
-    def parameters(self) -> dict[str, Any]:
-        return {"multipliers": self._multipliers}
+    @property
+    def size(self) -> str:
+        return f"{self.multipliers} multipliers"
 
     def estimate_area(self) -> AreaEstimate:
         """Return multipliers and sums."""
         return AreaEstimate(
-            blocks={"multiply-accumulate": self._multipliers},
+            blocks={"multiply-accumulate": self.multipliers},
             note="multipliers and their sums only, a lower bound: no buffers, and no network that "
             "brings operands to them",
         )
 
     def unrolling(self, layer: LayerShape) -> Unrolling:
         """Return the mapping with the fewest cycles; of equal ones that with fewest reads."""
-        bits = self._multipliers.bit_length() - 1
+        bits = self.multipliers.bit_length() - 1
         choices = [
             Unrolling(1 << k, 1 << c, 1 << (bits - k - c))
             for k in range(bits + 1)
@@ -126,7 +115,7 @@ class Dense:
             ),
         )
 
-    def prepare(self, task: LayerTask) -> PreparedLayer:
+    def prepare(self, task: LayerTask) -> Program:
         layer = task.layer
         unrolling = self.unrolling(layer)
         compute = unrolling.compute_cycles(layer)
@@ -149,10 +138,7 @@ class Dense:
             ),
         )
 
-        def count(activations: Codes, output: Codes) -> LayerCounts:
-            return counts
-
-        return count
+        return program_of(lambda activations, output: counts)
 
 
 def _busy_cycles(layer: LayerShape, unrolling: Unrolling) -> NDArray[np.int64]:

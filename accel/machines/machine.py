@@ -2,47 +2,32 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.counters import UNIT_COUNTERS
+from golden.counters import UNIT_COUNTERS, Counters
 from golden.layer import LayerShape
+from golden.machines.cluster.config import SkipMode
+from golden.program import Codes, LayerTask
 
 __all__ = [
     "OPERANDS_BYTES_MIN",
     "Access",
     "AreaEstimate",
+    "Count",
     "DramTraffic",
     "LayerCounts",
-    "LayerTask",
     "Machine",
-    "PreparedLayer",
+    "Program",
     "input_share_bytes",
     "layer_buffer",
+    "program_of",
 ]
-
-Codes = NDArray[np.int8 | np.uint8]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class LayerTask:
-    """A layer of a network, as every machine gets it: dense tensors, real zeros in them.
-
-    Parameters
-    ----------
-    layer : LayerShape
-    weights : ndarray of int8, axes k, r, s, c
-    channel_density : ndarray of float64, axis input channel, or None
-        Share of non-zero activations of each channel on calibration images, where known.
-    """
-
-    layer: LayerShape
-    weights: NDArray[np.int8]
-    channel_density: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +80,13 @@ class DramTraffic:
     def total_bytes(self) -> int:
         return self.input_bytes + self.weight_bytes + self.output_bytes
 
+    def __add__(self, other: DramTraffic) -> DramTraffic:
+        return DramTraffic(
+            input_bytes=self.input_bytes + other.input_bytes,
+            weight_bytes=self.weight_bytes + other.weight_bytes,
+            output_bytes=self.output_bytes + other.output_bytes,
+        )
+
 
 #: Least size of a buffer that holds a layer's operands, in bytes.
 OPERANDS_BYTES_MIN = 1024
@@ -141,7 +133,9 @@ class LayerCounts:
     accesses : tuple of Access
     dram : DramTraffic
     details : dict of str to int
-        Counters that only this machine has, by their documented names.
+        Counts that only this machine has, by their documented names.
+    counters : Counters, optional
+        Every counter that its hardware has too.
     """
 
     cycles: int
@@ -152,42 +146,66 @@ class LayerCounts:
     dram: DramTraffic
     stray_pairs: int = 0
     details: Mapping[str, int] = field(default_factory=dict)
+    counters: Counters | None = None
 
     def unit(self, name: str) -> NDArray[np.int64]:
         """Return one counter of every unit, axis unit, by its name."""
         return self.units[:, UNIT_COUNTERS.index(name)]
 
 
-#: A layer with everything arranged that does not depend on the image: takes its input codes
-#: (axes y, x, channel) and its output codes (axes p, q, k), and counts.
-PreparedLayer = Callable[[Codes, Codes], LayerCounts]
+#: Counts a layer of one image in one skip mode.
+Count = Callable[[SkipMode], LayerCounts]
+#: A layer arranged for a machine, checked against its buffers: all that does not depend on the
+#: image. It takes an image's input codes (axes y, x, channel) and output codes (axes p, q, k) and
+#: returns what counts it; several threads may count at once. Cycles do not depend on the output.
+Program = Callable[[Codes, Codes], Count]
 
 
-class Machine(Protocol):
+def program_of(count: Callable[[Codes, Codes], LayerCounts]) -> Program:
+    """Return the program of a machine with a single skip mode."""
+
+    def load(activations: Codes, output: Codes) -> Count:
+        return lambda mode: count(activations, output)
+
+    return load
+
+
+class Machine(ABC):
     """A machine of a certain size.
+
+    Parameters
+    ----------
+    config : TomlConfig
+        Of the class that the machine's line in ``golden.machines.registry`` names.
 
     Attributes
     ----------
     name : str
-        Its key in ``accel.machines.registry``.
+        Its key in ``golden.machines.registry``.
     summary : str
         What it skips and how, in one line.
     source : str
         Paper and section, or ``this project``.
-    multipliers : int
-        8-bit multipliers of the whole machine.
-    units : int
-        Rows of ``LayerCounts.units``.
-
-    A machine may have ``estimate_area() -> AreaEstimate | None`` too; ``accel.costs.area``.
+    preset : str
+        The configuration where none is named.
+    modes : tuple of SkipMode
+        The modes that it has; machines are compared in the last one.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     source: ClassVar[str]
+    preset: ClassVar[str]
+    modes: ClassVar[tuple[SkipMode, ...]] = (SkipMode.BOTH,)
+
+    config: Any
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
 
     @classmethod
-    def with_multipliers(cls, multipliers: int) -> Machine:
+    @abstractmethod
+    def with_multipliers(cls, multipliers: int) -> Self:
         """Return the machine scaled to a number of multipliers.
 
         Raises
@@ -195,19 +213,28 @@ class Machine(Protocol):
         ConfigError
             It can't have that many; the message says what is accepted.
         """
-        ...
 
     @property
-    def multipliers(self) -> int: ...
+    def multipliers(self) -> int:
+        """8-bit multipliers of the whole machine."""
+        return self.config.multipliers
 
     @property
-    def units(self) -> int: ...
+    @abstractmethod
+    def units(self) -> int:
+        """Rows of ``LayerCounts.units``."""
+
+    @property
+    def size(self) -> str:
+        """How large it is, in its own parts: ``2 x 32 units``."""
+        return f"{self.units} units"
 
     def parameters(self) -> dict[str, Any]:
         """Return all that describes this size of the machine, as plain values."""
-        ...
+        return self.config.to_dict()
 
-    def prepare(self, task: LayerTask) -> PreparedLayer:
+    @abstractmethod
+    def prepare(self, task: LayerTask) -> Program:
         """Arrange a layer.
 
         Raises
@@ -215,4 +242,7 @@ class Machine(Protocol):
         CapacityError
             It does not fit a buffer.
         """
-        ...
+
+    def estimate_area(self) -> AreaEstimate | None:
+        """Return what the machine would consist of, where it has no measured hardware."""
+        return None

@@ -5,22 +5,21 @@ After Zhou et al., MICRO'18; the specification is ``docs/cambricon-s.md``.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
 import numpy as np
 from numpy.typing import NDArray
 
-from accel.machines.cambricon_s.kernel import Geometry, Program, Timing, pack_neurons, run_cores
+from accel.machines.cambricon_s.kernel import Geometry, Timing, pack_neurons, run_cores
+from accel.machines.cambricon_s.kernel import Program as Arrays
 from accel.machines.machine import (
     Access,
     AreaEstimate,
-    Codes,
     DramTraffic,
     LayerCounts,
-    LayerTask,
-    PreparedLayer,
+    Machine,
+    Program,
     input_share_bytes,
     layer_buffer,
+    program_of,
 )
 from golden.counters import UNIT_COUNTERS
 from golden.errors import CapacityError, ConfigError
@@ -33,8 +32,9 @@ from golden.machines.cambricon_s import (
     WindowLayout,
     blocks,
 )
+from golden.program import Codes, LayerTask
 
-__all__ = ["CambriconS", "check_capacity", "count_layer"]
+__all__ = ["CambriconS", "check_capacity", "count_layer", "scaled"]
 
 #: Bits of a partial sum.
 SUM_BITS = 32
@@ -89,59 +89,64 @@ def check_capacity(config: CambriconSConfig, layer: LayerShape, weights: NDArray
         )
 
 
-class CambriconS:
-    """The machine behind the protocol of ``accel.machines.machine``."""
+def scaled(multipliers: int, machine: str) -> CambriconSConfig:
+    """Return whole cores of the paper's, or one core that is smaller by a power of two.
 
-    name: ClassVar[str] = "cambricon-s"
-    summary: ClassVar[str] = "skips zero activations, and weights whose whole block is zero"
-    source: ClassVar[str] = "Zhou et al., MICRO'18"
+    A smaller core keeps the paper's proportions: as many PEs as lanes, or twice as many,
+    16 neurons of window for each lane, and 1 byte of weight stream for 4 multipliers.
 
-    def __init__(self, config: CambriconSConfig) -> None:
-        self.config = config
+    Parameters
+    ----------
+    machine : str
+        The name that the configuration and messages have.
+
+    Raises
+    ------
+    ConfigError
+        Neither a power of two below a core's 256 nor a multiple of 256.
+    """
+    paper = CambriconSConfig.preset("paper")
+    core = paper.multipliers // paper.cores
+    if multipliers >= core and multipliers % core == 0 and multipliers // core <= 1024:
+        return paper.replace(name=machine, cores=multipliers // core)
+    if not 0 < multipliers < core or multipliers & (multipliers - 1):
+        raise ConfigError(
+            f"Multipliers of machine {machine} must be a power of two below {core}, "
+            f"or 1 to 1024 times {core}, not {multipliers!r}"
+        )
+    lanes = 1 << (multipliers.bit_length() - 1) // 2
+    pes = multipliers // lanes
+    changes = {
+        "pes": pes,
+        "lanes": lanes,
+        "window": paper.window // paper.lanes * lanes,
+        "bus_bytes": max(1, paper.bus_bytes * multipliers // core),
+        "output_width": min(pes, paper.output_width),
+    }
+    return paper.replace(name=machine, cores=1, **changes)
+
+
+class CambriconS(Machine):
+    """The machine behind the protocol of ``accel.machines.machine``; a unit is a PE."""
+
+    name = "cambricon-s"
+    summary = "skips zero activations, and weights whose whole block is zero"
+    source = "Zhou et al., MICRO'18"
+    preset = "paper"
+
+    config: CambriconSConfig
 
     @classmethod
-    def with_multipliers(cls, multipliers: int, machine: str = name) -> CambriconS:
-        """Return whole cores of the paper's, or one core that is smaller by a power of two.
-
-        A smaller core keeps the paper's proportions: as many PEs as lanes, or twice as many,
-        16 neurons of window for each lane, and 1 byte of weight stream for 4 multipliers.
-
-        Raises
-        ------
-        ConfigError
-            Neither a power of two below a core's 256 nor a multiple of 256.
-        """
-        paper = CambriconSConfig.preset("paper")
-        core = paper.multipliers // paper.cores
-        name = f"cambricon-s-{multipliers}"
-        if multipliers >= core and multipliers % core == 0 and multipliers // core <= 1024:
-            return cls(paper.replace(name=name, cores=multipliers // core))
-        if not 0 < multipliers < core or multipliers & (multipliers - 1):
-            raise ConfigError(
-                f"Multipliers of machine {machine} must be a power of two below {core}, "
-                f"or 1 to 1024 times {core}, not {multipliers!r}"
-            )
-        lanes = 1 << (multipliers.bit_length() - 1) // 2
-        pes = multipliers // lanes
-        changes = {
-            "pes": pes,
-            "lanes": lanes,
-            "window": paper.window // paper.lanes * lanes,
-            "bus_bytes": max(1, paper.bus_bytes * multipliers // core),
-            "output_width": min(pes, paper.output_width),
-        }
-        return cls(paper.replace(name=name, cores=1, **changes))
-
-    @property
-    def multipliers(self) -> int:
-        return self.config.multipliers
+    def with_multipliers(cls, multipliers: int) -> CambriconS:
+        return cls(scaled(multipliers, cls.name))
 
     @property
     def units(self) -> int:
         return self.config.cores * self.config.pes
 
-    def parameters(self) -> dict[str, Any]:
-        return self.config.to_dict()
+    @property
+    def size(self) -> str:
+        return f"{self.config.cores} x {self.config.pes} PEs of {self.config.lanes}"
 
     def estimate_area(self) -> AreaEstimate | None:
         """Return the selector and PEs of each core; cores of the paper's size only."""
@@ -157,13 +162,7 @@ class CambriconS:
             "sequencer, collector, requantisation",
         )
 
-    def count_layer(
-        self, layer: LayerShape, weights: NDArray[np.int8], inputs: Codes
-    ) -> CambriconSCounters:
-        """Count a layer: weights have axes k, r, s, c, input codes y, x, channel."""
-        return count_layer(self.config, layer, weights, inputs)
-
-    def prepare(self, task: LayerTask) -> PreparedLayer:
+    def prepare(self, task: LayerTask) -> Program:
         config, layer = self.config, task.layer
         check_capacity(config, layer, task.weights)
         program = _arrange(config, layer, task.weights)
@@ -172,10 +171,10 @@ class CambriconS:
             del output
             return _layer_counts(config, layer, program, _run(config, layer, program, activations))
 
-        return count
+        return program_of(count)
 
 
-def _arrange(config: CambriconSConfig, layer: LayerShape, weights: NDArray[np.int8]) -> Program:
+def _arrange(config: CambriconSConfig, layer: LayerShape, weights: NDArray[np.int8]) -> Arrays:
     """Turn the blocks of a layer into the kernel's arrays."""
     layout = WindowLayout.of(config, layer)
     found = blocks(config, layer, weights)
@@ -192,7 +191,7 @@ def _arrange(config: CambriconSConfig, layer: LayerShape, weights: NDArray[np.in
         config.mask_beats + held * config.weight_beats(codes)
         for held, codes in zip(np.repeat(filters, counts).tolist(), kept.tolist(), strict=True)
     ]
-    return Program(
+    return Arrays(
         masks=masks,
         row=windows // layout.run_windows,
         offset=windows % layout.run_windows * config.window,
@@ -205,7 +204,7 @@ def _arrange(config: CambriconSConfig, layer: LayerShape, weights: NDArray[np.in
 
 
 def _run(
-    config: CambriconSConfig, layer: LayerShape, program: Program, activations: Codes
+    config: CambriconSConfig, layer: LayerShape, program: Arrays, activations: Codes
 ) -> CambriconSCounters:
     """Run all cores through a layer."""
     channels, words = layer.group_channels, program.masks.shape[1]
@@ -233,7 +232,7 @@ def _run(
 
 
 def _layer_counts(
-    config: CambriconSConfig, layer: LayerShape, program: Program, counters: CambriconSCounters
+    config: CambriconSConfig, layer: LayerShape, program: Arrays, counters: CambriconSCounters
 ) -> LayerCounts:
     """Turn counters into what all machines answer; the page, *Traffic*."""
     units = counters.units.copy()
@@ -257,11 +256,12 @@ def _layer_counts(
         details={
             name: int(counters.core(name).sum()) for name in ("steps", "selected", "load_beats")
         },
+        counters=counters,
     )
 
 
 def _accesses(
-    config: CambriconSConfig, layer: LayerShape, program: Program, counters: CambriconSCounters
+    config: CambriconSConfig, layer: LayerShape, program: Arrays, counters: CambriconSCounters
 ) -> tuple[Access, ...]:
     """Return the traffic of each kind of buffer: the page, *Traffic*."""
     steps = int(counters.core("steps").sum())
@@ -304,7 +304,7 @@ def _accesses(
     )
 
 
-def _dram_traffic(config: CambriconSConfig, layer: LayerShape, program: Program) -> DramTraffic:
+def _dram_traffic(config: CambriconSConfig, layer: LayerShape, program: Arrays) -> DramTraffic:
     """Return bytes in the machine's own formats: the page, *Traffic*."""
     codes = int((np.add.reduceat(program.kept, program.first[:-1]) * program.filters).sum())
     mask_bits = len(program.filters) * WindowLayout.of(config, layer).windows * config.window

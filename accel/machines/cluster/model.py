@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from accel.machines.cluster.capacity import check_filters, check_inputs
 from accel.machines.cluster.packing import activation_masks, pack_filters
@@ -12,50 +13,61 @@ from accel.machines.cluster.program import LayerProgram, prepare_layer, run_laye
 from accel.machines.machine import (
     Access,
     AreaEstimate,
-    Codes,
+    Count,
     DramTraffic,
     LayerCounts,
-    LayerTask,
-    PreparedLayer,
+    Machine,
+    Program,
     input_share_bytes,
     layer_buffer,
 )
-from accel.simulator import window_density
-from golden.counters import UNIT_COUNTERS, LayerCounters
+from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS, LayerCounters
 from golden.errors import ConfigError
 from golden.machines.cluster.config import AcceleratorConfig, Balance, SkipMode
-from golden.machines.cluster.schedule import make_schedule
+from golden.machines.cluster.schedule import Schedule, make_schedule, window_density
+from golden.machines.cluster.workload import LayerWorkload
+from golden.program import Codes, LayerTask
 
 __all__ = [
     "ClusterMachine",
-    "InnerJoinMachine",
+    "InnerJoin",
     "OneSidedActivations",
     "OneSidedWeights",
     "SparTen",
     "SparTenSoftware",
+    "count_layer",
 ]
 
 #: Units of a cluster at most; there are as many clusters as make up the multipliers.
 _UNITS_MAX = 32
 
 
-class ClusterMachine:
-    """A cluster machine in one skip mode.
+def count_layer(
+    config: AcceleratorConfig,
+    workload: LayerWorkload,
+    schedule: Schedule,
+    mode: SkipMode,
+    output: NDArray[np.integer] | None = None,
+) -> LayerCounters:
+    """Count every cycle of a layer whose schedule is given.
 
     Parameters
     ----------
-    config : AcceleratorConfig
+    output : ndarray of int8 or uint8, axes p, q, k, optional
+        Codes of the layer's output, for ``output_nonzeros``; None counts them as 0.
     """
+    masks = workload.activations.masks
+    program = prepare_layer(config, workload.layer, workload.weights, masks, schedule, output)
+    return run_layer(program, mode)
 
-    name: ClassVar[str]
-    summary: ClassVar[str]
-    source: ClassVar[str]
-    preset: ClassVar[str]
-    skip: ClassVar[SkipMode] = SkipMode.BOTH
+
+class ClusterMachine(Machine):
+    """A cluster machine; a unit is a compute unit. Its skip mode is a register of the hardware."""
+
+    modes = tuple(SkipMode)
     balance: ClassVar[Balance]
 
-    def __init__(self, config: AcceleratorConfig) -> None:
-        self.config = config
+    config: AcceleratorConfig
 
     @classmethod
     def with_multipliers(cls, multipliers: int) -> Self:
@@ -85,17 +97,14 @@ class ClusterMachine:
         )
 
     @property
-    def multipliers(self) -> int:
-        return self.config.multipliers
-
-    @property
     def units(self) -> int:
         return self.config.clusters * self.config.units
 
-    def parameters(self) -> dict[str, Any]:
-        return {**self.config.to_dict(), "skip": self.skip.value}
+    @property
+    def size(self) -> str:
+        return f"{self.config.clusters} x {self.config.units} units"
 
-    def prepare(self, task: LayerTask) -> PreparedLayer:
+    def prepare(self, task: LayerTask) -> Program:
         config, layer = self.config, task.layer
         weights = pack_filters(config, layer, task.weights)
         density = window_density(config, layer, task.channel_density)
@@ -104,34 +113,38 @@ class ClusterMachine:
         weight_bytes = weights.masks.shape[0] * weights.masks.shape[1] * config.chunk // 8
         weight_bytes += len(weights.values)
 
-        def count(activations: Codes, output: Codes) -> LayerCounts:
+        def load(activations: Codes, output: Codes) -> Count:
             masks = activation_masks(config, layer, activations)
-            check_inputs(config, layer, masks)
+            input_bytes = check_inputs(config, layer, masks)
             program = prepare_layer(config, layer, weights, masks, schedule, output)
-            counters = run_layer(program, self.skip)
-            return self._counts(program, counters, weight_bytes, activations)
+            dram_input_bytes = _mask_bytes(activations.size) + int(np.count_nonzero(activations))
 
-        return count
+            def count(mode: SkipMode) -> LayerCounts:
+                counters = run_layer(program, mode)
+                return self._counts(program, counters, weight_bytes, dram_input_bytes, input_bytes)
+
+            return count
+
+        return load
 
     def _counts(
         self,
         program: LayerProgram,
         counters: LayerCounters,
         weight_bytes: int,
-        activations: Codes,
+        dram_input_bytes: int,
+        input_bytes: int,
     ) -> LayerCounts:
         sums = {
-            name: int(counters.cluster(name).sum())
-            for name in ("pairs", "steps_delivered", "steps_skipped", "broadcast_words",
-                         "filter_beats", "outputs", "output_nonzeros")
-        }  # fmt: skip
+            name: int(counters.cluster(name).sum()) for name in CLUSTER_COUNTERS if name != "cycles"
+        }
         units = counters.units.reshape(self.units, -1).copy()
         # A cluster that is done before the slowest is idle.
         idle = UNIT_COUNTERS.index("idle_cycles")
         ended = np.repeat(counters.cluster("cycles"), self.config.units)
         units[:, idle] += counters.cycles - ended
         dram = DramTraffic(
-            input_bytes=_mask_bytes(activations.size) + int(np.count_nonzero(activations)),
+            input_bytes=dram_input_bytes,
             weight_bytes=weight_bytes,
             output_bytes=sums["output_nonzeros"] + _mask_bytes(sums["outputs"]),
         )
@@ -146,7 +159,13 @@ class ClusterMachine:
                 *self._accesses(sums, program),
             ),
             dram=dram,
-            details=sums,
+            details={
+                **{name: count for name, count in sums.items() if name != "pairs"},
+                "input_bytes": input_bytes,
+                "filter_bytes": streamed,
+                "broadcast_bytes": sums["broadcast_words"] * self.config.broadcast_width,
+            },
+            counters=counters,
         )
 
     def _accesses(self, sums: dict[str, int], program: LayerProgram) -> tuple[Access, ...]:
@@ -186,7 +205,7 @@ def _mask_bytes(codes: int) -> int:
     return -(-codes // 8)
 
 
-class InnerJoinMachine(ClusterMachine):
+class InnerJoin(ClusterMachine):
     """Output-major, expected pairs, positions from a queue."""
 
     name = "innerjoin"
@@ -244,7 +263,7 @@ class OneSidedWeights(_OneSided):
     summary = "skips zero weights only; output-major, FIFO of 4, balanced by weights"
     source = "this project"
     preset = "output-major"
-    skip = SkipMode.STATIC
+    modes = (SkipMode.DENSE, SkipMode.STATIC)
     balance = Balance.FILTER
 
 
@@ -255,5 +274,5 @@ class OneSidedActivations(_OneSided):
     summary = "skips zero activations only; output-major, FIFO of 4"
     source = "this project"
     preset = "output-major"
-    skip = SkipMode.DYNAMIC
+    modes = (SkipMode.DENSE, SkipMode.DYNAMIC)
     balance = Balance.NONE

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +23,12 @@ from accel.machines.extensor.kernels import (
 )
 from accel.machines.machine import (
     Access,
-    Codes,
     DramTraffic,
     LayerCounts,
-    LayerTask,
-    PreparedLayer,
+    Machine,
+    Program,
     layer_buffer,
+    program_of,
 )
 from golden.counters import UNIT_COUNTERS
 from golden.errors import ConfigError
@@ -45,9 +44,10 @@ from golden.machines.extensor import (
     map_layer,
     pixel_bytes,
 )
+from golden.program import Codes, LayerTask
 from golden.tensor import popcount
 
-__all__ = ["ExTensor", "Kernel", "counters_of", "make_tree", "run_kernel"]
+__all__ = ["ExTensor", "Kernel", "count_layer", "counters_of", "make_tree", "run_kernel"]
 
 #: Of a sum of products.
 SUM_BITS = 32
@@ -254,20 +254,23 @@ def _lengths(count: int, block: int) -> NDArray[np.int64]:
     return np.diff(np.append(np.arange(0, count, block), count))
 
 
-class ExTensor:
-    """The machine behind the protocol of `accel.machines.machine`; a unit is a PE.
+def count_layer(
+    config: ExTensorConfig, layer: LayerShape, weights: NDArray[np.int8], inputs: Codes
+) -> ExTensorCounters:
+    """Count a layer: weights have axes k, r, s, c, input codes y, x, channel."""
+    filters = _prepare_rows(config, layer, weights)
+    return counters_of(run_kernel(config, _layer_kernel(config, layer, filters, inputs)))
 
-    Parameters
-    ----------
-    config : ExTensorConfig
-    """
 
-    name: ClassVar[str] = "extensor"
-    summary: ClassVar[str] = "skips all pairs with a zero: intersects coordinates, tiles first"
-    source: ClassVar[str] = "Hegde et al., MICRO'19"
+class ExTensor(Machine):
+    """The machine behind the protocol of `accel.machines.machine`; a unit is a PE."""
 
-    def __init__(self, config: ExTensorConfig) -> None:
-        self.config = config
+    name = "extensor"
+    summary = "skips all pairs with a zero: intersects coordinates, tiles first"
+    source = "Hegde et al., MICRO'19"
+    preset = "paper"
+
+    config: ExTensorConfig
 
     @classmethod
     def with_multipliers(cls, multipliers: int) -> ExTensor:
@@ -282,21 +285,17 @@ class ExTensor:
             raise ConfigError(
                 f"Multipliers of machine extensor must be between 1 and 4096, not {multipliers!r}"
             )
-        return cls(ExTensorConfig.preset("paper").replace(pes=multipliers))
-
-    @property
-    def multipliers(self) -> int:
-        return self.config.multipliers
+        return cls(ExTensorConfig.preset("paper").replace(name=cls.name, pes=multipliers))
 
     @property
     def units(self) -> int:
         return self.config.pes
 
-    def parameters(self) -> dict[str, Any]:
-        """Return the configuration as plain values."""
-        return self.config.to_dict()
+    @property
+    def size(self) -> str:
+        return f"{self.config.pes} PEs"
 
-    def prepare(self, task: LayerTask) -> PreparedLayer:
+    def prepare(self, task: LayerTask) -> Program:
         """Compress and map the filters of a layer."""
         filters = _prepare_rows(self.config, task.layer, task.weights)
 
@@ -305,15 +304,7 @@ class ExTensor:
             sums = run_kernel(self.config, kernel)
             return self._counts(sums, filters, inputs, outputs)
 
-        return count
-
-    def count_layer(
-        self, layer: LayerShape, weights: NDArray[np.int8], inputs: Codes
-    ) -> ExTensorCounters:
-        """Count a layer: weights have axes k, r, s, c, input codes y, x, channel."""
-        filters = _prepare_rows(self.config, layer, weights)
-        kernel = _layer_kernel(self.config, layer, filters, inputs)
-        return counters_of(run_kernel(self.config, kernel))
+        return program_of(count)
 
     def _counts(
         self, sums: NDArray[np.int64], filters: _Filters, inputs: Codes, outputs: Codes
@@ -359,4 +350,5 @@ class ExTensor:
                 name: total[name]
                 for name in ("tile_pairs", "fibre_pairs", "tile_decisions", "load_beats")
             },
+            counters=counters,
         )

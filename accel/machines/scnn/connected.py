@@ -8,10 +8,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from accel.machines.machine import Codes, DramTraffic, LayerCounts, LayerTask
+from accel.machines.machine import DramTraffic, LayerCounts
 from accel.machines.scnn.counts import accesses, spilt_bytes, stored_bytes, unit_counters
 from accel.machines.scnn.kernels import count_stored
 from golden.machines.scnn import RUN_BITS, Latency, ScnnConfig
+from golden.program import Codes, LayerTask
 
 __all__ = ["ScnnConnected"]
 

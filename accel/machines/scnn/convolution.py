@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from accel.machines.machine import Codes, DramTraffic, LayerCounts, LayerTask
+from accel.machines.machine import DramTraffic, LayerCounts
 from accel.machines.scnn.counts import accesses, spilt_bytes, stored_bytes, unit_counters
 from accel.machines.scnn.kernels import Vectors, count_stored, run_passes
 from accel.machines.scnn.layout import make_plan, pack
 from golden.machines.scnn import Latency, ScnnConfig
+from golden.program import Codes, LayerTask
 
 __all__ = ["ScnnConvolution"]
 

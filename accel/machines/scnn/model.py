@@ -6,14 +6,13 @@ After Parashar et al., ISCA'17.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import Any, ClassVar
 
-from accel.machines.machine import AreaEstimate, LayerTask, PreparedLayer
+from accel.machines.machine import AreaEstimate, Machine, Program, program_of
 from accel.machines.scnn.connected import ScnnConnected
 from accel.machines.scnn.convolution import ScnnConvolution
 from golden.errors import ConfigError
 from golden.machines.scnn import ScnnConfig
+from golden.program import LayerTask
 
 __all__ = ["Scnn"]
 
@@ -21,17 +20,15 @@ _PE_MULTIPLIERS = 16
 _MULTIPLIERS_MAX = 1 << 16
 
 
-@dataclass(frozen=True)
-class Scnn:
-    """A grid of PEs with a multiplier array and accumulator banks each."""
+class Scnn(Machine):
+    """A grid of PEs with a multiplier array and accumulator banks each; a unit is a PE."""
+
+    name = "scnn"
+    summary = "multiplies all non-zero activations of a channel by all its non-zero weights"
+    source = "Parashar et al., ISCA'17, sections 3 and 4"
+    preset = "paper"
 
     config: ScnnConfig
-
-    name: ClassVar[str] = "scnn"
-    summary: ClassVar[str] = (
-        "multiplies all non-zero activations of a channel by all its non-zero weights"
-    )
-    source: ClassVar[str] = "Parashar et al., ISCA'17, sections 3 and 4"
 
     @classmethod
     def with_multipliers(cls, multipliers: int) -> Scnn:
@@ -55,7 +52,7 @@ class Scnn:
         weight_lanes = 1 << (in_pe.bit_length() // 2)
         return cls(
             ScnnConfig.preset("paper").replace(
-                name=f"scnn-{multipliers}",
+                name=cls.name,
                 grid_height=height,
                 grid_width=pes // height,
                 weight_lanes=weight_lanes,
@@ -66,15 +63,13 @@ class Scnn:
         )
 
     @property
-    def multipliers(self) -> int:
-        return self.config.multipliers
-
-    @property
     def units(self) -> int:
         return self.config.pes
 
-    def parameters(self) -> dict[str, Any]:
-        return self.config.to_dict()
+    @property
+    def size(self) -> str:
+        lanes = f"{self.config.weight_lanes} x {self.config.input_lanes}"
+        return f"{self.config.grid_height} x {self.config.grid_width} PEs of {lanes}"
 
     def estimate_area(self) -> AreaEstimate | None:
         """Return multipliers, crossbar, banks and activation memories; PEs of 4 x 4 only."""
@@ -89,7 +84,6 @@ class Scnn:
             "weight FIFO, coordinates of outputs, halos, control",
         )
 
-    def prepare(self, task: LayerTask) -> PreparedLayer:
-        if task.layer.positions == 1:
-            return ScnnConnected(self.config, task)
-        return ScnnConvolution(self.config, task)
+    def prepare(self, task: LayerTask) -> Program:
+        program = ScnnConnected if task.layer.positions == 1 else ScnnConvolution
+        return program_of(program(self.config, task))

@@ -126,6 +126,7 @@ class AcceleratorConfig(TomlConfig):
     """
 
     ENUMS: ClassVar[dict[str, type[StrEnum]]] = {"Balance": Balance, "Dealing": Dealing}
+    PRESETS: ClassVar[str] = "presets/cluster"
 
     name: str
     clusters: int

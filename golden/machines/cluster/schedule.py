@@ -15,7 +15,7 @@ from golden.layer import LayerShape
 from golden.machines.cluster.config import AcceleratorConfig, Balance
 from golden.tensor import BitmaskTensor, popcount
 
-__all__ = ["Schedule", "make_schedule"]
+__all__ = ["Schedule", "make_schedule", "window_density"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,3 +165,23 @@ def _expected_pairs(
         part = slice(start, start + (1 << 15))
         pairs += bits[:, part].astype(np.float32) @ levels[part]
     return pairs.reshape(filters, -1).sum(axis=1)
+
+
+def window_density(
+    config: AcceleratorConfig, layer: LayerShape, density: NDArray[np.float64] | None
+) -> NDArray[np.float64] | None:
+    """Turn the densities of a tensor's channels into those of a window row's positions.
+
+    Parameters
+    ----------
+    density : ndarray of float64, axis channel, or None
+
+    Returns
+    -------
+    ndarray of float64, axis position of a window row, or None
+        As ``make_schedule`` takes them; groups are averaged.
+    """
+    if density is None:
+        return None
+    row = np.asarray(density).reshape(layer.groups, layer.group_channels).mean(axis=0)
+    return np.tile(row, layer.taps) if layer.layout(config).im2row else row

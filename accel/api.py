@@ -1,0 +1,423 @@
+"""The public Python API: everything that the command line does, as functions.
+
+import accel
+net = accel.load("resnet8")
+accel.simulate(net, "small")
+accel.compare(net, ["sparten", "innerjoin"], multipliers=1024).to_dataframe()
+accel.verify(net, layer="block2.conv2", machine="small", rows=2)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden.config import TomlConfig
+from golden.errors import ConfigError, UserError
+from golden.machines import registry
+from golden.machines.cluster.config import SkipMode
+
+if TYPE_CHECKING:
+    from accel.machines.machine import Machine
+    from accel.results import Run
+    from accel.run import Progress
+    from accel.verification import Verification
+    from golden.network import Network
+    from golden.program import Codes
+
+__all__ = [
+    "MODELS",
+    "LoadedNetwork",
+    "choose_config",
+    "compare",
+    "compress",
+    "load",
+    "machine",
+    "simulate",
+    "verify",
+]
+
+#: Endings of float models: ONNX, and what ``accel prune`` writes.
+MODELS = (".onnx", ".pt")
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedNetwork:
+    """A quantised network and the images that it is run on.
+
+    Parameters
+    ----------
+    network : Network
+    images : ndarray of int8 or uint8, axes n, y, x, channel
+        Codes of its input.
+    """
+
+    network: Network
+    images: Codes = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.network.name
+
+    def __repr__(self) -> str:
+        layers = self.network.convolutions
+        weights = sum(node.weights.size for node in layers)
+        kept = sum(int(np.count_nonzero(node.weights)) for node in layers)
+        return (
+            f"<{self.name}: {len(layers)} layers, {kept} of {weights} weights "
+            f"({100 * kept / max(weights, 1):.1f} %), {len(self.images)} images>"
+        )
+
+
+def load(
+    name: str | os.PathLike[str],
+    images: str | os.PathLike[str] | NDArray[np.float32] | None = None,
+    density: float | None = None,
+) -> LoadedNetwork:
+    """Load a network, with images to run it on.
+
+    Parameters
+    ----------
+    name : str or path
+        A shipped network (``accel networks``), or a path that ends in ``.safetensors``,
+        ``.onnx`` or ``.pt``. A float model is pruned, quantised and compressed first.
+    images : path or ndarray of float32, axes n, c, y, x, optional
+        Images as the model takes them, a ``.npy`` file; a shipped network brings its own. A
+        float model is calibrated with them.
+    density : float, optional
+        Prune a float model by magnitude to this share of weights, 0..1.
+
+    Raises
+    ------
+    UserError
+        A file can't be read or is not what it should be, or an option does not apply.
+    """
+    from sw.images import image_codes, load_images
+    from sw.networks import zoo
+
+    name = os.fspath(name)
+    is_model, is_container = name.endswith(MODELS), name.endswith(".safetensors")
+    if not (is_model or is_container):
+        if name not in zoo.names():
+            raise UserError(
+                f"Network must be one of {', '.join(zoo.names())}, "
+                f"or a .safetensors, .onnx or .pt file, not {name!r}"
+            )
+    elif images is None:
+        raise UserError(f"Images for {name} must be given by --images")
+    if density is not None and not is_model:
+        raise UserError(
+            f"Density must be left out for {name}: only a float .onnx or .pt model can be pruned"
+        )
+    given = images if images is None or isinstance(images, np.ndarray) else load_images(images)
+    if is_model:
+        network = compress(name, given, density)
+    elif is_container:
+        from sw.storage import container
+
+        network = container.load(name)
+    else:
+        network = zoo.load(name)
+    codes = zoo.images(name) if given is None else image_codes(given, network.input)
+    return LoadedNetwork(network, codes)
+
+
+def compress(
+    model: str | os.PathLike[str],
+    images: NDArray[np.float32] | None,
+    density: float | None = None,
+) -> Network:
+    """Prune, quantise and compress a float model.
+
+    Parameters
+    ----------
+    model : path
+        A ``.onnx`` file, or a ``.pt`` one that ``accel prune`` wrote.
+    images : ndarray of float32, axes n, c, y, x
+        Calibration images.
+    density : float, optional
+        Share of weights to keep, 0..1; all where None.
+
+    Raises
+    ------
+    UserError
+        There is no such model, or nothing to calibrate it with.
+    """
+    path = Path(model)
+    if not path.is_file():
+        raise UserError(f"Model {path} must be a file")
+    if images is None:
+        data = " or --data" if path.suffix == ".pt" else ""
+        raise UserError(f"Calibration images for {path} must be given by --images{data}")
+    from sw.compress import compress
+
+    return compress(load_model(path), images, density, name=path.stem, source=path.name)
+
+
+def load_model(path: Path) -> Any:
+    """Return a .onnx model, or a .pt one exported as such, as an ``onnx.ModelProto``.
+
+    Raises
+    ------
+    UserError
+        It can't be read, or PyTorch is needed and not installed.
+    """
+    if path.suffix != ".pt":
+        from sw.onnx.file import load_model
+
+        return load_model(path)
+    try:
+        from sw.training import models, networks
+    except ImportError:
+        raise UserError(
+            f"Model {path} needs PyTorch, which is not installed: pip install 'innerjoin[train]'"
+        ) from None
+    model, network, _ = models.load_model(path)
+    return models.to_onnx(model, networks.find(network).input_shape, path.stem)
+
+
+# -- machines -------------------------------------------------------------------------------
+
+#: What describes a machine: a name, a preset's name, ``machine:preset``, or a configuration.
+MachineLike = "str | TomlConfig | Machine"
+
+
+def machine(described: str | TomlConfig | Machine, multipliers: int | None = None) -> Machine:
+    """Return a machine as its description says.
+
+    Parameters
+    ----------
+    described : str, TomlConfig or Machine
+        A name (``accel machines``), a preset of the default machine, ``machine:preset``, or a
+        configuration of any kind of machine.
+    multipliers : int, optional
+        Scale a machine that is named without a preset to so many multipliers.
+
+    Raises
+    ------
+    ConfigError
+        There is no such machine or preset, or it can't have so many multipliers.
+    """
+    if isinstance(described, TomlConfig):
+        model = registry.find(registry.kind_of(described)).load_model()
+        return model(described)
+    if not isinstance(described, str):
+        return described
+    name, _, preset = described.partition(":")
+    if not preset and name not in registry.MACHINES:
+        presets = registry.find(registry.DEFAULT).load_config().preset_names()
+        if name not in presets:
+            raise ConfigError(
+                f"Machine must be one of {', '.join(registry.MACHINES)}, a preset of "
+                f"{registry.DEFAULT} ({', '.join(presets)}) or NAME:PRESET, not {described!r}"
+            )
+        name, preset = registry.DEFAULT, name
+    kind = registry.find(name)
+    model = kind.load_model()
+    if multipliers is not None and not preset:
+        return model.with_multipliers(multipliers)
+    return model(kind.load_config().preset(preset or model.preset))
+
+
+def choose_config(
+    name: str = registry.DEFAULT,
+    *,
+    preset: str | None = None,
+    config: str | os.PathLike[str] | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> Machine:
+    """Return a named machine from a preset or a file, with some fields changed.
+
+    Parameters
+    ----------
+    name : str
+        A machine (``accel machines``).
+    preset : str, optional
+        One of its presets; the machine's own where neither is given.
+    config : path, optional
+        A TOML file with all keys.
+    changes : dict of str to object, optional
+        Fields to change; they are added to the machine's name.
+
+    Raises
+    ------
+    ConfigError
+        Both a preset and a file are given, or a key or value is bad.
+    """
+    if preset is not None and config is not None:
+        raise ConfigError("A machine must be given by --preset or by --config, not by both")
+    kind = registry.find(name)
+    model, cls = kind.load_model(), kind.load_config()
+    chosen = cls.from_toml(config) if config is not None else cls.preset(preset or model.preset)
+    if not changes:
+        return model(chosen)
+    fields = {**chosen.to_dict(), **changes}
+    if "name" not in changes:
+        described = ", ".join(f"{key}={value}" for key, value in changes.items())
+        fields["name"] = f"{fields['name']} with {described}"
+    return model(cls.from_dict(fields, where="--set"))
+
+
+# -- what is asked of them ------------------------------------------------------------------
+
+
+def simulate(
+    net: LoadedNetwork | str,
+    machine: str | TomlConfig | Machine = registry.DEFAULT,
+    *,
+    modes: Iterable[SkipMode | str] | None = None,
+    images: int = 1,
+    technology_node: str = "45nm",
+    keep_counters: bool = False,
+    progress: Progress | None = None,
+) -> Run:
+    """Count every cycle of a network on a machine, with the activations that it really has.
+
+    Parameters
+    ----------
+    net : LoadedNetwork or str
+        What ``load`` returned, or a name to load.
+    machine : str, TomlConfig or Machine
+        A name, a preset, ``machine:preset``, or a configuration.
+    modes : iterable of SkipMode, optional
+        Skip modes to count in; all that the machine has where None.
+    images : int
+        How many of the network's images are run.
+    technology_node : str
+        Of the energies: ``45nm`` or ``7nm``.
+    keep_counters : bool
+        Keep every part's counters (``Timing.counters``, JSON).
+    progress : callable, optional
+        Called with what is done, what there is in all, and what is next.
+
+    Raises
+    ------
+    CapacityError
+        A layer does not fit the machine.
+    ConfigError, UserError
+        There is no such network, machine or mode.
+    """
+    chosen = _machine(machine)
+    return _run({chosen: _modes(chosen, modes)}, net, images, technology_node, keep_counters,
+                progress)  # fmt: skip
+
+
+def compare(
+    net: LoadedNetwork | str,
+    machines: Sequence[str | TomlConfig | Machine] | None = None,
+    *,
+    multipliers: int = 256,
+    images: int = 1,
+    technology_node: str = "45nm",
+    progress: Progress | None = None,
+) -> Run:
+    """Run a network on several machines side by side, each in the mode that skips most.
+
+    Parameters
+    ----------
+    machines : sequence of str, TomlConfig or Machine, optional
+        All that there are where None. A machine that is named without a preset is scaled.
+    multipliers : int
+        Of each scaled machine.
+
+    Raises
+    ------
+    CapacityError
+        A layer does not fit a machine.
+    ConfigError, UserError
+        There is no such machine, one is given twice, or it can't have so many multipliers.
+    """
+    described = list(registry.MACHINES) if machines is None else list(machines)
+    chosen = [_machine(each, multipliers) for each in described]
+    return _run({each: each.modes[-1:] for each in chosen}, net, images, technology_node, False,
+                progress)  # fmt: skip
+
+
+def verify(
+    net: LoadedNetwork | str,
+    layer: str | None = None,
+    machine: str | TomlConfig | Machine = "small",
+    *,
+    simulator: str = "amaranth",
+    image: int = 0,
+    rows: int | None = None,
+    modes: Iterable[SkipMode | str] | None = None,
+) -> Verification:
+    """Run a layer on the hardware and compare its bits and every counter.
+
+    Parameters
+    ----------
+    layer : str, optional
+        Its name; the smallest where None.
+    machine : str, TomlConfig or Machine
+        One that has hardware.
+    simulator : str
+        ``amaranth``, ``icarus`` or ``verilator``.
+    image : int
+        Which image, from 0.
+    rows : int, optional
+        Only so many output rows, from the first.
+    modes : iterable of SkipMode, optional
+        The mode that skips most where None.
+
+    Raises
+    ------
+    CapacityError, ConfigError
+        The layer does not fit, or there is no such hardware.
+    UserError
+        There is no such layer, image or simulator.
+    """
+    from accel.verification import verify_layer
+
+    chosen = _machine(machine)
+    return verify_layer(
+        _network(net), layer, chosen, _modes(chosen, modes or chosen.modes[-1:]),
+        simulator=simulator, image=image, rows=rows,
+    )  # fmt: skip
+
+
+def _run(
+    machines: Mapping[Machine, Sequence[SkipMode]],
+    net: LoadedNetwork | str,
+    images: int,
+    technology_node: str,
+    keep_counters: bool,
+    progress: Progress | None,
+) -> Run:
+    from accel.costs.energy import EnergyTable
+    from accel.run import run_machines
+    from accel.trace import Trace
+
+    table = EnergyTable.load(technology_node)
+    loaded = _network(net)
+    trace = Trace(loaded.network, loaded.images[:images])
+    return run_machines(machines, trace, table, progress, keep_counters=keep_counters)
+
+
+def _network(net: LoadedNetwork | str) -> LoadedNetwork:
+    return load(net) if isinstance(net, str) else net
+
+
+def _modes(machine: Machine, modes: Iterable[SkipMode | str] | None) -> tuple[SkipMode, ...]:
+    """Return the modes that are meant, checked."""
+    if modes is None:
+        return machine.modes
+    given = [modes] if isinstance(modes, str) else list(modes)
+    accepted = ", ".join(mode.value for mode in machine.modes)
+    if not given:
+        raise UserError(f"Skip modes of {machine.name} must be one or more of {accepted}, not none")
+    for mode in given:
+        if mode not in list(machine.modes):
+            raise UserError(
+                f"Skip mode of {machine.name} must be one of {accepted}, not {str(mode)!r}"
+            )
+    return tuple(dict.fromkeys(SkipMode(mode) for mode in given))
+
+
+_machine = machine
