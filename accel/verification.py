@@ -123,6 +123,11 @@ def verify_layer(
     HardwareError
         The hardware broke its contract.
     """
+    network = net.network
+    node = find_layer(network, layer)
+    if not 0 <= image < len(net.images):
+        raise UserError(f"Image must be below {len(net.images)}, not {image}")
+    shape, source = first_rows(node.layer, _input(network, node, net.images[image]), rows)
     kind = registry.find(machine.name)
     try:
         from rtl.sim.run import SIMULATORS, run_layers
@@ -134,11 +139,6 @@ def verify_layer(
         ) from None
     if simulator not in SIMULATORS:
         raise UserError(f"Simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
-    network = net.network
-    node = find_layer(network, layer)
-    if not 0 <= image < len(net.images):
-        raise UserError(f"Image must be below {len(net.images)}, not {image}")
-    shape, source = first_rows(node.layer, _input(network, node, net.images[image]), rows)
     task = LayerTask(
         layer=shape,
         weights=node.weights,
