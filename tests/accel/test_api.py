@@ -127,7 +127,7 @@ def test_a_layer_that_does_not_fit_is_named(net):
 def test_networks_that_are_not_there(tmp_path):
     with pytest.raises(UserError, match="Network must be one of"):
         accel.load("nosuch")
-    with pytest.raises(UserError, match="Images for .* must be given"):
+    with pytest.raises(UserError, match=r"Images for .* must be given"):
         accel.load(tmp_path / "net.onnx")
     with pytest.raises(UserError, match="Density must be left out"):
         accel.load("lenet5", density=0.5)

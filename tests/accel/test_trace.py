@@ -1,4 +1,4 @@
-"""Traces: the same tensors however they come, one digest for one content, and a cache that lasts."""
+"""Traces: the same tensors however they come, one digest for one content, a cache that lasts."""
 
 from __future__ import annotations
 
