@@ -229,7 +229,7 @@ def choose_config(
     name: str = registry.DEFAULT,
     *,
     preset: str | None = None,
-    config: str | os.PathLike[str] | None = None,
+    config: str | Path | None = None,
     changes: Mapping[str, Any] | None = None,
 ) -> Machine:
     """Return a named machine from a preset or a file, with some fields changed.

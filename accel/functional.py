@@ -42,7 +42,7 @@ WINDOWS_ELEMENTS = 1 << 19
 FILTERS_ELEMENTS = 1 << 22
 
 
-def quantise_images(network: Network, images: NDArray) -> Codes:
+def quantise_images(network: Network, images: NDArray[Any]) -> Codes:
     """Return images as codes of the network's input, axes n, y, x, channel.
 
     Parameters

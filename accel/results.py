@@ -385,7 +385,7 @@ class Run:
     def to_dict(self) -> dict[str, Any]:
         """Return the run as plain values, of schema ``SCHEMA``, version ``SCHEMA_VERSION``."""
         rows = self.rows()
-        machines = []
+        machines: list[dict[str, Any]] = []
         for machine in self.machines:
             mine = [dict(row) for row in rows if row.pop("machine") == machine.name]
             rows = rows[len(mine) :]

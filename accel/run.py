@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from accel.costs.energy import EnergyTable
-from accel.machines.machine import Count, Machine, Program
+from accel.machines.machine import Count, LayerCounts, Machine, Program
 from accel.results import LayerResult, MachineResult, Run, Timing
 from accel.trace import LayerTrace, Trace
 from golden.errors import UserError
@@ -82,7 +82,7 @@ def run_machines(
         pending: list[_Pending] = []
         for step in trace:
             name = step.node.layer.name
-            begun = []
+            begun: list[_Pending] = []
             for machine, program in zip(machines, programs[name], strict=True):
                 if progress:
                     progress(done, total, f"{name} on {machine.config.name}")
@@ -141,7 +141,9 @@ class _Pending:
         self.layer = step.node.layer.name
         self._step = step
         count: Count = program(step.activations, step.output)
-        self._modes: dict[SkipMode, Future] = {mode: pool.submit(count, mode) for mode in modes}
+        self._modes: dict[SkipMode, Future[LayerCounts]] = {
+            mode: pool.submit(count, mode) for mode in modes
+        }
 
     def result(self, table: EnergyTable, keep_counters: bool) -> _Counted:
         """Wait for all modes."""

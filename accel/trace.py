@@ -12,13 +12,13 @@ import os
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +77,7 @@ class Trace:
         Images are not what the network takes.
     """
 
-    def __init__(self, network: Network, images: NDArray, *, keep: bool = True) -> None:
+    def __init__(self, network: Network, images: NDArray[Any], *, keep: bool = True) -> None:
         self.network = network
         self.images: Codes = quantise_images(network, images)
         self._folder = trace_folder() if keep else None
@@ -255,7 +255,7 @@ class _Writer:
     def add(self, name: str, tensor: Codes) -> None:
         self._write(_member_name(name), tensor)
 
-    def _write(self, member: str, array: NDArray) -> None:
+    def _write(self, member: str, array: NDArray[Any]) -> None:
         try:
             with self._file.open(f"{member}.npy", "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, np.ascontiguousarray(array))
@@ -279,7 +279,7 @@ class _Writer:
 def _make_room(folder: Path, size: int) -> None:
     """Remove the traces that were read longest ago, and what killed processes left."""
     now = time.time()
-    kept = []
+    kept: list[tuple[float, int, Path]] = []
     for path in folder.iterdir():
         try:
             stat = path.stat()
@@ -302,7 +302,7 @@ def _member_name(tensor: str) -> str:
     return hashlib.blake2b(tensor.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 
-def _member(file: zipfile.ZipFile, name: str) -> NDArray:
+def _member(file: zipfile.ZipFile, name: str) -> NDArray[Any]:
     with file.open(f"{name}.npy") as member:
         return np.lib.format.read_array(member, allow_pickle=False)
 
@@ -323,25 +323,27 @@ def _network_digest(network: Network) -> bytes:
     return digest.digest()
 
 
-def _feed(digest: Any, value: Any) -> None:
+def _feed(digest: hashlib.blake2b, value: object) -> None:
     """Add a value to a digest, so that different values never look alike."""
     if isinstance(value, np.ndarray):
-        digest.update(f"array {value.dtype.str} {value.shape} ".encode())
-        digest.update(np.ascontiguousarray(value).data)
+        array: NDArray[Any] = np.ascontiguousarray(cast("NDArray[Any]", value))
+        digest.update(f"array {array.dtype.str} {array.shape} ".encode())
+        digest.update(array.data)
     elif is_dataclass(value):
         digest.update(f"{type(value).__qualname__} ".encode())
         for field in fields(value):
             _feed(digest, field.name)
             _feed(digest, getattr(value, field.name))
     elif isinstance(value, dict):
-        digest.update(f"dict {len(value)} ".encode())
-        for key, item in value.items():
-            _feed(digest, key)
-            _feed(digest, item)
+        items = cast("dict[object, object]", value)
+        digest.update(f"dict {len(items)} ".encode())
+        for pair in items.items():
+            _feed(digest, pair)
     elif isinstance(value, (tuple, list)):
-        digest.update(f"sequence {len(value)} ".encode())
-        for item in value:
-            _feed(digest, item)
+        parts = cast("Sequence[object]", value)
+        digest.update(f"sequence {len(parts)} ".encode())
+        for part in parts:
+            _feed(digest, part)
     elif isinstance(value, bytes):
         digest.update(f"bytes {len(value)} ".encode() + value)
     else:

@@ -149,7 +149,7 @@ def verify_layer(
     golden = reference.convolve(node.weights, source, shape, node.requantisation)
     fast = functional.convolve(shape, node.weights, source, node.requantisation)
     count = machine.prepare(task)(source, fast)
-    compared = []
+    compared: list[ModeVerification] = []
     for mode, (codes, counted) in zip(modes, built, strict=True):
         simulated = count(mode).counters
         assert simulated is not None, "a machine with hardware keeps its counters"
@@ -246,7 +246,7 @@ def _first_differences(
     golden: Codes, built: Codes, simulated: Counters, counted: Counters
 ) -> tuple[str, ...]:
     """Say where codes and counters differ first."""
-    lines = []
+    lines: list[str] = []
     if len(places := np.argwhere(golden != built)):
         p, q, k = (int(index) for index in places[0])
         lines.append(

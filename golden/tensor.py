@@ -21,6 +21,10 @@ def popcount(words: NDArray[np.uint64]) -> NDArray[np.int64]:
     return np.bitwise_count(words).sum(axis=-1, dtype=np.int64)
 
 
+#: Types that a tensor's values may have.
+_CODES = ("int8", "uint8")
+
+
 @dataclass(frozen=True, eq=False)
 class BitmaskTensor:
     """A tensor whose last axis is cut into chunks.
@@ -73,7 +77,7 @@ class BitmaskTensor:
                 f"Masks must have shape {(self.rows, self.row_chunks, words)}, "
                 f"not {self.masks.shape}"
             )
-        if self.masks.dtype != np.uint64 or self.values.dtype not in (np.int8, np.uint8):
+        if self.masks.dtype != np.uint64 or self.values.dtype.name not in _CODES:
             raise FormatError(
                 f"Masks must be uint64 and values int8 or uint8, "
                 f"not {self.masks.dtype} and {self.values.dtype}"
@@ -109,7 +113,7 @@ class BitmaskTensor:
 def pack(dense: NDArray[np.int8 | np.uint8], chunk: int) -> BitmaskTensor:
     """Compress a dense tensor, axes ..., row, along its last axis."""
     dense = np.ascontiguousarray(dense)
-    if dense.dtype not in (np.int8, np.uint8):
+    if dense.dtype.name not in _CODES:
         raise FormatError(f"A tensor to pack must be int8 or uint8, not {dense.dtype}")
     length = dense.shape[-1]
     rows, chunks, words = dense.size // max(length, 1), -(-length // chunk), -(-chunk // 64)

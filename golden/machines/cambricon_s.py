@@ -232,7 +232,7 @@ def blocks(config: CambriconSConfig, layer: LayerShape, weights: NDArray[np.int8
     tail = layout.run_windows * layout.window - layout.run_length
     nonzero = np.pad(nonzero, ((0, 0), (0, 0), (0, tail)))
     nonzero = nonzero.reshape(layer.out_channels, layout.windows, layout.window)
-    found = []
+    found: list[Block] = []
     for group in range(layer.groups):
         first = group * layer.group_filters
         for start in range(first, first + layer.group_filters, config.pes):

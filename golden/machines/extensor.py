@@ -139,7 +139,7 @@ def pixel_bytes(nonzero: NDArray[np.bool_], config: ExTensorConfig) -> int:
 
 def _tile_counts(nonzero: NDArray[np.bool_], tile: int) -> NDArray[np.int64]:
     """Count non-zeros: axes fibre, coordinate to fibre, tile."""
-    starts = np.arange(0, nonzero.shape[1], tile)
+    starts = list(range(0, nonzero.shape[1], tile))
     return np.add.reduceat(nonzero, starts, axis=1, dtype=np.int64)
 
 

@@ -77,7 +77,8 @@ def make_schedule(
         key = _expected_pairs(weights, layer.out_channels, channel_density)
     else:
         key = chunk_counts.sum(axis=1).astype(np.float64)
-    passes, groups = [], []
+    passes: list[NDArray[np.int32]] = []
+    groups: list[int] = []
     for group in range(layer.groups):
         members = np.arange(layer.group_filters, dtype=np.int32) + group * layer.group_filters
         if config.balance is not Balance.NONE:
@@ -111,11 +112,11 @@ def _deal(members: NDArray[np.int32], config: AcceleratorConfig) -> list[NDArray
         # As many pairs as spare filters need; the other units of the last pass keep one.
         count = len(members)
         holders = max(-(-count // 2), min(count, units * -(-count // (2 * units))))
-        table = np.full((holders, 2), -1, dtype=np.int32)
+        table: NDArray[np.int32] = np.full((holders, 2), -1, dtype=np.int32)
         table[:, 0] = members[:holders]
         table[holders - (count - holders) :, 1] = members[holders:][::-1]
     elif slots == 2:
-        table_list = []
+        table_list: list[NDArray[np.int32]] = []
         for start in range(0, len(members), 2 * units):
             part = members[start : start + 2 * units]
             block = np.full((min(units, len(part)), 2), -1, dtype=np.int32)
@@ -125,7 +126,7 @@ def _deal(members: NDArray[np.int32], config: AcceleratorConfig) -> list[NDArray
         table = np.concatenate(table_list)
     else:
         table = members[:, None]
-    passes = []
+    passes: list[NDArray[np.int32]] = []
     for start in range(0, len(table), units):
         held = np.full((units, slots), -1, dtype=np.int32)
         part = table[start : start + units]
