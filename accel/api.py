@@ -39,6 +39,7 @@ __all__ = [
     "compress",
     "load",
     "machine",
+    "read_modes",
     "simulate",
     "verify",
 ]
@@ -304,7 +305,7 @@ def simulate(
         There is no such network, machine or mode.
     """
     chosen = _machine(machine)
-    return _run({chosen: _modes(chosen, modes)}, net, images, technology_node, keep_counters,
+    return _run({chosen: read_modes(chosen, modes)}, net, images, technology_node, keep_counters,
                 progress)  # fmt: skip
 
 
@@ -377,7 +378,7 @@ def verify(
 
     chosen = _machine(machine)
     return verify_layer(
-        _network(net), layer, chosen, _modes(chosen, modes or chosen.modes[-1:]),
+        _network(net), layer, chosen, read_modes(chosen, modes or chosen.modes[-1:]),
         simulator=simulator, image=image, rows=rows,
     )  # fmt: skip
 
@@ -404,8 +405,16 @@ def _network(net: LoadedNetwork | str) -> LoadedNetwork:
     return load(net) if isinstance(net, str) else net
 
 
-def _modes(machine: Machine, modes: Iterable[SkipMode | str] | None) -> tuple[SkipMode, ...]:
-    """Return the modes that are meant, checked."""
+def read_modes(
+    machine: Machine, modes: Iterable[SkipMode | str] | None
+) -> tuple[SkipMode, ...]:
+    """Return the modes that are meant; all that the machine has where None.
+
+    Raises
+    ------
+    UserError
+        The machine has no such mode.
+    """
     if modes is None:
         return machine.modes
     given = [modes] if isinstance(modes, str) else list(modes)

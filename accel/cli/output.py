@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from typing import TYPE_CHECKING
 
 from golden.errors import UserError
 
+if TYPE_CHECKING:
+    from accel.report.tables import Item
+
 __all__ = [
     "STANDARD_OUTPUT",
+    "check_outputs",
     "check_writable",
-    "console",
+    "complain",
     "progress_bar",
     "show",
     "status",
@@ -28,30 +30,51 @@ __all__ = [
 #: The file name that stands for standard output.
 STANDARD_OUTPUT = "-"
 
-#: Columns that every table fits.
-WIDTH = 120
+#: Columns where neither a terminal nor ``COLUMNS`` says how many there are, and at least.
+_WIDTH, _WIDTH_MIN = 80, 20
 
 
-def console() -> Console:
-    """Return a console on standard output; without a terminal it prints plain, 120 wide."""
-    if sys.stdout.isatty():
-        return Console(highlight=False)
-    return Console(
-        file=sys.stdout, width=WIDTH, color_system=None, highlight=False, force_terminal=False
-    )
+def show(*items: Item) -> None:
+    """Print tables and lines on standard output, as wide as the terminal or ``COLUMNS``."""
+    from accel.report.text import render
+
+    columns = max(_WIDTH_MIN, shutil.get_terminal_size((_WIDTH, 0)).columns)
+    sys.stdout.write(render(items, columns, styled=_is_styled()))
 
 
-def show(*items: Table | str) -> None:
-    """Print tables and lines; words are printed as they are, without markup."""
-    output = console()
-    for index, item in enumerate(items):
-        if isinstance(item, Table):
-            # A rule under the head and no other line: that leaves the width to the figures.
-            item.box = box.SIMPLE_HEAD if output.is_terminal else None
-            item.padding = (0, 1, 0, 0) if output.is_terminal else (0, 1)
-        if isinstance(item, Table) and index:
-            output.print()
-        output.print(item, markup=False, soft_wrap=isinstance(item, str))
+def _is_styled() -> bool:
+    """Return whether standard output is a terminal whose user wants more than plain text."""
+    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return wanted and sys.stdout.isatty()
+
+
+def complain(message: str) -> None:
+    """Print one line on standard error that says what is wrong."""
+    from accel.report.table import plain
+
+    print(f"error: {plain(' '.join(message.split()))}", file=sys.stderr)
+
+
+def check_outputs(**paths: str | Path | None) -> None:
+    """Refuse files that can't be written, or that are to be written twice, before any work.
+
+    Parameters
+    ----------
+    paths : dict of str to path
+        Each option's file; None where it is not given.
+
+    Raises
+    ------
+    UserError
+        Names the options, or the file and why.
+    """
+    given = {option: str(path) for option, path in paths.items() if path is not None}
+    if len(set(given.values())) < len(given):
+        options = [f"--{option}" for option in paths]
+        named = f"{', '.join(options[:-1])} and {options[-1]}"
+        raise UserError(f"Outputs of {named} must differ, not be {', '.join(given.values())}")
+    for path in given.values():
+        check_writable(path)
 
 
 def check_writable(path: str | Path | None) -> None:
@@ -77,21 +100,30 @@ def check_writable(path: str | Path | None) -> None:
         raise UserError(f"Output {path} can't be written: {error.strerror}") from None
 
 
-def write_whole(path: str | Path, text: str) -> None:
+def write_whole(path: str | Path | None, text: Callable[[], str]) -> None:
     """Write a text file beside its place and rename it, or print it where the path is ``-``.
+
+    Parameters
+    ----------
+    path : path, optional
+        Nothing is done where it is None.
+    text : callable
+        Returns the text.
 
     Raises
     ------
     UserError
         The file can't be written; what was there before is still there.
     """
+    if path is None:
+        return
     if str(path) == STANDARD_OUTPUT:
-        sys.stdout.write(text)
+        sys.stdout.write(text())
         return
     path = Path(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_text(text(), encoding="utf-8")
         beside.replace(path)
     except OSError as error:
         raise UserError(f"Output {path} can't be written: {error.strerror}") from None
@@ -102,11 +134,15 @@ def write_whole(path: str | Path, text: str) -> None:
 @contextmanager
 def status(doing: str) -> Iterator[None]:
     """Say on standard error, in a terminal, what takes its time."""
-    terminal = Console(stderr=True)
-    if not terminal.is_terminal:
+    if not sys.stderr.isatty():
         yield
         return
-    with terminal.status(doing):
+    from rich.console import Console
+    from rich.text import Text
+
+    from accel.report.table import plain
+
+    with Console(stderr=True).status(Text(plain(doing))):
         yield
 
 
@@ -119,27 +155,31 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int, str], None]]:
     callable
         Called with steps done, steps in all, and what is being done.
     """
+    if not sys.stderr.isatty():
+        yield lambda done, total, doing: None
+        return
     import time
 
+    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    terminal = Console(stderr=True)
+    from accel.report.table import plain
+
     began = time.monotonic()
     bar = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.completed:.0f}/{task.total:.0f}"),
         TimeRemainingColumn(),
-        console=terminal,
+        console=Console(stderr=True),
         transient=True,
-        disable=not terminal.is_terminal,
     )
-    task = bar.add_task(label, total=1)
+    task = bar.add_task(plain(label), total=1)
 
     def advance(done: int, total: int, doing: str) -> None:
         if not bar.live.is_started and time.monotonic() - began > 1:
             bar.start()
-        bar.update(task, completed=done, total=total, description=f"{label}: {doing}")
+        bar.update(task, completed=done, total=total, description=plain(f"{label}: {doing}"))
 
     try:
         yield advance

@@ -1,15 +1,86 @@
-"""Results as plain text and as HTML, for a terminal, a pipe or a notebook."""
+"""Reports as plain text and as HTML: for a terminal, a pipe, a notebook, or ``print``."""
 
 from __future__ import annotations
 
+import html
+import textwrap
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-def run_text(run) -> str:
-    return "run"
+from accel.report import tables
+from accel.report.table import LINE_LIMIT, Column, Kind, Table, figure, plain
+from accel.report.tables import Item
+
+if TYPE_CHECKING:
+    from accel.results import Run
+    from accel.verification import Verification
+
+__all__ = ["WIDTH", "render", "run_html", "run_text", "verification_report", "verification_text"]
+
+#: Columns where nobody says how many there are.
+WIDTH = 80
+
+_BOLD, _NORMAL = "\x1b[1m", "\x1b[0m"
 
 
-def run_html(run) -> str:
-    return "run"
+def render(items: Iterable[Item], width: int = WIDTH, *, styled: bool = False) -> str:
+    """Return a report as text, each line ended.
+
+    Parameters
+    ----------
+    width : int
+        No line is wider, unless a single word or figure is.
+    styled : bool
+        Set titles in bold and draw rules, for a terminal.
+    """
+    lines: list[str] = []
+    for item in items:
+        if isinstance(item, str):
+            lines += textwrap.wrap(
+                plain(item, limit=2 * LINE_LIMIT),
+                width,
+                break_long_words=False,
+                break_on_hyphens=False,
+            ) or [""]
+            continue
+        if lines:
+            lines.append("")
+        title = textwrap.wrap(plain(item.title), width)
+        lines += [f"{_BOLD}{line}{_NORMAL}" for line in title] if styled else title
+        lines += item.lines(width, rules=styled)
+    return "".join(f"{line}\n" for line in lines)
 
 
-def verification_text(v) -> str:
-    return "v"
+def run_text(run: Run) -> str:
+    """Return a run in short: layers, then totals."""
+    return render(tables.run_summary(run)).removesuffix("\n")
+
+
+def run_html(run: Run) -> str:
+    """Return a run in short, as HTML."""
+    return "".join(
+        item.html() if isinstance(item, Table) else f"<p>{html.escape(plain(item))}</p>"
+        for item in tables.run_summary(run)
+    )
+
+
+def verification_text(verification: Verification) -> str:
+    """Return what was compared, and the verdict."""
+    return render(verification_report(verification)).removesuffix("\n")
+
+
+def verification_report(verification: Verification) -> list[Item]:
+    """Return a table for each mode, what differs first, and the verdict."""
+    found = verification
+    items: list[Item] = [
+        f"{found.network}, layer {found.layer}, {found.out_rows} of {found.layer_rows} output "
+        f"rows, image {found.image}, on {found.machine}: {found.size} under {found.simulator}",
+        f"Source: {found.source}",
+    ]
+    for mode in found.modes:
+        columns = [figure(name) for name in ("golden", "simulator", "hardware", "differ")]
+        table = Table(f"Skip mode {mode.mode.value}", [Column("", Kind.TEXT), *columns])
+        for row in mode.rows:
+            table.add(row.what, row.golden, row.simulator, row.hardware, row.differ)
+        items += [table, *mode.first]
+    return [*items, "All equal." if found.equal else "Hardware and models DIFFER."]

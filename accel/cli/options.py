@@ -1,0 +1,182 @@
+"""Every option and argument that more than one command has, and how its text is read."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from golden.errors import ConfigError
+
+__all__ = [
+    "BalanceOption",
+    "BandwidthOption",
+    "ConfigOption",
+    "ConfigsOption",
+    "CsvOption",
+    "DataOption",
+    "DensityOption",
+    "ImagesOption",
+    "JsonOption",
+    "LimitOption",
+    "MachineOption",
+    "MatrixArgument",
+    "ModeOption",
+    "NetworkArgument",
+    "NodeOption",
+    "PesOption",
+    "PlotOption",
+    "PresetOption",
+    "PresetsOption",
+    "SeedOption",
+    "SetOption",
+    "TrainImagesOption",
+    "examples",
+    "read_changes",
+    "read_modes",
+]
+
+# -- what runs ------------------------------------------------------------------------------
+
+NetworkArgument = Annotated[
+    str,
+    typer.Argument(
+        help="A shipped network (`accel networks`), a .safetensors container, a .onnx or .pt "
+        "model."
+    ),
+]
+ImagesOption = Annotated[
+    Path | None,
+    typer.Option(help="Images, a .npy file; a shipped network brings some.", metavar="FILE.npy"),
+]
+LimitOption = Annotated[int, typer.Option(help="Use at most so many images.", min=1)]
+DensityOption = Annotated[
+    float | None,
+    typer.Option(help="Prune by magnitude to this share of weights.", metavar="0..1"),
+]
+
+# -- on what --------------------------------------------------------------------------------
+
+MachineOption = Annotated[
+    str, typer.Option(help="A machine (`accel machines`).", metavar="NAME")
+]
+PresetOption = Annotated[
+    str | None,
+    typer.Option(help="A shipped configuration (`accel presets`).", metavar="NAME"),
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(help="A configuration with all keys given.", metavar="FILE.toml"),
+]
+PresetsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--preset", help="A shipped configuration; repeatable.", metavar="[MACHINE:]NAME"
+    ),
+]
+ConfigsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--config",
+        help="A configuration with all keys given; repeatable.",
+        metavar="[MACHINE:]FILE.toml",
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change one key of the machine; repeatable.", metavar="KEY=VALUE"),
+]
+BalanceOption = Annotated[
+    str | None,
+    typer.Option(
+        help="How filters are dealt to units; short for --set balance=.", metavar="NAME"
+    ),
+]
+ModeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--skip", help="all, or one of dense, static, dynamic, both.", metavar="MODE"
+    ),
+]
+NodeOption = Annotated[
+    str, typer.Option(help="Technology node of the energies: 45nm or 7nm.", metavar="NODE")
+]
+
+# -- what is written ------------------------------------------------------------------------
+
+JsonOption = Annotated[
+    str | None, typer.Option(help="All results as JSON; - is standard output.", metavar="FILE")
+]
+CsvOption = Annotated[
+    str | None,
+    typer.Option(help="All results as CSV; - is standard output.", metavar="FILE"),
+]
+PlotOption = Annotated[
+    Path | None, typer.Option(help="Plots as one page.", metavar="FILE.html")
+]
+
+# -- training -------------------------------------------------------------------------------
+
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of a data set; Fashion-MNIST where Debian puts it.", metavar="FOLDER"
+    ),
+]
+TrainImagesOption = Annotated[
+    int | None, typer.Option(help="Train with only so many images.", metavar="N")
+]
+SeedOption = Annotated[int, typer.Option(help="All that is random follows from it.")]
+
+# -- matrices -------------------------------------------------------------------------------
+
+MatrixArgument = Annotated[
+    Path, typer.Argument(help="A Matrix Market file.", metavar="FILE.mtx", show_default=False)
+]
+PesOption = Annotated[
+    int | None, typer.Option(help="Processing elements, 1 to 4096.", metavar="NUMBER")
+]
+BandwidthOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Bytes from and to DRAM in a cycle; without it DRAM is never waited for.",
+        metavar="NUMBER",
+    ),
+]
+
+
+def examples(*lines: str) -> str:
+    """Return examples for the end of a command's help, kept line by line."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def read_changes(texts: Sequence[str] | None, balance: str | None = None) -> dict[str, Any]:
+    """Read the keys that --set and --balance change; later ones win.
+
+    A value is read as in TOML, or else as a bare word.
+
+    Raises
+    ------
+    ConfigError
+        A text is not ``key=value``.
+    """
+    changes = {}
+    for text in texts or ():
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"Option --set must be key=value, not {text!r}")
+        try:
+            changes[key] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            changes[key] = value
+    if balance is not None:
+        changes["balance"] = balance
+    return changes
+
+
+def read_modes(text: str | None) -> list[str] | None:
+    """Read --skip: None where all of the machine's modes are meant."""
+    return None if text in (None, "all") else [text]

@@ -1,0 +1,207 @@
+"""`accel run`, `accel compare` and `accel reproduce`: cycles of networks on machines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from accel.cli.options import (
+    BalanceOption,
+    ConfigOption,
+    ConfigsOption,
+    CsvOption,
+    DensityOption,
+    ImagesOption,
+    JsonOption,
+    LimitOption,
+    MachineOption,
+    ModeOption,
+    NetworkArgument,
+    NodeOption,
+    PlotOption,
+    PresetOption,
+    PresetsOption,
+    SetOption,
+    examples,
+    read_changes,
+    read_modes,
+)
+from accel.cli.output import (
+    STANDARD_OUTPUT,
+    check_outputs,
+    progress_bar,
+    show,
+    status,
+    write_whole,
+)
+from golden.machines import registry
+
+if TYPE_CHECKING:
+    from accel.machines.machine import Machine
+    from accel.results import Run
+
+__all__ = ["commands"]
+
+commands = typer.Typer(rich_markup_mode=None)
+
+
+@commands.command(
+    epilog=examples(
+        "accel run resnet8",
+        "accel run resnet8 --machine scnn",
+        "accel run lenet5 --preset small --set fifo_depth=2 --csv cycles.csv",
+        "accel run model.onnx --images images.npy --density 0.2",
+    )
+)
+def run(
+    network: NetworkArgument,
+    images: ImagesOption = None,
+    limit: LimitOption = 1,
+    density: DensityOption = None,
+    machine: MachineOption = registry.DEFAULT,
+    preset: PresetOption = None,
+    config: ConfigOption = None,
+    changes: SetOption = None,
+    skip: ModeOption = "all",
+    balance: BalanceOption = None,
+    node: NodeOption = "45nm",
+    per_unit: Annotated[bool, typer.Option(help="Counters of every part, in --json.")] = False,
+    json: JsonOption = None,
+    csv: CsvOption = None,
+) -> None:
+    """Simulate a network on a machine: cycles, speed-ups, waits."""
+    check_outputs(json=json, csv=csv)
+    from accel import api
+
+    chosen = api.choose_config(
+        machine, preset=preset, config=config, changes=read_changes(changes, balance)
+    )
+    modes = api.read_modes(chosen, read_modes(skip))
+    with status(f"Loading {network}"):
+        net = api.load(network, images, density)
+    with progress_bar(f"Simulating {net.name}") as progress:
+        result = api.simulate(
+            net,
+            chosen,
+            modes=modes,
+            images=limit,
+            technology_node=node,
+            keep_counters=per_unit,
+            progress=progress,
+        )
+    _write(result, json, csv)
+
+
+@commands.command(
+    epilog=examples(
+        "accel compare resnet8",
+        "accel compare resnet8 --machines dense,sparten,innerjoin --multipliers 1024",
+        "accel compare lenet5 --machines dense --preset small --preset scnn:toy",
+        "accel compare lenet5 --config mine.toml --config extensor:theirs.toml --plot page.html",
+    )
+)
+def compare(
+    network: NetworkArgument,
+    machines: Annotated[
+        str | None,
+        typer.Option(
+            help="Which, scaled to --multipliers, separated by commas (`accel machines`); all "
+            "where no machine is named in any way.",
+            metavar="NAMES",
+        ),
+    ] = None,
+    multipliers: Annotated[
+        int, typer.Option(help="Multipliers of every machine of --machines.", min=1, metavar="N")
+    ] = 256,
+    presets: PresetsOption = None,
+    configs: ConfigsOption = None,
+    changes: SetOption = None,
+    images: ImagesOption = None,
+    limit: LimitOption = 1,
+    density: DensityOption = None,
+    node: NodeOption = "45nm",
+    plot: PlotOption = None,
+    json: JsonOption = None,
+    csv: CsvOption = None,
+) -> None:
+    """Run a network on several machines side by side.
+
+    --set changes the machines of --preset and --config; without them it adds this project's own
+    machine, changed.
+    """
+    check_outputs(plot=plot, json=json, csv=csv)
+    from accel import api
+
+    chosen = _machines(machines, multipliers, presets or [], configs or [], changes or [])
+    with status(f"Loading {network}"):
+        net = api.load(network, images, density)
+    with progress_bar(f"Comparing on {net.name}") as progress:
+        result = api.compare(
+            net, chosen, images=limit, technology_node=node, progress=progress
+        )  # fmt: skip
+    if plot is not None:
+        from accel.report.page import comparison_page
+
+        write_whole(plot, lambda: comparison_page(result))
+    _write(result, json, csv)
+
+
+def _machines(
+    names: str | None, multipliers: int, presets: list[str], configs: list[str], changes: list[str]
+) -> list[Machine]:
+    """Return the machines that the options of `accel compare` describe."""
+    from accel import api
+
+    changed = read_changes(changes)
+    described = [(text, {"preset": text.rpartition(":")[2]}) for text in presets]
+    described += [(text, {"config": _file(text)}) for text in configs]
+    if changed and not described:
+        described = [("", {})]
+    if names is None and not described:
+        names = "all"
+    scaled = registry.MACHINES if names == "all" else names.split(",") if names else []
+    return [
+        *(api.machine(name, multipliers) for name in scaled),
+        *(
+            api.choose_config(_machine_of(text), changes=changed, **given)
+            for text, given in described
+        ),
+    ]
+
+
+def _machine_of(text: str) -> str:
+    """Return the machine of ``MACHINE:PRESET`` or ``MACHINE:FILE``, the default one without."""
+    name, colon, _ = text.partition(":")
+    return name if colon and name in registry.MACHINES else registry.DEFAULT
+
+
+def _file(text: str) -> str:
+    name, colon, rest = text.partition(":")
+    return rest if colon and name in registry.MACHINES else text
+
+
+def _write(result: Run, json: str | None, csv: str | None) -> None:
+    """Write a run's files, and its tables unless a file goes to standard output."""
+    write_whole(json, result.to_json)
+    write_whole(csv, result.to_csv)
+    if STANDARD_OUTPUT not in (json, csv):
+        from accel.report.tables import run_report
+
+        show(*run_report(result))
+
+
+@commands.command(epilog=examples("accel reproduce sparten"))
+def reproduce(
+    paper: Annotated[
+        str, typer.Argument(help="sparten, cambricon-s, extensor or scnn.", show_default=False)
+    ],
+) -> None:
+    """Show a paper's headline figures beside ours."""
+    from accel.report.tables import findings_report
+    from accel.studies.reproduce import Workbench
+    from accel.studies.reproduce import reproduce as measure
+
+    with progress_bar(f"Reproducing {paper}") as progress:
+        findings = measure(paper, Workbench(progress))
+    show(*findings_report(findings))
