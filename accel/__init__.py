@@ -13,11 +13,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from accel.api import LoadedNetwork, compare, compress, load, machine, simulate, verify
+    from accel.api import (
+        LoadedNetwork,
+        compare,
+        compress,
+        load,
+        machine,
+        simulate,
+        verify,
+        write_verilog,
+    )
     from accel.results import LayerResult, MachineResult, Run, Timing
     from accel.verification import Verification
     from golden.config import TomlConfig
-    from golden.errors import CapacityError, ConfigError, FormatError, UserError
+    from golden.errors import (
+        CapacityError,
+        ConfigError,
+        FormatError,
+        HardwareError,
+        UserError,
+    )
     from golden.machines.cambricon_s import CambriconSConfig
     from golden.machines.cluster.config import AcceleratorConfig, SkipMode
     from golden.machines.dense import DenseConfig
@@ -35,11 +50,18 @@ _PLACES = {
         "machine",
         "simulate",
         "verify",
+        "write_verilog",
     ),
     "accel.results": ("LayerResult", "MachineResult", "Run", "Timing"),
     "accel.verification": ("Verification",),
     "golden.config": ("TomlConfig",),
-    "golden.errors": ("CapacityError", "ConfigError", "FormatError", "UserError"),
+    "golden.errors": (
+        "CapacityError",
+        "ConfigError",
+        "FormatError",
+        "HardwareError",
+        "UserError",
+    ),
     "golden.machines.cambricon_s": ("CambriconSConfig",),
     "golden.machines.cluster.config": ("AcceleratorConfig", "SkipMode"),
     "golden.machines.dense": ("DenseConfig",),
@@ -58,6 +80,7 @@ __all__ = [
     "DenseConfig",
     "ExTensorConfig",
     "FormatError",
+    "HardwareError",
     "LayerResult",
     "LoadedNetwork",
     "MachineResult",
@@ -74,6 +97,7 @@ __all__ = [
     "machine",
     "simulate",
     "verify",
+    "write_verilog",
 ]
 
 

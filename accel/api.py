@@ -42,6 +42,7 @@ __all__ = [
     "read_modes",
     "simulate",
     "verify",
+    "write_verilog",
 ]
 
 #: Endings of float models: ONNX, and what ``accel prune`` writes.
@@ -189,7 +190,12 @@ def load_model(path: Path) -> Any:
 MachineLike = "str | TomlConfig | Machine"
 
 
-def machine(described: str | TomlConfig | Machine, multipliers: int | None = None) -> Machine:
+def machine(
+    described: str | TomlConfig | Machine,
+    multipliers: int | None = None,
+    *,
+    hardware: bool = False,
+) -> Machine:
     """Return a machine as its description says.
 
     Parameters
@@ -199,12 +205,23 @@ def machine(described: str | TomlConfig | Machine, multipliers: int | None = Non
         configuration of any kind of machine.
     multipliers : int, optional
         Scale a machine that is named without a preset to so many multipliers.
+    hardware : bool
+        It must have hardware; one that is named without a preset is small.
 
     Raises
     ------
     ConfigError
         There is no such machine or preset, or it can't have so many multipliers.
     """
+    chosen = _describe(described, multipliers, hardware)
+    if hardware:
+        registry.find(chosen.name).require_hardware()
+    return chosen
+
+
+def _describe(
+    described: str | TomlConfig | Machine, multipliers: int | None, hardware: bool
+) -> Machine:
     if isinstance(described, TomlConfig):
         model = registry.find(registry.kind_of(described)).load_model()
         return model(described)
@@ -223,7 +240,8 @@ def machine(described: str | TomlConfig | Machine, multipliers: int | None = Non
     model = kind.load_model()
     if multipliers is not None and not preset:
         return model.with_multipliers(multipliers)
-    return model(kind.load_config().preset(preset or model.preset))
+    default = model.hardware_preset if hardware else model.preset
+    return model(kind.load_config().preset(preset or default))
 
 
 def choose_config(
@@ -232,6 +250,7 @@ def choose_config(
     preset: str | None = None,
     config: str | Path | None = None,
     changes: Mapping[str, Any] | None = None,
+    hardware: bool = False,
 ) -> Machine:
     """Return a named machine from a preset or a file, with some fields changed.
 
@@ -245,6 +264,8 @@ def choose_config(
         A TOML file with all keys.
     changes : dict of str to object, optional
         Fields to change; they are added to the machine's name.
+    hardware : bool
+        It must have hardware; its small configuration is meant where none is named.
 
     Raises
     ------
@@ -254,8 +275,11 @@ def choose_config(
     if preset is not None and config is not None:
         raise ConfigError("A machine must be given by --preset or by --config, not by both")
     kind = registry.find(name)
+    if hardware:
+        kind.require_hardware()
     model, cls = kind.load_model(), kind.load_config()
-    chosen = cls.from_toml(config) if config is not None else cls.preset(preset or model.preset)
+    default = model.hardware_preset if hardware else model.preset
+    chosen = cls.from_toml(config) if config is not None else cls.preset(preset or default)
     if not changes:
         return model(chosen)
     fields = {**chosen.to_dict(), **changes}
@@ -343,7 +367,7 @@ def compare(
 def verify(
     net: LoadedNetwork | str,
     layer: str | None = None,
-    machine: str | TomlConfig | Machine = "small",
+    machine: str | TomlConfig | Machine = registry.DEFAULT,
     *,
     simulator: str = "amaranth",
     image: int = 0,
@@ -357,7 +381,7 @@ def verify(
     layer : str, optional
         Its name; the smallest where None.
     machine : str, TomlConfig or Machine
-        One that has hardware.
+        One that has hardware; small where it is named without a preset.
     simulator : str
         ``amaranth``, ``icarus`` or ``verilator``.
     image : int
@@ -371,16 +395,51 @@ def verify(
     ------
     CapacityError, ConfigError
         The layer does not fit, or there is no such hardware.
+    HardwareError
+        The hardware broke its contract.
     UserError
         There is no such layer, image or simulator.
     """
     from accel.verification import verify_layer
 
-    chosen = _machine(machine)
+    chosen = _machine(machine, hardware=True)
     return verify_layer(
         _network(net), layer, chosen, read_modes(chosen, modes or chosen.modes[-1:]),
         simulator=simulator, image=image, rows=rows,
     )  # fmt: skip
+
+
+def write_verilog(
+    machine: str | TomlConfig | Machine, folder: str | os.PathLike[str]
+) -> list[Path]:
+    """Write a machine's hardware as Verilog, a description of it, and a bench to begin with.
+
+    Parameters
+    ----------
+    machine : str, TomlConfig or Machine
+        One that has hardware; small where it is named without a preset.
+    folder : path
+        It is made where there is none.
+
+    Returns
+    -------
+    list of path
+        What was written.
+
+    Raises
+    ------
+    ConfigError
+        There is no such hardware, or it can't do what the configuration asks for.
+    UserError
+        The folder can't be written, or a package is missing.
+    """
+    from accel.verification import load_hardware
+
+    chosen = _machine(machine, hardware=True)
+    hardware = load_hardware(chosen)
+    from rtl.verilog.writer import write
+
+    return write(hardware, chosen.config, folder)
 
 
 def _run(
@@ -405,9 +464,7 @@ def _network(net: LoadedNetwork | str) -> LoadedNetwork:
     return load(net) if isinstance(net, str) else net
 
 
-def read_modes(
-    machine: Machine, modes: Iterable[SkipMode | str] | None
-) -> tuple[SkipMode, ...]:
+def read_modes(machine: Machine, modes: Iterable[SkipMode | str] | None) -> tuple[SkipMode, ...]:
     """Return the modes that are meant; all that the machine has where None.
 
     Raises

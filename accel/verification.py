@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +23,14 @@ from golden.program import Codes, LayerRun, LayerTask
 if TYPE_CHECKING:
     from accel.api import LoadedNetwork
 
-__all__ = ["Difference", "ModeVerification", "Verification", "first_rows", "verify_layer"]
+__all__ = [
+    "Difference",
+    "ModeVerification",
+    "Verification",
+    "first_rows",
+    "load_hardware",
+    "verify_layer",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,15 +135,9 @@ def verify_layer(
     if not 0 <= image < len(net.images):
         raise UserError(f"Image must be below {len(net.images)}, not {image}")
     shape, source = first_rows(node.layer, _input(network, node, net.images[image]), rows)
-    kind = registry.find(machine.name)
-    try:
-        from rtl.sim.run import SIMULATORS, run_layers
+    hardware = load_hardware(machine)
+    from rtl.sim.run import SIMULATORS, run_layers
 
-        hardware = kind.load_hardware()
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"Python package {error.name} must be installed: pip install -e '.[hardware]'"
-        ) from None
     if simulator not in SIMULATORS:
         raise UserError(f"Simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
     task = LayerTask(
@@ -172,6 +173,24 @@ def verify_layer(
         simulator=simulator,
         modes=tuple(compared),
     )
+
+
+def load_hardware(machine: Machine) -> Any:
+    """Return a machine's ``rtl.host.Hardware``.
+
+    Raises
+    ------
+    ConfigError
+        The machine has none.
+    UserError
+        A package that hardware needs is not installed.
+    """
+    try:
+        return registry.find(machine.name).load_hardware()
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"Python package {error.name} must be installed: pip install -e '.[hardware]'"
+        ) from None
 
 
 def find_layer(network: Network, name: str | None) -> Convolution:

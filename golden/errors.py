@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
-__all__ = ["CapacityError", "ConfigError", "FormatError", "UserError", "look_up"]
+__all__ = ["CapacityError", "ConfigError", "FormatError", "HardwareError", "UserError", "look_up"]
 
 Known = TypeVar("Known")
 
@@ -24,6 +24,10 @@ class CapacityError(UserError):
 
 class FormatError(UserError):
     """A tensor, container or model that breaks its format."""
+
+
+class HardwareError(RuntimeError):
+    """The hardware did something that its contract rules out: a defect, and no bad input."""
 
 
 def look_up(what: str, known: Mapping[str, Known], name: str) -> Known:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,7 +58,8 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     # A name that the terminal's encoding has not is no reason to end.
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     sys.exit(_status(lambda: app(arguments, prog_name="accel", standalone_mode=False)))
 

@@ -22,6 +22,7 @@ from accel.cli.options import (
     read_modes,
 )
 from accel.cli.output import check_writable, complain, show, status
+from golden.errors import HardwareError
 from golden.machines import registry
 
 __all__ = ["commands"]
@@ -68,22 +69,25 @@ def verify(
     """
     from accel import api
 
-    chosen = api.choose_hardware(
-        machine, preset=preset, config=config, changes=read_changes(changes, balance)
+    chosen = api.choose_config(
+        machine,
+        preset=preset,
+        config=config,
+        changes=read_changes(changes, balance),
+        hardware=True,
     )
     # Left out, only the mode that skips most is run: hardware takes its time.
     modes = api.read_modes(chosen, chosen.modes[-1:] if skip is None else read_modes(skip))
     with status(f"Loading {network}"):
         net = api.load(network, images, density)
     from accel.report.text import verification_report
-    from accel.verification import hardware_error
 
     try:
         with status(f"Running {layer or 'the smallest layer'} under {simulator}"):
             found = api.verify(
                 net, layer, chosen, simulator=simulator, image=image, rows=rows, modes=modes
             )
-    except hardware_error() as error:
+    except HardwareError as error:
         complain(str(error))
         raise typer.Exit(DIFFERENT) from None
     show(*verification_report(found))
@@ -107,8 +111,8 @@ def verilog(
     """Write a machine as Verilog, for cocotb benches too."""
     from accel import api
 
-    chosen = api.choose_hardware(
-        machine, preset=preset, config=config, changes=read_changes(changes)
+    chosen = api.choose_config(
+        machine, preset=preset, config=config, changes=read_changes(changes), hardware=True
     )
     if output.exists():
         check_writable(output / "design.v")

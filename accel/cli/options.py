@@ -27,6 +27,7 @@ __all__ = [
     "ModeOption",
     "NetworkArgument",
     "NodeOption",
+    "OutputOption",
     "PesOption",
     "PlotOption",
     "PresetOption",
@@ -34,6 +35,7 @@ __all__ = [
     "SeedOption",
     "SetOption",
     "TrainImagesOption",
+    "WorkFolderOption",
     "examples",
     "read_changes",
     "read_modes",
@@ -44,8 +46,7 @@ __all__ = [
 NetworkArgument = Annotated[
     str,
     typer.Argument(
-        help="A shipped network (`accel networks`), a .safetensors container, a .onnx or .pt "
-        "model."
+        help="A shipped network (`accel networks`), a .safetensors container, a .onnx or .pt model."
     ),
 ]
 ImagesOption = Annotated[
@@ -60,9 +61,7 @@ DensityOption = Annotated[
 
 # -- on what --------------------------------------------------------------------------------
 
-MachineOption = Annotated[
-    str, typer.Option(help="A machine (`accel machines`).", metavar="NAME")
-]
+MachineOption = Annotated[str, typer.Option(help="A machine (`accel machines`).", metavar="NAME")]
 PresetOption = Annotated[
     str | None,
     typer.Option(help="A shipped configuration (`accel presets`).", metavar="NAME"),
@@ -73,9 +72,7 @@ ConfigOption = Annotated[
 ]
 PresetsOption = Annotated[
     list[str] | None,
-    typer.Option(
-        "--preset", help="A shipped configuration; repeatable.", metavar="[MACHINE:]NAME"
-    ),
+    typer.Option("--preset", help="A shipped configuration; repeatable.", metavar="[MACHINE:]NAME"),
 ]
 ConfigsOption = Annotated[
     list[str] | None,
@@ -91,15 +88,11 @@ SetOption = Annotated[
 ]
 BalanceOption = Annotated[
     str | None,
-    typer.Option(
-        help="How filters are dealt to units; short for --set balance=.", metavar="NAME"
-    ),
+    typer.Option(help="How filters are dealt to units; short for --set balance=.", metavar="NAME"),
 ]
 ModeOption = Annotated[
     str | None,
-    typer.Option(
-        "--skip", help="all, or one of dense, static, dynamic, both.", metavar="MODE"
-    ),
+    typer.Option("--skip", help="all, or one of dense, static, dynamic, both.", metavar="MODE"),
 ]
 NodeOption = Annotated[
     str, typer.Option(help="Technology node of the energies: 45nm or 7nm.", metavar="NODE")
@@ -114,9 +107,11 @@ CsvOption = Annotated[
     str | None,
     typer.Option(help="All results as CSV; - is standard output.", metavar="FILE"),
 ]
-PlotOption = Annotated[
-    Path | None, typer.Option(help="Plots as one page.", metavar="FILE.html")
+OutputOption = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", help="Write the container.", metavar="FILE.safetensors"),
 ]
+PlotOption = Annotated[Path | None, typer.Option(help="Plots as one page.", metavar="FILE.html")]
 
 # -- training -------------------------------------------------------------------------------
 
@@ -128,6 +123,16 @@ DataOption = Annotated[
 ]
 TrainImagesOption = Annotated[
     int | None, typer.Option(help="Train with only so many images.", metavar="N")
+]
+WorkFolderOption = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        help="For models and checkpoints; within build/ if left out.",
+        metavar="FOLDER",
+        show_default=False,
+    ),
 ]
 SeedOption = Annotated[int, typer.Option(help="All that is random follows from it.")]
 

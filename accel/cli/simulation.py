@@ -98,7 +98,8 @@ def run(
         "accel compare resnet8",
         "accel compare resnet8 --machines dense,sparten,innerjoin --multipliers 1024",
         "accel compare lenet5 --machines dense --preset small --preset scnn:toy",
-        "accel compare lenet5 --config mine.toml --config extensor:theirs.toml --plot page.html",
+        "accel compare lenet5 --config mine.toml --config extensor:theirs.toml",
+        "accel compare resnet8 --plot page.html",
     )
 )
 def compare(
@@ -151,23 +152,20 @@ def _machines(
     names: str | None, multipliers: int, presets: list[str], configs: list[str], changes: list[str]
 ) -> list[Machine]:
     """Return the machines that the options of `accel compare` describe."""
-    from accel import api
+    from accel.api import choose_config, machine
 
     changed = read_changes(changes)
-    described = [(text, {"preset": text.rpartition(":")[2]}) for text in presets]
-    described += [(text, {"config": _file(text)}) for text in configs]
-    if changed and not described:
-        described = [("", {})]
-    if names is None and not described:
-        names = "all"
-    scaled = registry.MACHINES if names == "all" else names.split(",") if names else []
-    return [
-        *(api.machine(name, multipliers) for name in scaled),
-        *(
-            api.choose_config(_machine_of(text), changes=changed, **given)
-            for text, given in described
-        ),
+    described = [
+        *(choose_config(_machine_of(x), preset=_rest(x), changes=changed) for x in presets),
+        *(choose_config(_machine_of(x), config=_rest(x), changes=changed) for x in configs),
     ]
+    if changed and not described:
+        described = [choose_config(changes=changed)]
+    if names == "all" or (names is None and not described):
+        scaled = list(registry.MACHINES)
+    else:
+        scaled = names.split(",") if names else []
+    return [*(machine(name, multipliers) for name in scaled), *described]
 
 
 def _machine_of(text: str) -> str:
@@ -176,7 +174,7 @@ def _machine_of(text: str) -> str:
     return name if colon and name in registry.MACHINES else registry.DEFAULT
 
 
-def _file(text: str) -> str:
+def _rest(text: str) -> str:
     name, colon, rest = text.partition(":")
     return rest if colon and name in registry.MACHINES else text
 
@@ -198,10 +196,10 @@ def reproduce(
     ],
 ) -> None:
     """Show a paper's headline figures beside ours."""
-    from accel.report.tables import findings_report
+    from accel.report.studies import findings_report
     from accel.studies.reproduce import Workbench
     from accel.studies.reproduce import reproduce as measure
 
     with progress_bar(f"Reproducing {paper}") as progress:
         findings = measure(paper, Workbench(progress))
-    show(*findings_report(findings))
+    show(*findings_report(paper, findings))

@@ -188,6 +188,8 @@ class Machine(ABC):
         Paper and section, or ``this project``.
     preset : str
         The configuration where none is named.
+    hardware_preset : str
+        The same where its hardware is run or written: small, for a simulator is slow.
     modes : tuple of SkipMode
         The modes that it has; machines are compared in the last one.
     """
@@ -196,6 +198,7 @@ class Machine(ABC):
     summary: ClassVar[str]
     source: ClassVar[str]
     preset: ClassVar[str]
+    hardware_preset: ClassVar[str] = "toy"
     modes: ClassVar[tuple[SkipMode, ...]] = (SkipMode.BOTH,)
 
     config: Any

@@ -53,7 +53,7 @@ def run_report(run: Run) -> list[Item]:
     """Return all that a terminal shows of a run."""
     if len(run.machines) > 1:
         return [*heading(run), *_comparison_tables(run), _ENERGY_NOTE.format(run.technology_node)]
-    (machine,) = run.machines
+    machine = next(iter(run.machines))
     items: list[Item] = [
         *heading(run),
         _speed_table(machine),
@@ -87,7 +87,7 @@ def heading(run: Run) -> list[Item]:
     sizes = sorted({machine.layers[0].multipliers for machine in run.machines})
     multipliers = f"{' or '.join(map(str, sizes))} multipliers"
     if len(run.machines) == 1:
-        (machine,) = run.machines
+        machine = run.machines[0]
         name = shorten(machine.name, _NAME_MAX)
         known = "" if machine.machine == machine.name else f" ({machine.machine})"
         size = "" if multipliers == machine.size else f"{machine.size}, "

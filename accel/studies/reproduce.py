@@ -10,23 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
-from accel.comparison import Comparison, compare
-from accel.costs.energy import EnergyTable
-from accel.machines import registry
+from accel import api
+from accel.results import MachineResult
+from accel.run import Progress
 from golden.errors import UserError
 from golden.machines.extensor import ExTensorConfig
-from golden.network import Network
 
 __all__ = ["CLAIMS", "Claim", "Finding", "Workbench", "papers", "reproduce"]
-
-#: Returns a network and images for it by name: the command line gives that of ``sw.networks.zoo``.
-Loader = Callable[[str], tuple[Network, NDArray[np.int8 | np.uint8]]]
-Progress = Callable[[int, int, str], None]
 
 
 class Workbench:
@@ -34,34 +28,29 @@ class Workbench:
 
     Parameters
     ----------
-    load : callable
-        Returns a network and images by name.
     progress : callable, optional
         Called with layers done, layers in all, and what is next.
     """
 
-    def __init__(self, load: Loader, progress: Progress | None = None) -> None:
-        self.load = load
+    def __init__(self, progress: Progress | None = None) -> None:
+        self.load = cache(api.load)
         self._progress = progress
-        self._done: dict[tuple[str, str, int], Comparison] = {}
+        self._done: dict[tuple[str, str, int], MachineResult] = {}
 
-    @cached_property
-    def _table(self) -> EnergyTable:
-        return EnergyTable.load("45nm")
-
-    def run(self, network: str, machine: str, multipliers: int) -> Comparison:
+    def run(self, network: str, machine: str, multipliers: int) -> MachineResult:
         """Return a machine's results on one image of a network."""
         key = network, machine, multipliers
         if key not in self._done:
-            loaded, images = self.load(network)
-            chosen = registry.load(machine).with_multipliers(multipliers)
-            self._done[key] = compare([chosen], loaded, images[:1], self._table, self._progress)
+            found = api.compare(
+                self.load(network), [machine], multipliers=multipliers, progress=self._progress
+            )
+            (self._done[key],) = found.machines
         return self._done[key]
 
     def convolution_cycles(self, network: str, machine: str, multipliers: int) -> list[int]:
         """Return a machine's cycles on each convolution that is no fully connected layer."""
-        layers = self.run(network, machine, multipliers).layers[machine]
-        return [layer.cycles for layer in layers if layer.layer.startswith("conv")]
+        layers = self.run(network, machine, multipliers).layers
+        return [layer.cycles for layer in layers if layer.name.startswith("conv")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +148,7 @@ def _tiled(network: str) -> Callable[[Workbench], float]:
     """Measure SCNN's speed-up over a dense machine with its tiles, like the paper's DCNN."""
 
     def measure(bench: Workbench) -> float:
-        loaded, _ = bench.load(network)
+        loaded = bench.load(network).network
         shapes = [node.layer for node in loaded.convolutions if node.layer.name.startswith("conv")]
         # 8 x 8 PEs of 16 multipliers, each with its own tile of the output.
         dense = sum(

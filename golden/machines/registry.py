@@ -51,11 +51,22 @@ class Kind:
         ConfigError
             The machine has none.
         """
+        return _load(self.require_hardware())
+
+    def require_hardware(self) -> str:
+        """Return where the hardware is, without loading it.
+
+        Raises
+        ------
+        ConfigError
+            The machine has none.
+        """
         if self.hardware is None:
             raise ConfigError(
-                f"Machine must be one of {', '.join(with_hardware())}, which have hardware"
+                f"Machine must be one of {', '.join(with_hardware())}, which have hardware, "
+                f"not {next(name for name, kind in MACHINES.items() if kind is self)!r}"
             )
-        return _load(self.hardware)
+        return self.hardware
 
 
 _CLUSTER = "golden.machines.cluster.config:AcceleratorConfig"

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,10 @@ from numpy.typing import NDArray
 from golden.errors import UserError
 from golden.network import Network
 
-__all__ = ["images", "labels", "load", "names"]
+if TYPE_CHECKING:
+    from sw.networks.summary import NetworkSummary
+
+__all__ = ["images", "labels", "load", "names", "summarise"]
 
 Codes = NDArray[np.int8 | np.uint8]
 
@@ -32,6 +36,7 @@ BLOCK_FILTERS = 16
 class _Entry:
     load: Callable[[], Network]
     images: Callable[[], Codes]
+    summarise: Callable[[], NetworkSummary | None]
     labels: Callable[[], NDArray[np.int64]] | None = None
 
 
@@ -71,6 +76,17 @@ def labels(name: str) -> NDArray[np.int64] | None:
     return entry.labels() if entry.labels else None
 
 
+def summarise(name: str) -> NetworkSummary | None:
+    """Return a network's size and densities, quickly; None where it is yet to be made.
+
+    Raises
+    ------
+    UserError
+        There is no such network.
+    """
+    return _entry(name).summarise()
+
+
 def _entry(name: str) -> _Entry:
     if name not in _ENTRIES:
         raise UserError(f"Network must be one of {', '.join(names())}, not {name!r}")
@@ -87,9 +103,16 @@ def _shipped(name: str) -> _Entry:
         with resources.as_file(_NETWORKS / f"{name}.safetensors") as path:
             return load(path)
 
+    def summarise() -> NetworkSummary:
+        from sw.networks.summary import summarise_container
+
+        with resources.as_file(_NETWORKS / f"{name}.safetensors") as path:
+            return summarise_container(path)
+
     return _Entry(
         load,
         lambda: _fashion_mnist("images")[..., None],
+        summarise,
         lambda: _fashion_mnist("labels").astype(np.int64),
     )
 
@@ -145,7 +168,13 @@ def _vgg16(block: int = 1) -> _Entry:
 
         return load(_vgg16_cached(name, block)[0])
 
-    return _Entry(load, lambda: np.load(_vgg16_cached(name, block)[1]))
+    def summarise() -> NetworkSummary | None:
+        from sw.networks.summary import summarise_container
+
+        path, _ = _vgg16_paths(name)
+        return summarise_container(path) if path.exists() else None
+
+    return _Entry(load, lambda: np.load(_vgg16_cached(name, block)[1]), summarise)
 
 
 # -- published densities ------------------------------------------------------------------------
@@ -164,7 +193,13 @@ def _published(network: str, pool: int, block: int = 1) -> _Entry:
 
         return synthetic_image(network)[None]
 
-    return _Entry(load, images)
+    def summarise() -> NetworkSummary:
+        from sw.networks.published import published_layers
+        from sw.networks.summary import summarise_published
+
+        return summarise_published(published_layers(network))
+
+    return _Entry(load, images, summarise)
 
 
 _ENTRIES = {

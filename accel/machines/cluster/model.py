@@ -64,6 +64,7 @@ def count_layer(
 class ClusterMachine(Machine):
     """A cluster machine; a unit is a compute unit. Its skip mode is a register of the hardware."""
 
+    hardware_preset = "small"
     modes = tuple(SkipMode)
     balance: ClassVar[Balance]
 

@@ -1,0 +1,266 @@
+"""`accel prune` and `accel study`: networks trained, pruned and compared."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from accel.cli.options import (
+    ConfigOption,
+    CsvOption,
+    DataOption,
+    JsonOption,
+    PlotOption,
+    PresetOption,
+    SeedOption,
+    SetOption,
+    TrainImagesOption,
+    WorkFolderOption,
+    examples,
+    read_changes,
+)
+from accel.cli.output import STANDARD_OUTPUT, check_outputs, show, write_whole
+from golden.errors import UserError
+
+if TYPE_CHECKING:
+    from accel.machines.machine import Machine
+
+__all__ = ["commands"]
+
+#: The configuration whose cycles are counted where none is named.
+_PRESET = "small"
+
+commands = typer.Typer(rich_markup_mode=None)
+
+
+@commands.command(
+    epilog=examples(
+        "accel prune --list",
+        "accel prune lenet5 --density 0.1 --epochs 2",
+        "accel prune resnet8 --method sensitivity --set target=0.2 -o build/mine",
+    )
+)
+def prune(
+    network: Annotated[
+        str | None, typer.Argument(help="A network to train (--list).", show_default=False)
+    ] = None,
+    method: Annotated[str, typer.Option(help="How (--list).", metavar="NAME")] = "magnitude",
+    show_list: Annotated[
+        bool, typer.Option("--list", help="List methods and networks, and do nothing else.")
+    ] = False,
+    density: Annotated[
+        float | None, typer.Option(help="Share of weights that stay.", metavar="0..1")
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(help="Steps of pruning and retraining.", metavar="N")
+    ] = None,
+    block: Annotated[
+        str | None,
+        typer.Option(help="Input channels, filters, columns, rows.", metavar="N,N,N,N"),
+    ] = None,
+    changes: SetOption = None,
+    epochs: Annotated[int, typer.Option(help="Of retraining after a step.", metavar="N")] = 3,
+    dense: Annotated[
+        Path | None, typer.Option(help="Start from this trained model.", metavar="FILE.pt")
+    ] = None,
+    dense_epochs: Annotated[
+        int | None, typer.Option(help="Of dense training; by the recipe.", metavar="N")
+    ] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Distil from this trained model.", metavar="FILE.pt")
+    ] = None,
+    temperature: Annotated[float, typer.Option(help="Of distillation.", metavar="T")] = 4.0,
+    mixing: Annotated[
+        float, typer.Option(help="Share of the teacher in the loss.", metavar="0..1")
+    ] = 0.9,
+    data: DataOption = None,
+    train_images: TrainImagesOption = None,
+    seed: SeedOption = 1,
+    output: WorkFolderOption = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="Of what is written; NETWORK-METHOD.", show_default=False),
+    ] = None,
+    preset: PresetOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Train, prune and retrain a network.
+
+    Interrupted, it goes on where it was when it is called again. --set changes an option of the
+    method.
+    """
+    if show_list:
+        show_methods()
+        return
+    if network is None:
+        raise UserError("Network to prune must be given (accel prune --list)")
+    _need_torch()
+    from sw.training import methods, networks, pipeline
+
+    definition = networks.find(network)
+    wanted = {"density": density, "rounds": rounds, "block": block}
+    given = {key: value for key, value in wanted.items() if value is not None}
+    chosen = methods.make(method, given | read_changes(changes))
+    for option, count in (
+        ("epochs", epochs),
+        ("dense-epochs", dense_epochs),
+        ("train-images", train_images),
+    ):
+        if count is not None and count < 1:
+            raise UserError(f"Option --{option} must be at least 1, not {count}")
+    if name is not None and Path(name).name != name:
+        raise UserError(f"Name must be that of a file, without a folder, not {name!r}")
+    for path in (dense, teacher):
+        if path is not None and not path.is_file():
+            raise UserError(f"Model {path} must be a file")
+    machine = _machine(preset, config)
+    from accel.report.studies import pruning_report
+    from accel.studies import pruning
+
+    split = _split(data, train_images)
+    layer_cost = pruning.layer_cycles(machine, split.calibration)
+    outcome = pipeline.prune(
+        definition,
+        chosen,
+        split,
+        output or Path("build/pruned") / (name or f"{network}-{method}"),
+        seed=seed,
+        name=name,
+        epochs=epochs,
+        dense=dense,
+        dense_epochs=dense_epochs,
+        teacher=teacher,
+        temperature=temperature,
+        mixing=mixing,
+        cost=pruning.total_cycles(layer_cost),
+        layer_cost=layer_cost,
+        images=train_images,
+    )
+    figures = pruning.measure_on(machine, split.calibration)(outcome.network)
+    show(*pruning_report(outcome, figures))
+
+
+@commands.command(
+    epilog=examples("accel study", "accel study structured --seeds 1 --scale 0.1 --plot page.html")
+)
+def study(
+    name: Annotated[
+        str | None, typer.Argument(help="Left out: list the studies.", show_default=False)
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Times that everything is trained.")] = 3,
+    scale: Annotated[
+        float, typer.Option(help="Multiplies epochs; below 1 for a quick look.")
+    ] = 1.0,
+    data: DataOption = None,
+    train_images: TrainImagesOption = None,
+    output: WorkFolderOption = None,
+    preset: PresetOption = None,
+    config: ConfigOption = None,
+    plot: PlotOption = None,
+    json: JsonOption = None,
+    csv: CsvOption = None,
+) -> None:
+    """Train and prune several networks, and compare them."""
+    if name is None:
+        show_studies()
+        return
+    _need_torch()
+    from sw.training import studies
+
+    chosen = studies.find(name)
+    check_outputs(plot=plot, json=json, csv=csv)
+    if seeds < 1 or not scale > 0:
+        raise UserError(f"Seeds must be at least 1 and scale above 0, not {seeds} and {scale}")
+    machine = _machine(preset, config)
+    from accel.results import csv_text
+    from accel.studies.pruning import study_task
+
+    task = study_task(
+        machine,
+        _split(data, train_images),
+        folder=output or Path("build/studies"),
+        seeds=seeds,
+        scale=scale,
+        images=train_images,
+    )
+    rows = chosen.rows(task)
+    write_whole(csv, lambda: csv_text(rows))
+    write_whole(json, lambda: _json_text(name, machine, rows))
+    if plot is not None:
+        from accel.report.page import study_page
+
+        write_whole(plot, lambda: study_page(chosen, rows))
+    if STANDARD_OUTPUT not in (json, csv):
+        from accel.report.studies import study_report
+
+        show(*study_report(chosen, rows))
+
+
+def _json_text(name: str, machine: Machine, rows: list[dict[str, Any]]) -> str:
+    import json
+
+    document = {"study": name, "machine": machine.parameters(), "rows": rows}
+    return json.dumps(document, indent=1) + "\n"
+
+
+def show_methods() -> None:
+    """Print what each method removes, its source, what it needs and its options."""
+    _need_torch()
+    import dataclasses
+
+    from accel.report.table import Column, Kind, Table
+    from sw.training.methods import METHODS
+    from sw.training.networks import DEFINITIONS
+
+    texts = [Column(head, Kind.TEXT) for head in ("removes", "source", "needs")]
+    table = Table("", [Column("method", Kind.NAME), *texts])
+    options = Table("", [Column("method", Kind.NAME), Column("options", Kind.TEXT)])
+    for name, method in METHODS.items():
+        fields = ", ".join(field.name for field in dataclasses.fields(method))  # type: ignore[arg-type]
+        table.add(name, method.removes, method.source, method.needs)
+        options.add(name, fields)
+    networks = Table("", [Column("network", Kind.NAME), Column("what it is", Kind.TEXT)])
+    for name, definition in DEFINITIONS.items():
+        networks.add(name, definition.summary)
+    show(table, options, networks)
+
+
+def show_studies() -> None:
+    """Print the studies and their questions."""
+    _need_torch()
+    from accel.report.table import Column, Kind, Table
+    from sw.training.studies import STUDIES
+
+    table = Table("", [Column("study", Kind.NAME), Column("question", Kind.TEXT)])
+    for name, each in STUDIES.items():
+        table.add(name, each.question)
+    show(table)
+
+
+def _need_torch() -> None:
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise UserError(
+            "Training needs PyTorch, which is not installed: pip install 'innerjoin[train]'"
+        ) from None
+
+
+def _machine(preset: str | None, config: Path | None) -> Machine:
+    """Return the machine that cycles are counted on."""
+    from accel import api
+
+    named = preset is not None or config is not None
+    return api.choose_config(preset=preset if named else _PRESET, config=config)
+
+
+def _split(folder: Path | None, images: int | None) -> Any:
+    """Load a data set, and say on standard error from now on what is trained with it."""
+    from sw.training.data import split
+    from sw.training.dataset import FOLDER, load_dataset
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    return split(load_dataset(folder or FOLDER), images)
