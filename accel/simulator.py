@@ -18,9 +18,8 @@ from accel.machines.cluster.program import LayerProgram, prepare_layer, run_laye
 from accel.results import LayerResult, ModeResult, NetworkResult
 from golden.counters import LayerCounters
 from golden.errors import UserError
-from golden.layer import LayerShape
 from golden.machines.cluster.config import AcceleratorConfig, SkipMode
-from golden.machines.cluster.schedule import Schedule, make_schedule
+from golden.machines.cluster.schedule import Schedule, make_schedule, window_density
 from golden.machines.cluster.workload import LayerWorkload
 from golden.network import Convolution, Network
 from golden.tensor import BitmaskTensor
@@ -132,26 +131,6 @@ def simulate(
         layers=layers,
         total=_sum_layers(layers),
     )
-
-
-def window_density(
-    config: AcceleratorConfig, layer: LayerShape, density: NDArray[np.float64] | None
-) -> NDArray[np.float64] | None:
-    """Turn the densities of a tensor's channels into those of a window row's positions.
-
-    Parameters
-    ----------
-    density : ndarray of float64, axis channel, or None
-
-    Returns
-    -------
-    ndarray of float64, axis position of a window row, or None
-        What ``golden.machines.cluster.schedule.make_schedule`` takes; groups are averaged.
-    """
-    if density is None:
-        return None
-    row = np.asarray(density).reshape(layer.groups, layer.group_channels).mean(axis=0)
-    return np.tile(row, layer.taps) if layer.layout(config).im2row else row
 
 
 class _Plan:

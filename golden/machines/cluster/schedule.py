@@ -15,7 +15,7 @@ from golden.layer import LayerShape
 from golden.machines.cluster.config import AcceleratorConfig, Balance
 from golden.tensor import BitmaskTensor, popcount
 
-__all__ = ["Schedule", "make_schedule"]
+__all__ = ["Schedule", "make_schedule", "window_density"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +98,26 @@ def make_schedule(
         segments=-(-layout.filter_chunks // segment_chunks),
         tile_positions=config.tile_positions,
     )
+
+
+def window_density(
+    config: AcceleratorConfig, layer: LayerShape, density: NDArray[np.float64] | None
+) -> NDArray[np.float64] | None:
+    """Turn the densities of a tensor's channels into those of a window row's positions.
+
+    Parameters
+    ----------
+    density : ndarray of float64, axis input channel, or None
+
+    Returns
+    -------
+    ndarray of float64, axis position of a window row, or None
+        It is what ``make_schedule`` takes; groups are averaged.
+    """
+    if density is None:
+        return None
+    row = np.asarray(density).reshape(layer.groups, layer.group_channels).mean(axis=0)
+    return np.tile(row, layer.taps) if layer.layout(config).im2row else row
 
 
 def _deal(members: NDArray[np.int32], config: AcceleratorConfig) -> list[NDArray[np.int32]]:
