@@ -14,7 +14,10 @@ from accel.cli import network as cli_network
 from accel.cli.output import check_writable, show, status, write_whole
 from golden.counters import Counters
 from golden.errors import UserError
+from golden.machines import registry
 from golden.machines.cluster.config import AcceleratorConfig, SkipMode
+from golden.machines.cluster.program import ClusterProgram
+from golden.program import LayerRun, LayerTask
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,10 +25,8 @@ if TYPE_CHECKING:
 
     from golden.config import TomlConfig
     from golden.layer import LayerShape
-    from golden.machines.cluster.schedule import Schedule
-    from golden.machines.cluster.workload import LayerWorkload
     from golden.network import Convolution, Network
-    from rtl.run import SimulatorName
+    from rtl.sim.run import SimulatorName
 
     Codes = NDArray[np.int8 | np.uint8]
 
@@ -53,18 +54,19 @@ def verify(
     """
     subject = _Subject.load(name, layer, simulator, images, image, rows, density)
     from accel.simulator import simulate_layer
-    from rtl.run import run_layers
+    from rtl.sim.run import run_layers
 
-    workload, schedule = _program(machine, subject)
-    runs = [(workload, schedule, skip) for skip in skips]
-    ran = subject.run(lambda: run_layers(machine, runs, subject.simulator))
+    made = ClusterProgram.build(machine, subject.layer_run())
+    hardware = registry.find(registry.DEFAULT).load_hardware()
+    runs = [(subject.layer_run(), skip) for skip in skips]
+    ran = subject.run(lambda: run_layers(hardware, machine, runs, subject.simulator))
     if ran is None:
         return False
     title = f"{machine.name}: {machine.clusters} x {machine.units} units"
     golden, fast = subject.codes()
     report, equal = subject.heading(title), True
     for skip, (built, counted) in zip(skips, ran, strict=True):
-        simulated = simulate_layer(machine, workload, schedule, skip, fast)
+        simulated = simulate_layer(machine, made.workload, made.schedule, skip, fast)
         table, agrees = _compare(golden, fast, built, simulated, counted, f"Skip mode {skip.value}")
         report += [table, *_first_difference(golden, built, simulated, counted)]
         equal = equal and agrees
@@ -84,17 +86,17 @@ def verify_machine(
     rows: int | None,
     density: float | None,
 ) -> bool:
-    """Do for a machine of ``rtl.machines`` what ``verify`` does for a cluster."""
+    """Do for another machine with hardware what ``verify`` does for a cluster."""
+    hardware = registry.find(machine).load_hardware()
     subject = _Subject.load(name, layer, simulator, images, image, rows, density)
-    from accel.machines import registry
-    from rtl.machines import HARDWARE
+    from accel.machines import registry as models
+    from rtl.sim.run import run_layers
 
-    run_layers = HARDWARE[machine].runner()
     node = subject.node
     operands = (subject.shape, node.weights, subject.source)
-    simulated = registry.load(machine)(config).count_layer(*operands)  # type: ignore
-    runs = [(*operands, node.requantisation)]
-    ran = subject.run(lambda: run_layers(config, runs, subject.simulator))
+    simulated = models.load(machine)(config).count_layer(*operands)  # type: ignore
+    runs = [(subject.layer_run(), SkipMode.BOTH)]
+    ran = subject.run(lambda: run_layers(hardware, config, runs, subject.simulator))
     if ran is None:
         return False
     ((built, counted),) = ran
@@ -134,7 +136,7 @@ class _Subject:
     ) -> _Subject:
         """Check the options of ``accel verify`` that any hardware needs, and load the layer."""
         try:
-            from rtl.run import SIMULATORS
+            from rtl.sim.run import SIMULATORS
         except ModuleNotFoundError as error:
             raise UserError(
                 f"Python package {error.name} must be installed: pip install -e '.[hardware]'"
@@ -151,7 +153,7 @@ class _Subject:
 
     def run(self, task: Callable[[], Ran]) -> Ran | None:
         """Run the hardware; None, and a word why, where it broke its contract."""
-        from rtl.driver import HardwareError
+        from rtl.host import HardwareError
 
         try:
             with status(f"Running {self.node.layer.name} under {self.simulator}"):
@@ -159,6 +161,12 @@ class _Subject:
         except HardwareError as error:
             print(f"error: {error}", file=sys.stderr)
             return None
+
+    def layer_run(self) -> LayerRun:
+        """Return the layer as hardware is given it."""
+        density = self.network.channel_density.get(self.node.input)
+        task = LayerTask(layer=self.shape, weights=self.node.weights, channel_density=density)
+        return LayerRun(task=task, activations=self.source, requantisation=self.node.requantisation)
 
     def codes(self) -> tuple[Codes, Codes]:
         """Return the golden reference's codes, and the simulator's activations."""
@@ -208,21 +216,6 @@ def first_rows(layer: LayerShape, source: Codes, rows: int | None) -> tuple[Laye
     height = min(layer.in_height, max(1, needed))
     shape = replace(layer, in_height=height, pad_bottom=max(0, needed - height))
     return shape, source[:height]
-
-
-def _program(machine: AcceleratorConfig, subject: _Subject) -> tuple[LayerWorkload, Schedule]:
-    """Return a layer's tensors in chunks and its schedule, balanced as in `accel run`."""
-    from accel.simulator import window_density
-    from golden.machines.cluster.schedule import make_schedule
-    from golden.machines.cluster.workload import LayerWorkload
-
-    node, shape = subject.node, subject.shape
-    workload = LayerWorkload.build(
-        machine, shape, node.weights, subject.source, node.requantisation
-    )
-    density = subject.network.channel_density.get(node.input)
-    known = window_density(machine, node.layer, density)
-    return workload, make_schedule(machine, shape, workload.weights, known)
 
 
 def _compare(
@@ -278,7 +271,7 @@ _HOOK = '''\
     python bench.py [icarus | verilator]
 
 What the registers and streams mean is in cluster.json; to run whole layers see
-`rtl.driver` of innerjoin, or `accel verify`.
+`rtl.sim.run` of innerjoin, or `accel verify`.
 """
 
 import json
@@ -340,22 +333,21 @@ if __name__ == "__main__":
 
 
 def write_machine(name: str, machine: TomlConfig, folder: Path) -> None:
-    """Write the Verilog of a machine of ``rtl.machines`` and its side-car into a folder."""
+    """Write the Verilog of a machine and its side-car into a folder."""
     _need_hardware()
-    from rtl.design import write_design
-    from rtl.machines import HARDWARE
+    from rtl.verilog.writer import write
 
-    design = HARDWARE[name].designer()(machine)
+    hardware = registry.find(name).load_hardware()
     if folder.exists():
-        check_writable(folder / f"{design.top}.v")
+        check_writable(folder / f"{hardware.design(machine).top}.v")
     with status(f"Writing {name}"):
-        paths = write_design(design, machine, folder)
+        paths = write(hardware, machine, folder)
     show(*(str(path) for path in paths))
 
 
 def _need_hardware() -> None:
     try:
-        import rtl.verilog  # noqa: F401
+        import rtl.verilog.writer  # noqa: F401
     except ModuleNotFoundError as error:
         raise UserError(
             f"Python package {error.name} must be installed: pip install -e '.[hardware]'"
@@ -365,12 +357,13 @@ def _need_hardware() -> None:
 def write(machine: AcceleratorConfig, folder: Path) -> None:
     """Write ``cluster.v``, ``cluster.json`` and ``bench.py`` into a folder."""
     _need_hardware()
-    from rtl.verilog import write_verilog
+    from rtl.verilog import writer
 
+    hardware = registry.find(registry.DEFAULT).load_hardware()
     if folder.exists():
         check_writable(folder / "cluster.v")
     with status(f"Writing {machine.name}"):
-        paths = list(write_verilog(machine, folder))
+        paths = writer.write(hardware, machine, folder)
     bench = folder / "bench.py"
     write_whole(bench, _HOOK)
     show(*(str(path) for path in [*paths, bench]))

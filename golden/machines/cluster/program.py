@@ -1,4 +1,4 @@
-"""A layer as a cluster machine runs it: packed and scheduled. The recipe is here and nowhere else."""
+"""A layer as a cluster runs it, packed and scheduled: the recipe is here and nowhere else."""
 
 from __future__ import annotations
 
