@@ -439,7 +439,7 @@ def write_verilog(
     hardware = load_hardware(chosen)
     from rtl.verilog.writer import write
 
-    return write(hardware, chosen.config, folder)
+    return write(hardware, chosen.config, Path(folder))
 
 
 def _run(

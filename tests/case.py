@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from golden.arithmetic import Requantisation, quantise_scale
 from golden.layer import LayerShape
 from golden.machines.cluster.config import AcceleratorConfig, Balance, Dealing, SkipMode
-from golden.machines.cluster.schedule import Schedule, make_schedule
+from golden.machines.cluster.schedule import Schedule, make_schedule, window_density
 from golden.machines.cluster.workload import LayerWorkload
+from golden.program import LayerRun, LayerTask
 
 __all__ = [
     "CATALOGUE",
@@ -45,7 +46,7 @@ class Case:
     ----------
     weights : ndarray of int8, axes k, r, s, c
     activations : ndarray of int8 or uint8, axes y, x, channel
-    channel_density : ndarray of float64, axis position of a window row, or None
+    channel_density : ndarray of float64, axis input channel, or None
     """
 
     name: str
@@ -69,8 +70,15 @@ class Case:
 
     def schedule(self) -> Schedule:
         """Return the program of the layer."""
-        weights = self.workload().weights
-        return make_schedule(self.config, self.layer, weights, self.channel_density)
+        density = window_density(self.config, self.layer, self.channel_density)
+        return make_schedule(self.config, self.layer, self.workload().weights, density)
+
+    def run(self) -> LayerRun:
+        """Return the layer as hardware is given it."""
+        task = LayerTask(
+            layer=self.layer, weights=self.weights, channel_density=self.channel_density
+        )
+        return LayerRun(task=task, activations=self.activations, requantisation=self.requantisation)
 
 
 # -- machines ---------------------------------------------------------------------------------
@@ -217,7 +225,7 @@ def make_case(
     bias : int, optional
         The same for all channels instead of random ones.
     with_density : bool
-        Give the schedule an expected density of each position of a window row.
+        Give the schedule an expected density of each input channel.
     """
     rng = np.random.default_rng(seed)
     weights = rng.integers(-128, 128, layer.weights_shape)
@@ -239,7 +247,6 @@ def make_case(
     )
     biases = rng.integers(-int(spread), int(spread) + 1, layer.out_channels)
     low_output, high_output = (-128, 127) if output_signed else (0, 255)
-    row_length = layer.layout(config).row_length
     return Case(
         name=name,
         config=config,
@@ -256,7 +263,7 @@ def make_case(
             zero_point=zero_point,
         ),
         skip=skip,
-        channel_density=rng.random(row_length) if with_density else None,
+        channel_density=rng.random(layer.in_channels) if with_density else None,
     )
 
 

@@ -21,9 +21,9 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.cambricon_s.layouts import LOAD_TARGETS, MAX_BLOCKS, MAX_KEPT_WINDOWS, CoreLayouts
-from rtl.input_buffer import gather_rows
-from rtl.layouts import bits_for_count
-from rtl.ram import Ram
+from rtl.lib.load_stream import gather_rows
+from rtl.lib.ram import Ram
+from rtl.lib.widths import bits_for_count
 
 __all__ = ["CoreBuffers"]
 

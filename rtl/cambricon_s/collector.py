@@ -16,9 +16,9 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
-from rtl.bits import count_ones
-from rtl.cambricon_s.layouts import CoreLayouts, layer_registers
-from rtl.requantise import Requantise
+from rtl.cambricon_s.layouts import LAYER, CoreLayouts
+from rtl.lib.bits import count_ones
+from rtl.lib.requantise import Requantise
 
 __all__ = ["Collector"]
 
@@ -34,7 +34,7 @@ class Collector(wiring.Component):
 
     Members
     -------
-    layer : In(layer_registers())
+    layer : In(LAYER)
         Layer registers.
     begin : In(1), result : In(CoreLayouts.result)
         Pulse: in the next cycle the results are those of this position.
@@ -68,7 +68,7 @@ class Collector(wiring.Component):
         config = layouts.config
         super().__init__(
             {
-                "layer": In(layer_registers()),
+                "layer": In(LAYER),
                 "begin": In(1),
                 "result": In(layouts.result),
                 "results": In(data.ArrayLayout(signed(32), config.pes)),

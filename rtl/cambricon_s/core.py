@@ -13,21 +13,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import wiring
 
 from golden.counters import UNIT_COUNTERS
 from golden.machines.cambricon_s import CORE_COUNTERS, CambriconSConfig
 from rtl.cambricon_s.buffers import CoreBuffers
 from rtl.cambricon_s.collector import Collector
-from rtl.cambricon_s.fetch import WindowFetch
-from rtl.cambricon_s.layouts import REGISTERS, CoreLayouts
+from rtl.cambricon_s.layouts import CoreLayouts, register_map
 from rtl.cambricon_s.loader import SynapseLoader
 from rtl.cambricon_s.pe import ProcessingElement
-from rtl.cambricon_s.selector import NeuronSelector
-from rtl.cambricon_s.sequencer import Sequencer
-from rtl.ram import Ram
-from rtl.registers import RegisterFile
+from rtl.cambricon_s.windows.fetch import WindowFetch
+from rtl.cambricon_s.windows.selector import NeuronSelector
+from rtl.cambricon_s.windows.sequencer import Sequencer
+from rtl.host import host_ports
+from rtl.lib.ram import Ram
+from rtl.lib.register_file import RegisterFile
 
 __all__ = ["Core", "latencies"]
 
@@ -59,20 +59,12 @@ class Core(wiring.Component):
     ----------
     config : CambriconSConfig
     pe : callable, optional
-        Makes a PE from the layouts; the Verilog writer passes one that makes instances.
+        Makes a PE from the layouts: for Verilog, an instance of one that is written elsewhere.
 
     Members
     -------
-    address : In(16), write : In(1), write_data : In(32), read_data : Out(32)
-        The register port (``rtl.registers``, ``rtl.cambricon_s.layouts.REGISTERS``).
-    words : In(stream of 32 bits; always ready)
-        The load stream: buffers and tables (``rtl.cambricon_s.buffers``).
-    filters : In(stream of 8 * bus_bytes bits)
-        The weight stream (``rtl.cambricon_s.loader``).
-    outputs : Out(stream of CoreLayouts.output)
-        The output stream (``rtl.cambricon_s.collector``).
-    done : Out(1)
-        The layer is complete; until the next start.
+    Those of ``rtl.host.host_ports``. What the streams hold: ``rtl.cambricon_s.buffers``,
+    ``rtl.cambricon_s.loader``, ``rtl.cambricon_s.collector``.
     """
 
     def __init__(
@@ -82,24 +74,13 @@ class Core(wiring.Component):
     ) -> None:
         self._pe = pe
         self.layouts = layouts = CoreLayouts(config)
-        super().__init__(
-            {
-                "address": In(16),
-                "write": In(1),
-                "write_data": In(32),
-                "read_data": Out(32),
-                "words": In(stream.Signature(32)),
-                "filters": In(stream.Signature(8 * config.bus_bytes)),
-                "outputs": Out(stream.Signature(layouts.output)),
-                "done": Out(1),
-            }
-        )
+        super().__init__(host_ports(8 * config.bus_bytes, layouts.output))
 
     def elaborate(self, platform) -> Module:
         m = Module()
         layouts = self.layouts
         config = layouts.config
-        m.submodules.registers = registers = RegisterFile(config.pes, REGISTERS, CORE_COUNTERS)
+        m.submodules.registers = registers = RegisterFile(register_map(config))
         m.submodules.buffers = buffers = CoreBuffers(layouts)
         m.submodules.sequencer = sequencer = Sequencer(layouts)
         m.submodules.loader = loader = SynapseLoader(layouts)

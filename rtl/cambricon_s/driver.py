@@ -8,10 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.arithmetic import Requantisation
 from golden.counters import UNIT_COUNTERS
-from golden.errors import CapacityError
-from golden.layer import LayerShape
+from golden.errors import CapacityError, HardwareError
 from golden.machines.cambricon_s import (
     CORE_COUNTERS,
     Block,
@@ -20,12 +18,11 @@ from golden.machines.cambricon_s import (
     WindowLayout,
     blocks,
 )
-from rtl.cambricon_s.layouts import MAX_BLOCKS, MAX_KEPT_WINDOWS, REGISTERS, CoreLayouts
-from rtl.driver import ClusterProgram, HardwareError, encode_registers
+from golden.program import Codes, LayerRun
+from rtl.cambricon_s.layouts import MAX_BLOCKS, MAX_KEPT_WINDOWS, CoreLayouts, register_map
+from rtl.host import Program
 
 __all__ = ["CoreLayer", "decode_outputs", "layer_counters", "make_program"]
-
-Codes = NDArray[np.int8 | np.uint8]
 
 
 class CoreLayer:
@@ -34,10 +31,7 @@ class CoreLayer:
     Parameters
     ----------
     config : CambriconSConfig
-    layer : LayerShape
-    weights : ndarray of int8, axes k, r, s, c
-    activations : ndarray of int8 or uint8, axes y, x, channel
-    requantisation : Requantisation
+    run : LayerRun
 
     Raises
     ------
@@ -45,15 +39,9 @@ class CoreLayer:
         The layer does not fit the hardware: names what, demand, size and cure.
     """
 
-    def __init__(
-        self,
-        config: CambriconSConfig,
-        layer: LayerShape,
-        weights: NDArray[np.int8],
-        activations: Codes,
-        requantisation: Requantisation,
-    ) -> None:
-        self.config, self.layer, self.requantisation = config, layer, requantisation
+    def __init__(self, config: CambriconSConfig, run: LayerRun) -> None:
+        layer, weights, activations = run.task.layer, run.task.weights, run.activations
+        self.config, self.layer, self.requantisation = config, layer, run.requantisation
         self.layout = WindowLayout.of(config, layer)
         self.blocks = blocks(config, layer, weights)
         self.codebook = np.unique(weights)
@@ -108,7 +96,7 @@ class CoreLayer:
         require("bias", int(magnitudes.max()), (1 << 31) - 1, "as its magnitude", "rescale")
 
 
-def make_program(made: CoreLayer, core: int) -> ClusterProgram | None:
+def make_program(made: CoreLayer, core: int) -> Program | None:
     """Return what a core is given; None where it has no position.
 
     Raises
@@ -131,8 +119,8 @@ def make_program(made: CoreLayer, core: int) -> ClusterProgram | None:
         "requantisation": _requantisation_words(made),
         "codebook": made.codebook.astype(np.int64) & 0xFF,
     }
-    return ClusterProgram(
-        registers=encode_registers(layer.name, registers, REGISTERS),
+    return Program(
+        registers=register_map(config).encode(layer.name, registers),
         loads={name: words.astype(np.uint32) for name, words in rows.items()},
         beats=beats,
         output_beats=output_beats,

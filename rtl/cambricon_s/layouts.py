@@ -9,61 +9,56 @@ from amaranth.hdl import Const
 from amaranth.lib import data
 
 from golden.machines.cambricon_s import CORE_COUNTERS, CambriconSConfig
-from rtl.layouts import REQUANTISATION, bits_for_count
-from rtl.registers import RegisterTable, layer_layout, register_map
+from rtl.lib.registers import Register, RegisterMap, RegisterTable, layer_layout
+from rtl.lib.widths import MAX_OUTPUTS, REQUANTISATION, bits_for_count
 
 __all__ = [
+    "LAYER",
     "LOAD_TARGETS",
     "MAX_BLOCKS",
     "MAX_KEPT_WINDOWS",
-    "MAX_OUTPUTS",
     "REGISTERS",
     "CoreLayouts",
-    "core_registers",
-    "layer_registers",
+    "register_map",
 ]
 
 #: Blocks that one layer may have.
 MAX_BLOCKS = 1024
 #: Kept windows that all blocks of a layer may have.
 MAX_KEPT_WINDOWS = 8192
-#: Output channels that the requantisation table holds where ``output_width`` divides every block.
-MAX_OUTPUTS = 4096
 
 #: Tables and buffers that the load stream fills: value of ``load_target``.
 LOAD_TARGETS = ("neurons", "windows", "blocks", "requantisation", "codebook")
 
-#: Name, width in bits, meaning. Those that count say how many less one.
 REGISTERS: RegisterTable = (
-    ("load_target", 3, "what the load stream fills, in the order of LOAD_TARGETS"),
-    ("load_address", 32, "row at which it goes on; a write begins a row anew"),
-    ("signed_activations", 1, "input codes are int8, else uint8"),
-    ("signed_outputs", 1, "output codes are int8, else uint8"),
-    ("zero_point", 9, "output code that stands for zero, signed"),
-    ("clamp_low", 9, "least output code, signed"),
-    ("clamp_high", 9, "greatest output code, signed"),
-    ("blocks_last", 16, "blocks, less one"),
-    ("positions_last", 24, "positions of this core, less one"),
-    ("tile_last", 24, "positions in a tile, less one"),
-    ("tiles_last", 24, "tiles of a block, less one"),
-    ("first_q", 16, "column of the first position"),
-    ("first_address", 32, "neuron under its first place"),
-    ("step_q", 16, "to the next position: columns"),
-    ("step_address", 32, "to the next position: neurons"),
-    ("end_q", 16, "columns of the output"),
-    ("wrap_address", 32, "where the row of positions ends: further neurons (wraps)"),
-    ("group_address", 32, "to the next group: neurons"),
+    Register("load_target", 3, "what the load stream fills, in the order of LOAD_TARGETS"),
+    Register("load_address", 32, "row at which it goes on; a write begins a row anew"),
+    Register("signed_activations", 1, "input codes are int8, else uint8"),
+    Register("signed_outputs", 1, "output codes are int8, else uint8"),
+    Register("zero_point", 9, "output code that stands for zero", is_signed=True),
+    Register("clamp_low", 9, "least output code", is_signed=True),
+    Register("clamp_high", 9, "greatest output code", is_signed=True),
+    Register("blocks_last", 16, "blocks, less one"),
+    Register("positions_last", 24, "positions of this core, less one"),
+    Register("tile_last", 24, "positions in a tile, less one"),
+    Register("tiles_last", 24, "tiles of a block, less one"),
+    Register("first_q", 16, "column of the first position"),
+    Register("first_address", 32, "neuron under its first place"),
+    Register("step_q", 16, "to the next position: columns"),
+    Register("step_address", 32, "to the next position: neurons"),
+    Register("end_q", 16, "columns of the output"),
+    Register("wrap_address", 32, "where the row of positions ends: further neurons (wraps)"),
+    Register("group_address", 32, "to the next group: neurons"),
 )
 
 
-def layer_registers() -> data.StructLayout:
-    """Return the layer registers as a payload."""
-    return layer_layout(REGISTERS)
+#: Layer registers as a payload.
+LAYER = layer_layout(REGISTERS)
 
 
-def core_registers(config: CambriconSConfig) -> dict[str, int]:
-    """Return the address of every register by name; a PE's counters as ``unit3.busy_cycles``."""
-    return register_map(config.pes, REGISTERS, CORE_COUNTERS)
+def register_map(config: CambriconSConfig) -> RegisterMap:
+    """Return the registers of a core; a PE is a unit."""
+    return RegisterMap(REGISTERS, CORE_COUNTERS, config.pes)
 
 
 class CoreLayouts:

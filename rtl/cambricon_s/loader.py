@@ -17,8 +17,8 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.bits import count_ones
-from rtl.cambricon_s.layouts import CoreLayouts, layer_registers
+from rtl.cambricon_s.layouts import LAYER, CoreLayouts
+from rtl.lib.bits import count_ones
 
 __all__ = ["SynapseLoader"]
 
@@ -34,7 +34,7 @@ class SynapseLoader(wiring.Component):
     -------
     start : In(1)
         Pulse: begin with the first load.
-    layer : In(layer_registers())
+    layer : In(LAYER)
         Layer registers.
     beats : In(stream of 8 * bus_bytes bits)
         The weight stream; may be valid before start.
@@ -61,7 +61,7 @@ class SynapseLoader(wiring.Component):
         super().__init__(
             {
                 "start": In(1),
-                "layer": In(layer_registers()),
+                "layer": In(LAYER),
                 "beats": In(stream.Signature(self._bus_bits)),
                 "block_address": Out(layouts.block_bits),
                 "block_row": In(layouts.block),

@@ -17,9 +17,9 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from rtl.bits import add_up
 from rtl.cambricon_s.layouts import CoreLayouts
-from rtl.ram import Ram
+from rtl.lib.bits import add_up
+from rtl.lib.ram import Ram
 
 __all__ = ["ProcessingElement", "pe_ports"]
 

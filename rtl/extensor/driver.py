@@ -3,42 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.arithmetic import Requantisation
-from golden.errors import CapacityError
+from golden.counters import UNIT_COUNTERS
+from golden.errors import CapacityError, HardwareError
 from golden.layer import LayerShape
-from golden.machines.extensor import ExTensorConfig, Item, Mapping, map_layer
-from rtl.driver import ClusterProgram, HardwareError, encode_registers
-from rtl.extensor.layouts import MAX_ITEMS, MAX_TILES
-from rtl.extensor.registers import LAYER_REGISTERS
+from golden.machines.extensor import (
+    PE_COUNTERS,
+    ExTensorConfig,
+    ExTensorCounters,
+    Item,
+    Mapping,
+    map_layer,
+)
+from golden.program import Codes, LayerRun
+from rtl.extensor.layouts import MAX_ITEMS, MAX_TILES, register_map
 from rtl.extensor.tables import ITEM_WORDS
-from rtl.layouts import MAX_OUTPUTS
+from rtl.host import Program
+from rtl.lib.widths import MAX_OUTPUTS
 
-__all__ = ["Kernel", "LayerRun", "decode_outputs", "make_programs"]
-
-Codes = NDArray[np.int8] | NDArray[np.uint8]
+__all__ = ["Kernel", "decode_outputs", "layer_counters", "make_programs"]
 
 #: In a beat's last byte: the last of its list or tile.
 _LAST = 1
-
-
-class LayerRun(NamedTuple):
-    """A layer to run.
-
-    Parameters
-    ----------
-    weights : ndarray of int8, axes k, r, s, c
-    activations : ndarray of int8 or uint8, axes y, x, channel
-    """
-
-    layer: LayerShape
-    weights: NDArray[np.int8]
-    activations: Codes
-    requantisation: Requantisation
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +53,8 @@ class Kernel:
         CapacityError
             It does not fit the hardware.
         """
-        layer = run.layer
-        rows = run.weights.reshape(layer.groups, layer.group_filters, -1).view(np.uint8)
+        layer = run.task.layer
+        rows = run.task.weights.reshape(layer.groups, layer.group_filters, -1).view(np.uint8)
         pads = ((layer.pad_top, layer.pad_bottom), (layer.pad_left, layer.pad_right), (0, 0))
         padded = np.pad(run.activations.view(np.uint8), pads)
         kernel = layer.kernel_height, layer.kernel_width
@@ -74,7 +63,7 @@ class Kernel:
         # Axes p, q, group, c, r, s to group, p, q, r, s, c.
         windows = windows.reshape(*windows.shape[:2], layer.groups, -1, *kernel)
         columns = windows.transpose(2, 0, 1, 4, 5, 3).reshape(layer.groups, layer.positions, -1)
-        kernel = cls(rows, columns, map_layer(config, layer, run.weights))
+        kernel = cls(rows, columns, map_layer(config, layer, run.task.weights))
         kernel._check(config, layer)
         return kernel
 
@@ -98,7 +87,7 @@ class Kernel:
                 )
 
 
-def make_programs(config: ExTensorConfig, run: LayerRun) -> list[ClusterProgram | None]:
+def make_programs(config: ExTensorConfig, run: LayerRun) -> list[Program | None]:
     """Return what each processing element is given; None for one without an item.
 
     Raises
@@ -114,9 +103,9 @@ def make_programs(config: ExTensorConfig, run: LayerRun) -> list[ClusterProgram 
         "clamp_low": how.low,
         "clamp_high": how.high,
     }
-    registers = encode_registers(run.layer.name, values, LAYER_REGISTERS)
+    registers = register_map().encode(run.task.layer.name, values)
     entries = _entry_words(run)
-    programs: list[ClusterProgram | None] = []
+    programs: list[Program | None] = []
     for number in range(config.pes):
         items = kernel.items(config, number)
         if not items:
@@ -125,11 +114,11 @@ def make_programs(config: ExTensorConfig, run: LayerRun) -> list[ClusterProgram 
         stream = np.concatenate([_item_beats(config, kernel, item) for item in items])
         outputs = sum(len(item.rows) * len(item.columns) for item in items)
         programs.append(
-            ClusterProgram(
+            Program(
                 registers=registers,
                 loads={
                     "requantisation": entries,
-                    "items": _item_words(items, run.layer.group_filters),
+                    "items": _item_words(items, run.task.layer.group_filters),
                 },
                 beats=stream,
                 output_beats=outputs,
@@ -209,7 +198,8 @@ def _entry_words(run: LayerRun) -> NDArray[np.uint32]:
     how = run.requantisation
     if np.any(np.abs(how.bias) >= 1 << 31):
         raise CapacityError(
-            f"Layer {run.layer.name}: a bias of {int(np.abs(how.bias).max())} does not fit int32"
+            f"Layer {run.task.layer.name}: a bias of {int(np.abs(how.bias).max())} does not fit "
+            "int32"
         )
     table = np.stack([how.bias, how.multiplier + (how.shift << 24)], axis=1)
     return (table.reshape(-1) & 0xFFFFFFFF).astype(np.uint32)
@@ -223,7 +213,7 @@ def decode_outputs(config: ExTensorConfig, run: LayerRun, outputs: list[list[int
     HardwareError
         There are more or fewer outputs than the program gives.
     """
-    layer = run.layer
+    layer = run.task.layer
     kernel = Kernel.build(config, run)
     codes = np.zeros((layer.positions, layer.out_channels), dtype=np.uint8)
     for number, given in enumerate(outputs):
@@ -244,3 +234,17 @@ def decode_outputs(config: ExTensorConfig, run: LayerRun, outputs: list[list[int
             first += block.size
     result = codes.reshape(layer.out_height, layer.out_width, layer.out_channels)
     return result.view(np.int8) if run.requantisation.signed else result
+
+
+def layer_counters(config: ExTensorConfig, read: list[dict[str, int] | None]) -> ExTensorCounters:
+    """Return counters from what was read of each PE; None for one that did not run."""
+    pes = np.zeros((config.pes, len(PE_COUNTERS)), dtype=np.int64)
+    units = np.zeros((config.pes, len(UNIT_COUNTERS)), dtype=np.int64)
+    for number, counters in enumerate(read):
+        if counters is None:
+            continue
+        pes[number] = [counters[name] for name in PE_COUNTERS]
+        units[number] = [counters[f"unit0.{name}"] for name in UNIT_COUNTERS]
+    # Each one's own counters end with its own cycles.
+    units[:, UNIT_COUNTERS.index("idle_cycles")] += pes[:, 0].max() - pes[:, 0]
+    return ExTensorCounters(pes, units)

@@ -1,4 +1,4 @@
-"""Payloads and widths of the signals between the blocks of a processing element.
+"""Registers of a processing element, and payloads and widths of the signals between its blocks.
 
 One line of meaning a field; nobody else derives these widths.
 """
@@ -7,15 +7,41 @@ from __future__ import annotations
 
 from amaranth.lib import data
 
-from golden.machines.extensor import ExTensorConfig
-from rtl.layouts import MAX_OUTPUTS, bits_for_count
+from golden.machines.extensor import PE_COUNTERS, ExTensorConfig
+from rtl.lib.registers import Register, RegisterMap, RegisterTable
+from rtl.lib.widths import MAX_OUTPUTS, bits_for_count
 
-__all__ = ["MAX_ITEMS", "MAX_TILES", "Layouts"]
+__all__ = [
+    "LAYER_REGISTERS",
+    "LOAD_TARGETS",
+    "MAX_ITEMS",
+    "MAX_TILES",
+    "Layouts",
+    "register_map",
+]
 
 #: Tiles of the reduction axis: a tile coordinate is a byte.
 MAX_TILES = 256
 #: Rows of the item table: items that one layer may give to a processing element.
 MAX_ITEMS = 1024
+
+
+#: Tables that the load stream fills: value of ``load_target``.
+LOAD_TARGETS = ("requantisation", "items")
+
+LAYER_REGISTERS: RegisterTable = (
+    Register("load_target", 1, "what the load stream fills: requantisation, items"),
+    Register("load_address", 32, "row at which it goes on; a write begins a row anew"),
+    Register("signed_activations", 1, "input codes are int8, else uint8"),
+    Register("zero_point", 9, "output code that stands for zero", is_signed=True),
+    Register("clamp_low", 9, "least output code", is_signed=True),
+    Register("clamp_high", 9, "greatest output code", is_signed=True),
+)
+
+
+def register_map() -> RegisterMap:
+    """Return the registers of a processing element; it is its only unit."""
+    return RegisterMap(LAYER_REGISTERS, PE_COUNTERS)
 
 
 class Layouts:

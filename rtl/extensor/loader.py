@@ -16,7 +16,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.extensor.layouts import MAX_ITEMS, Layouts
-from rtl.layouts import bits_for_count
+from rtl.lib.widths import bits_for_count
 
 __all__ = ["Loader"]
 

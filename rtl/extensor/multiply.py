@@ -17,9 +17,9 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.bits import count_ones
 from rtl.extensor.layouts import Layouts
-from rtl.ram import ByteRam
+from rtl.lib.bits import count_ones
+from rtl.lib.ram import ByteRam
 
 __all__ = ["Multiply"]
 

@@ -12,8 +12,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.extensor.layouts import Layouts
-from rtl.layouts import REQUANTISATION
-from rtl.requantise import Requantise
+from rtl.lib.requantise import Requantise
+from rtl.lib.widths import REQUANTISATION
 
 __all__ = ["Output"]
 

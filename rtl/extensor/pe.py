@@ -8,23 +8,22 @@
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Const, Module, Signal
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import wiring
 
 from golden.counters import UNIT_COUNTERS
 from golden.machines.extensor import PE_COUNTERS, ExTensorConfig
-from rtl.extensor.fetch import Fetch
-from rtl.extensor.fibres import FibreLevel
-from rtl.extensor.layouts import Layouts
+from rtl.extensor.intersection.fetch import Fetch
+from rtl.extensor.intersection.fibres import FibreLevel
+from rtl.extensor.intersection.scalars import ScalarLevel
+from rtl.extensor.intersection.tiles import TileLevel
+from rtl.extensor.layouts import Layouts, register_map
 from rtl.extensor.loader import Loader
 from rtl.extensor.multiply import Multiply
 from rtl.extensor.output import Output
-from rtl.extensor.registers import LAYER_REGISTERS
-from rtl.extensor.scalars import ScalarLevel
 from rtl.extensor.sums import Sums
 from rtl.extensor.tables import Tables
-from rtl.extensor.tiles import TileLevel
-from rtl.registers import RegisterFile
+from rtl.host import host_ports
+from rtl.lib.register_file import RegisterFile
 
 __all__ = ["ProcessingElement", "latencies"]
 
@@ -49,37 +48,19 @@ class ProcessingElement(wiring.Component):
 
     Members
     -------
-    address : In(16), write : In(1), write_data : In(32), read_data : Out(32)
-        The register port: ``rtl.registers``, ``rtl.extensor.registers``.
-    words : In(stream of 32 bits)
-        What fills the tables.
-    filters : In(stream of Layouts.beat, as bits)
-        The load stream: lists and tile pairs.
-    outputs : Out(stream of Layouts.output)
-        Codes, item by item, in each column by column.
-    done : Out(1)
-        The last code has been taken since the last start.
+    Those of ``rtl.host.host_ports``. The load stream fills ``rtl.extensor.tables``, the filter
+    stream holds lists and tile pairs (``rtl.extensor.loader``), and codes come item by item, in
+    each column by column.
     """
 
     def __init__(self, config: ExTensorConfig) -> None:
         self.layouts = Layouts(config)
-        super().__init__(
-            {
-                "address": In(16),
-                "write": In(1),
-                "write_data": In(32),
-                "read_data": Out(32),
-                "words": In(stream.Signature(32)),
-                "filters": In(stream.Signature(self.layouts.beat.size)),
-                "outputs": Out(stream.Signature(self.layouts.output)),
-                "done": Out(1),
-            }
-        )
+        super().__init__(host_ports(self.layouts.beat.size, self.layouts.output))
 
     def elaborate(self, platform) -> Module:
         m = Module()
         layouts = self.layouts
-        m.submodules.registers = registers = RegisterFile(1, LAYER_REGISTERS, PE_COUNTERS)
+        m.submodules.registers = registers = RegisterFile(register_map())
         m.submodules.tables = tables = Tables(layouts)
         m.submodules.loader = loader = Loader(layouts)
         m.submodules.tiles = tiles = TileLevel(layouts)

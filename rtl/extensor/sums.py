@@ -18,7 +18,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.extensor.layouts import Layouts
-from rtl.ram import Ram
+from rtl.lib.ram import Ram
 
 __all__ = ["Sums"]
 

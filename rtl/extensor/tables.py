@@ -11,11 +11,10 @@ from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.extensor.layouts import MAX_ITEMS, Layouts
-from rtl.extensor.registers import LOAD_TARGETS
-from rtl.input_buffer import gather_rows
-from rtl.layouts import MAX_OUTPUTS, REQUANTISATION, bits_for_count
-from rtl.ram import Ram
+from rtl.extensor.layouts import LOAD_TARGETS, MAX_ITEMS, Layouts
+from rtl.lib.load_stream import gather_rows
+from rtl.lib.ram import Ram
+from rtl.lib.widths import MAX_OUTPUTS, REQUANTISATION, bits_for_count
 
 __all__ = ["ITEM_WORDS", "Tables"]
 

@@ -10,7 +10,9 @@ scikit-learn, an extra of this project (``codebook``), is imported when it is ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from golden.environment import environment
 from golden.errors import UserError
 
 __all__ = [
@@ -221,11 +222,28 @@ def _k_means(distinct: Values, counts: NDArray[np.int64], start: Values) -> Valu
     start = np.unique(start)
     options: dict[str, Any] = {"init": start[:, None], "n_init": 1, "tol": 0}
     fitted = KMeans(len(start), max_iter=_STEPS, **options)
-    # Sums over threads would differ in their last bits from run to run. Unless the variable is set
-    # scikit-learn counts physical cores, with a warning and a trace back where that can't be done.
-    with environment({"OMP_NUM_THREADS": "1"}), threadpool_limits(1, "openmp"):
+    with _one_thread():
         fitted.fit(distinct[:, None], sample_weight=counts)
     return fitted.cluster_centers_[:, 0].copy()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let scikit-learn use one thread: over several, sums differ in their last bits each time.
+
+    Unless the variable is set it counts physical cores, with a warning and a trace back where that
+    can't be done.
+    """
+    name = "OMP_NUM_THREADS"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        with threadpool_limits(1, "openmp"):
+            yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
 
 
 # -- starts: Deep Compression, section 3.2 ------------------------------------------------------

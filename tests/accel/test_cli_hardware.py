@@ -33,7 +33,7 @@ def test_verify_compares_codes_and_every_counter(accel):
 
 @pytest.mark.parametrize("what", ["code", "counter", "unit counter"])
 def test_verify_reports_a_difference(accel, monkeypatch, what):
-    from rtl import run
+    from rtl.sim import run
 
     right = run.run_layers
 

@@ -10,19 +10,22 @@ from functools import cache
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from numpy.typing import NDArray
 
 pytest.importorskip("amaranth")
 pytest.importorskip("cocotb")
 
 from golden import reference
 from golden.arithmetic import Requantisation
-from golden.errors import CapacityError
+from golden.errors import CapacityError, HardwareError
+from golden.layer import LayerShape
 from golden.machines.cambricon_s import CORE_COUNTERS, Latency
+from golden.machines.cluster.config import SkipMode
+from golden.program import Codes, LayerRun, LayerTask
 from rtl.cambricon_s.core import latencies
 from rtl.cambricon_s.driver import CoreLayer, decode_outputs, make_program
-from rtl.cambricon_s.run import run_layers
-from rtl.driver import HardwareError
-from rtl.run import SimulatorName
+from rtl.cambricon_s.hardware import HARDWARE
+from rtl.sim.run import SimulatorName, run_layers
 from tests.arch.cambricon_s_cases import CATALOGUE, CONFIGURATIONS, CambriconSCase, cases, layer_of
 from tests.arch.cambricon_s_oracle import run_layer as run_oracle
 
@@ -68,9 +71,20 @@ def expected(case: CambriconSCase):
     return codes, run_oracle(case.config, *case.arguments)[1]
 
 
+def layer_run(
+    layer: LayerShape,
+    weights: NDArray[np.int8],
+    activations: Codes,
+    requantisation: Requantisation,
+) -> LayerRun:
+    task = LayerTask(layer=layer, weights=weights)
+    return LayerRun(task=task, activations=activations, requantisation=requantisation)
+
+
 def run(chosen: tuple[CambriconSCase, ...], simulator: SimulatorName, stalls: int | None = None):
-    runs = [case.arguments for case in chosen]
-    return zip(chosen, run_layers(chosen[0].config, runs, simulator, stalls), strict=True)
+    runs = [(layer_run(*case.arguments), SkipMode.BOTH) for case in chosen]
+    ran = run_layers(HARDWARE, chosen[0].config, runs, simulator, stalls)
+    return zip(chosen, ran, strict=True)
 
 
 def check(chosen: tuple[CambriconSCase, ...], simulator: SimulatorName) -> None:
@@ -140,7 +154,7 @@ def made(config=_TOY, weight: int | None = None) -> CoreLayer:
         low=0, high=255,
     )  # fmt: skip
     activations = np.ones((3, 4, 20), dtype=np.uint8)
-    return CoreLayer(config, _LAYER, weights, activations, how)
+    return CoreLayer(config, layer_run(_LAYER, weights, activations, how))
 
 
 def test_weight_stream_by_hand():

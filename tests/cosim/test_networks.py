@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 pytest.importorskip("amaranth")
 pytest.importorskip("cocotb")
 
+from accel.simulator import simulate_layer
+
 from accel import functional
-from accel.simulator import simulate_layer, window_density
 from golden import reference
 from golden.machines.cluster.config import AcceleratorConfig, SkipMode
-from golden.machines.cluster.schedule import make_schedule
-from golden.machines.cluster.workload import LayerWorkload
+from golden.machines.cluster.program import ClusterProgram
 from golden.network import Convolution, Network
-from rtl.run import run_layers
+from golden.program import LayerRun, LayerTask
+from rtl.cluster.hardware import HARDWARE
+from rtl.sim.run import run_layers
 from sw.networks import zoo
 from tests.oracle import run_layer as run_oracle
 
@@ -48,15 +50,15 @@ def run_hardware(
     """Run layers on the Verilog; yield each with what it ran, its codes and its counters."""
     nodes, runs = list(nodes), []
     for node in nodes:
-        workload = LayerWorkload.build(
-            config, node.layer, node.weights, inputs[node.input], node.requantisation
-        )
-        density = window_density(config, node.layer, network.channel_density.get(node.input))
-        runs.append((workload, make_schedule(config, node.layer, workload.weights, density), skip))
-    results = run_layers(config, runs, "verilator")
+        density = network.channel_density.get(node.input)
+        task = LayerTask(layer=node.layer, weights=node.weights, channel_density=density)
+        source = inputs[node.input]
+        runs.append(LayerRun(task=task, activations=source, requantisation=node.requantisation))
+    results = run_layers(HARDWARE, config, [(run, skip) for run in runs], "verilator")
     assert len(results) == len(nodes) > 0
     for node, run, (codes, counters) in zip(nodes, runs, results, strict=True):
-        yield node, run, codes, counters
+        made = ClusterProgram.build(config, run)
+        yield node, (made.workload, made.schedule, skip), codes, counters
 
 
 def test_every_layer_of_a_lenet5_image():

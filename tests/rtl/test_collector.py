@@ -12,8 +12,8 @@ from amaranth.sim import Simulator
 
 from golden.arithmetic import Requantisation
 from golden.machines.cluster.config import AcceleratorConfig
-from rtl.collector import Collector
-from rtl.layouts import Layouts
+from rtl.cluster.collector import Collector
+from rtl.cluster.layouts import Layouts
 
 PASSES = ([1, 1, 1, 1, 1, 1, 1, 1], [1, 0, 1, 1, 1, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0])
 POSITIONS = 3

@@ -10,7 +10,7 @@ pytest.importorskip("amaranth")
 from amaranth.sim import Simulator
 
 from golden.counters import UNIT_COUNTERS
-from rtl.counters import StateCounters
+from rtl.lib.counters import StateCounters
 
 
 def test_runs_are_counted_anew_and_cycles_outside_are_not():

@@ -9,12 +9,14 @@ import pytest
 
 pytest.importorskip("amaranth")
 
-from golden.errors import CapacityError, ConfigError, UserError
+from golden.errors import CapacityError, ConfigError, HardwareError, UserError
 from golden.layer import LayerShape
 from golden.machines.cluster.config import AcceleratorConfig, SkipMode
 from golden.machines.cluster.schedule import make_schedule
-from rtl.driver import HardwareError, decode_outputs, make_program
-from rtl.run import run_layer
+from rtl.cluster.driver.program import make_program
+from rtl.cluster.driver.results import decode_outputs
+from rtl.cluster.hardware import HARDWARE
+from rtl.sim.run import run_layers
 from tests.case import make_case
 
 TOY = AcceleratorConfig.preset("toy")
@@ -144,16 +146,16 @@ def test_cluster_without_positions_has_no_program():
 def test_unknown_simulator():
     case = make_case("case", TOY, LAYER)
     with pytest.raises(UserError, match="amaranth, icarus, verilator, not 'modelsim'"):
-        run_layer(TOY, case.workload(), case.schedule(), case.skip, "modelsim")  # type: ignore[arg-type]
+        run_layers(HARDWARE, TOY, [(case.run(), case.skip)], "modelsim")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("simulator", ["icarus", "verilator"])
 def test_missing_simulator(simulator, monkeypatch):
     pytest.importorskip("cocotb")
     case = make_case("case", TOY, LAYER)
-    monkeypatch.setattr("rtl.cosim.shutil.which", lambda *_: None)
+    monkeypatch.setattr("rtl.sim.build.shutil.which", lambda *_, **__: None)
     with pytest.raises(UserError, match=f"Simulator {simulator} needs .* not installed: "):
-        run_layer(TOY, case.workload(), case.schedule(), case.skip, simulator)
+        run_layers(HARDWARE, TOY, [(case.run(), case.skip)], simulator)
 
 
 def beat(codes: list[int], lanes: int, last: bool) -> int:

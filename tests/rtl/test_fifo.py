@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("amaranth")
 from amaranth.sim import Simulator
 
-from rtl.fifo import CreditFifo
+from rtl.lib.fifo import CreditFifo
 
 ITEMS = 200
 

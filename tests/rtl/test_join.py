@@ -23,8 +23,9 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
-from rtl.join import WORD_BITS, ChunkPair, InnerJoin, JoinStep
-from rtl.yosys import rtlil_to_verilog
+from rtl.cluster.layouts import WORD_BITS
+from rtl.cluster.unit.join import ChunkPair, InnerJoin, JoinStep
+from rtl.verilog.yosys import rtlil_to_verilog
 
 TAG_BITS = 6
 CHUNKS = (16, 32, 64, 128, 256)
@@ -127,18 +128,16 @@ class Pairs:
 
 def decode(chunk: int, payloads: list[int]) -> list[tuple]:
     """Return steps as ``Pairs.steps`` does."""
-    layout = JoinStep(chunk, 1, TAG_BITS)
+    layout = JoinStep(chunk, TAG_BITS)
     words = np.array(payloads, dtype=np.int64)
 
-    def values(within, start, name):
-        field = within[name]
-        return (words >> start + field.offset & (1 << field.width) - 1).tolist()
+    def values(name):
+        field = layout[name]
+        return (words >> field.offset & (1 << field.width) - 1).tolist()
 
-    start, lane = layout["lanes"].offset, layout["lanes"].shape.elem_shape
     names = ("pair", "position", "weight_prefix", "weight_count")
-    columns = [values(lane, start, name) for name in names]
-    columns += [values(lane, start, f"{side}_nonzero") for side in ("activation", "weight")]
-    columns += [values(layout, 0, name) for name in ("last", "tag")]
+    columns = [values(name) for name in (*names, "activation_nonzero", "weight_nonzero")]
+    columns += [values(name) for name in ("last", "tag")]
     result = []
     for pair, position, prefix, count, activation, weight, last, tag in zip(*columns, strict=True):
         if not pair:

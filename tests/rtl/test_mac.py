@@ -10,8 +10,8 @@ pytest.importorskip("amaranth")
 from amaranth.sim import Simulator
 
 from golden.machines.cluster.config import AcceleratorConfig
-from rtl.layouts import Layouts
-from rtl.mac import Mac
+from rtl.cluster.layouts import Layouts
+from rtl.cluster.unit.mac import Mac
 
 
 @pytest.mark.parametrize(("tile", "slots"), [(1, 1), (3, 1), (2, 2)])

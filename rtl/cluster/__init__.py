@@ -1,0 +1,1 @@
+"""Hardware of this project's cluster; specification: ``docs/machine.md``."""

@@ -1,0 +1,1 @@
+"""A compute unit and its parts."""

@@ -1,0 +1,1 @@
+"""The three levels of intersection of a processing element: tiles, fibres, scalars."""

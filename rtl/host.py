@@ -1,0 +1,166 @@
+"""What every design is to its host: its ports, what it is given, what it gives back.
+
+A machine's hardware is a module with a ``HARDWARE``, which ``golden.machines.registry`` names.
+Simulators, Verilog writer and synthesis find all that they need there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from numpy.typing import NDArray
+
+from golden.config import TomlConfig
+from golden.counters import Counters
+from golden.errors import ConfigError
+from golden.machines.cluster.config import SkipMode
+from golden.program import Codes, LayerRun
+from rtl.lib.registers import RegisterMap
+from rtl.synth.block import Block
+
+__all__ = [
+    "Design",
+    "Hardware",
+    "Program",
+    "Result",
+    "host_ports",
+    "require_both",
+]
+
+
+def host_ports(beat_bits: int, output: data.StructLayout) -> dict[str, wiring.Member]:
+    """Return the members of a design's signature, the same for every machine.
+
+    address : In(16), write : In(1), write_data : In(32), read_data : Out(32)
+        The register port (``rtl.lib.register_file``).
+    words : In(stream of 32 bits; always ready)
+        The load stream: buffers and tables.
+    filters : In(stream of ``beat_bits``)
+        The filter stream: weights, and what else is loaded while the layer runs.
+    outputs : Out(stream of ``output``)
+        The output stream.
+    done : Out(1)
+        The layer is complete; until the next start.
+    """
+    return {
+        "address": In(16),
+        "write": In(1),
+        "write_data": In(32),
+        "read_data": Out(32),
+        "words": In(stream.Signature(32)),
+        "filters": In(stream.Signature(beat_bits)),
+        "outputs": Out(stream.Signature(output)),
+        "done": Out(1),
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """All that one design (a cluster, a core, a processing element) is given for one layer.
+
+    Parameters
+    ----------
+    registers : dict of str to int
+        Layer registers by name; negative values as two's complement of their width.
+    loads : dict of str to ndarray of uint32, axis word
+        Words of the load stream by target, from row 0 on.
+    beats : ndarray of uint8, axes beat, byte
+        The filter stream.
+    output_beats : int
+        Beats that the output stream will have.
+    cycle_limit : int
+        The program ends in fewer cycles where nobody stalls it.
+    """
+
+    registers: dict[str, int]
+    loads: dict[str, NDArray[np.uint32]]
+    beats: NDArray[np.uint8]
+    output_beats: int
+    cycle_limit: int
+
+
+#: What a program gave: the output beats as integers, and the counters by name.
+Result = tuple[list[int], dict[str, int]]
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """What is written as Verilog and simulated: the part that a machine repeats.
+
+    Parameters
+    ----------
+    top : str
+        Name of its Verilog module.
+    summary : str
+        What it is, in a few words.
+    config : TomlConfig
+    make : callable
+        Returns the component.
+    modules : callable
+        Returns what is elaborated for its Verilog by name, the top one last: parts that it has
+        several of stand for themselves.
+    registers : RegisterMap
+    load_rows : dict of str to int
+        What the load stream fills, in the order of the numbers, and the words of a row.
+    beat_bits : int
+        Width of the filter stream.
+    filter_stream : dict
+        What else a host must know of its format: plain values.
+    output : StructLayout
+        A beat of the output stream.
+    latencies : dict of str to int
+        The machine's constants.
+    undriven : str
+        Why bits of wires may have no driver, if they may.
+    """
+
+    top: str
+    summary: str
+    config: TomlConfig
+    make: Callable[[], wiring.Component]
+    modules: Callable[[], dict[str, wiring.Component]]
+    registers: RegisterMap
+    load_rows: dict[str, int]
+    beat_bits: int
+    output: data.StructLayout
+    latencies: dict[str, int]
+    filter_stream: dict[str, Any] = field(default_factory=dict)
+    undriven: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """A machine's hardware: functions of its configuration.
+
+    Parameters
+    ----------
+    design : callable
+        Configuration to ``Design``. Raises ConfigError where the hardware can't be that machine.
+    programs : callable
+        Configuration, layer, skip mode to what each design of the machine (each cluster, core or
+        processing element) is given; None for one that has nothing to do. Raises ConfigError
+        where the hardware can't do it, CapacityError where the layer does not fit.
+    collect : callable
+        Configuration, layer, skip mode and each design's results to codes, axes p, q, k, and
+        counters. Raises HardwareError where there are more or fewer beats than the program gives,
+        or one breaks the format.
+    blocks : mapping of str to Block
+        What ``python -m rtl.synth`` measures of it, by name.
+    """
+
+    design: Callable[[Any], Design]
+    programs: Callable[[Any, LayerRun, SkipMode], list[Program | None]]
+    collect: Callable[[Any, LayerRun, SkipMode, list[Result | None]], tuple[Codes, Counters]]
+    blocks: Mapping[str, Block]
+
+
+def require_both(config: TomlConfig, mode: SkipMode) -> None:
+    """Raise ConfigError where a machine that always skips both operands is asked for less."""
+    if mode is not SkipMode.BOTH:
+        name = config.to_dict()["name"]
+        raise ConfigError(f"Skip mode of {name} must be {SkipMode.BOTH.value}, not {mode.value}")

@@ -1,0 +1,1 @@
+"""What the hardware of several machines is made of."""

@@ -1,0 +1,227 @@
+"""The memories that buffers are made of: one write port, one synchronous read port.
+
+For simulation and synthesis they are Amaranth's memories; for emission as Verilog (platform
+``VerilogPlatform``) instances of ``RAM_VERILOG``, because the writer would spell out the
+initial value of every row.
+"""
+
+# A component gets its ports from its signature, and Amaranth is not annotated:
+# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
+# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
+# pyright: reportIndexIssue=false, reportReturnType=false
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Shape
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from rtl.lib.widths import bits_for_count
+
+__all__ = ["RAM_VERILOG", "ByteRam", "Ram", "VerilogPlatform"]
+
+RAM_VERILOG = """\
+// One write port, one synchronous read port. Nobody uses what is read from a row being written.
+module innerjoin_ram #(
+    parameter WIDTH = 8,
+    parameter DEPTH = 16,
+    parameter ADDRESS_BITS = 4,
+    parameter ZEROED = 0
+) (
+    input wire clk,
+    input wire write_enable,
+    input wire [ADDRESS_BITS-1:0] write_address,
+    input wire [WIDTH-1:0] write_data,
+    input wire read_enable,
+    input wire [ADDRESS_BITS-1:0] read_address,
+    output reg [WIDTH-1:0] read_data
+);
+  (* no_rw_check *) reg [WIDTH-1:0] rows [0:DEPTH-1];
+  generate
+    if (ZEROED != 0) begin : zeroed
+      integer i;
+      initial for (i = 0; i < DEPTH; i = i + 1) rows[i] = 0;
+    end
+  endgenerate
+  always @(posedge clk) begin
+    if (write_enable) rows[write_address] <= write_data;
+    if (read_enable) read_data <= rows[read_address];
+  end
+endmodule
+
+// Rows of bytes are written, single bytes are read.
+module innerjoin_byte_ram #(
+    parameter BYTES = 16,
+    parameter DEPTH = 16,
+    parameter BYTE_BITS = 4,
+    parameter ADDRESS_BITS = 8
+) (
+    input wire clk,
+    input wire write_enable,
+    input wire [ADDRESS_BITS-BYTE_BITS-1:0] write_address,
+    input wire [8*BYTES-1:0] write_data,
+    input wire read_enable,
+    input wire [ADDRESS_BITS-1:0] read_address,
+    output reg [7:0] read_data
+);
+  (* no_rw_check *) reg [7:0] bytes [0:DEPTH*BYTES-1];
+  integer i;
+  always @(posedge clk) begin
+    if (write_enable)
+      for (i = 0; i < BYTES; i = i + 1)
+        bytes[write_address * BYTES + i] <= write_data[8*i+:8];
+    if (read_enable) read_data <= bytes[read_address];
+  end
+endmodule
+"""
+
+#: Block RAM needs no bypass: nobody uses what is read from a row being written.
+_ATTRIBUTES = {"no_rw_check": 1}
+
+
+class VerilogPlatform:
+    """Given to ``elaborate`` where the design is emitted as Verilog."""
+
+
+class Ram(wiring.Component):
+    """A memory.
+
+    Parameters
+    ----------
+    shape : shape-like
+        Shape of a row.
+    depth : int
+        Rows.
+    zeroed : bool
+        They are zero at power-up; else what is in them at the beginning is undefined.
+
+    Members
+    -------
+    write_enable : In(1), write_address : In, write_data : In(shape)
+        A row is written at the end of the cycle.
+    read_enable : In(1), read_address : In, read_data : Out(shape)
+        A row is read in the next cycle, and kept while not enabled. Undefined where it is
+        being written.
+    """
+
+    def __init__(self, shape, depth: int, zeroed: bool = False) -> None:
+        self._shape, self._depth, self._zeroed = shape, depth, zeroed
+        bits = bits_for_count(depth)
+        super().__init__(
+            {
+                "write_enable": In(1),
+                "write_address": In(bits),
+                "write_data": In(shape),
+                "read_enable": In(1),
+                "read_address": In(bits),
+                "read_data": Out(shape),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        if isinstance(platform, VerilogPlatform):
+            ports = {
+                "i_clk": ClockSignal(),
+                "i_write_enable": self.write_enable,
+                "i_write_address": self.write_address,
+                "i_write_data": self.write_data,
+                "i_read_enable": self.read_enable,
+                "i_read_address": self.read_address,
+                "o_read_data": self.read_data,
+            }
+            m.submodules.ram = Instance(
+                "innerjoin_ram",
+                p_WIDTH=Shape.cast(self._shape).width,
+                p_DEPTH=self._depth,
+                p_ADDRESS_BITS=len(self.read_address),
+                p_ZEROED=int(self._zeroed),
+                **ports,
+            )
+            return m
+        m.submodules.rows = rows = Memory(
+            shape=self._shape, depth=self._depth, init=[], attrs=_ATTRIBUTES
+        )
+        write, read = rows.write_port(), rows.read_port(domain="comb")
+        m.d.comb += [
+            write.en.eq(self.write_enable),
+            write.addr.eq(self.write_address),
+            write.data.eq(self.write_data),
+            read.addr.eq(self.read_address),
+        ]
+        with m.If(self.read_enable):
+            m.d.sync += self.read_data.eq(read.data)
+        return m
+
+
+class ByteRam(wiring.Component):
+    """A memory of bytes that is written by rows: synthesis makes both widths of block RAM's ports.
+
+    Parameters
+    ----------
+    row_bytes : int
+        Bytes of a row; a power of two.
+    depth : int
+        Rows; what is in them at the beginning is undefined.
+
+    Members
+    -------
+    write_enable : In(1), write_address : In, write_data : In(ArrayLayout(8, row_bytes))
+        A row is written at the end of the cycle.
+    read_enable : In(1), read_address : In, read_data : Out(8)
+        Byte ``read_address % row_bytes`` of row ``read_address // row_bytes`` is read in the next
+        cycle, and kept while not enabled. Undefined where its row is being written.
+    """
+
+    def __init__(self, row_bytes: int, depth: int) -> None:
+        self._row_bytes, self._depth = row_bytes, depth
+        row_bits = bits_for_count(depth)
+        self._byte_bits = row_bytes.bit_length() - 1
+        super().__init__(
+            {
+                "write_enable": In(1),
+                "write_address": In(row_bits),
+                "write_data": In(data.ArrayLayout(8, row_bytes)),
+                "read_enable": In(1),
+                "read_address": In(row_bits + self._byte_bits),
+                "read_data": Out(8),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        if isinstance(platform, VerilogPlatform):
+            ports = {
+                "i_clk": ClockSignal(),
+                "i_write_enable": self.write_enable,
+                "i_write_address": self.write_address,
+                "i_write_data": self.write_data,
+                "i_read_enable": self.read_enable,
+                "i_read_address": self.read_address,
+                "o_read_data": self.read_data,
+            }
+            m.submodules.ram = Instance(
+                "innerjoin_byte_ram",
+                p_BYTES=self._row_bytes,
+                p_DEPTH=self._depth,
+                p_BYTE_BITS=self._byte_bits,
+                p_ADDRESS_BITS=len(self.read_address),
+                **ports,
+            )
+            return m
+        m.submodules.bytes = memory = Memory(
+            shape=8, depth=self._depth * self._row_bytes, init=[], attrs=_ATTRIBUTES
+        )
+        read = memory.read_port(domain="comb")
+        m.d.comb += read.addr.eq(self.read_address)
+        with m.If(self.read_enable):
+            m.d.sync += self.read_data.eq(read.data)
+        for number in range(self._row_bytes):
+            write = memory.write_port()
+            m.d.comb += [
+                write.en.eq(self.write_enable),
+                write.addr.eq(Cat(Const(number, self._byte_bits), self.write_address)),
+                write.data.eq(self.write_data[number]),
+            ]
+        return m

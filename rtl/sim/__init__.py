@@ -1,0 +1,1 @@
+"""Designs under a simulator: Amaranth's own, Icarus, Verilator."""

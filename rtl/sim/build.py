@@ -1,0 +1,188 @@
+"""Builds of a design's bench by Icarus or Verilator, kept in the user's cache.
+
+A build is found again by all that it is made from: the configuration, the sources of the hardware,
+the versions of the tools. So a design that was built before is not elaborated again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import inspect
+import json
+import os
+import shutil
+import sys
+import tempfile
+from importlib import metadata
+from pathlib import Path
+
+from golden.errors import HardwareError, UserError
+from rtl.host import Design
+from rtl.sim import runner
+from rtl.sim.bench import bench_verilog
+from rtl.verilog.writer import verilog
+
+__all__ = ["build", "cache_folder", "require_simulator", "search_path"]
+
+_EXECUTABLES = {"icarus": ("iverilog", "vvp"), "verilator": ("verilator", "make", "g++")}
+_ADVICE = {
+    "icarus": "apt-get install iverilog (11 or later)",
+    "verilator": "install Verilator 5.036 or later, make and g++ (README, Hardware)",
+}
+_ARGUMENTS = {
+    "icarus": ["-g2012"],
+    # Only the bench is visible to cocotb: with the whole design public nothing is optimised.
+    "verilator": ["--no-public-flat-rw", "--public-depth", "1", "-Wno-fatal", "-Wno-lint",
+                  "-Wno-style", "--x-assign", "fast", "--x-initial", "fast", "--noassert",
+                  "-O3"],
+}  # fmt: skip
+#: Packages whose version may change what is built.
+_TOOLS = ("amaranth", "pyosys", "cocotb")
+# Stands before the compiler (make's OBJCACHE): takes the runtime library's objects, two thirds of
+# every build's time, from where an earlier build left them.
+_CACHED_COMPILER = """\
+#!/bin/sh
+output=; previous=
+for argument; do
+  if [ "$previous" = -o ]; then output=$argument; fi
+  previous=$argument
+done
+case $output in
+  verilated*.o) if cp "$RUNTIME_FOLDER/$output" "$output" 2>/dev/null; then exit; fi ;;
+esac
+exec "$@"
+"""
+
+
+def search_path() -> str:
+    """Return where simulators are searched: this Python's own folder too, active or not."""
+    return os.pathsep.join([os.environ.get("PATH", ""), str(Path(sys.executable).parent)])
+
+
+def require_simulator(simulator: str) -> None:
+    """Raise UserError where cocotb or the simulator is not installed; it says how to get it."""
+    try:
+        import cocotb_tools.runner  # noqa: F401
+    except ImportError:
+        raise UserError(
+            "Running Verilog needs cocotb, which is not installed: "
+            "pip install 'innerjoin[hardware]'"
+        ) from None
+    for executable in _EXECUTABLES[simulator]:
+        if shutil.which(executable, path=search_path()) is None:
+            raise UserError(
+                f"Simulator {simulator} needs {executable}, which is not installed: "
+                f"{_ADVICE[simulator]}"
+            )
+
+
+def cache_folder() -> Path:
+    """Return the folder that keeps builds."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "innerjoin" / "cosim"
+
+
+def build(design: Design, simulator: str, *, long: bool) -> Path:
+    """Return the folder with the built bench; build it where it is not in the cache.
+
+    Parameters
+    ----------
+    long : bool
+        It will run for so long that compiling the model well pays.
+
+    Raises
+    ------
+    UserError
+        The cache can't be written.
+    HardwareError
+        The simulator does not take the design.
+    """
+    arguments = list(_ARGUMENTS[simulator])
+    if simulator == "verilator":
+        arguments += ["-CFLAGS", "-O2" if long else "-O0"]
+    tools = [_executable(simulator), *arguments, *(metadata.version(tool) for tool in _TOOLS)]
+    built = cache_folder() / _key(*_design_parts(design), *tools)
+    if built.is_dir():
+        return built
+    try:
+        built.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".build-", dir=built.parent))
+    except OSError as error:
+        raise UserError(f"Folder {built.parent} can't be written: {error.strerror}") from None
+    try:
+        _make(design, simulator, arguments, folder, cache_folder() / f"runtime-{_key(*tools)}")
+        with contextlib.suppress(OSError):  # another process was first
+            folder.rename(built)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return built
+
+
+def _make(
+    design: Design, simulator: str, arguments: list[str], folder: Path, runtime: Path
+) -> None:
+    """Build a bench in a folder; the simulator's own objects are kept in another one."""
+    sources = {f"{design.top}.v": verilog(design), "bench.sv": bench_verilog(design)}
+    for name, text in sources.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    compiler = folder / "cached-compiler"
+    compiler.write_text(_CACHED_COMPILER, encoding="ascii")
+    compiler.chmod(0o755)
+    environment = {"PATH": search_path(), "RUNTIME_FOLDER": str(runtime)}
+    if "OBJCACHE" not in os.environ:
+        environment["OBJCACHE"] = str(compiler)
+    try:
+        runner.run(
+            simulator,
+            "build",
+            environment,
+            folder,
+            sources=[str(folder / name) for name in sources],
+            hdl_toplevel="bench",
+            build_dir=str(folder),
+            build_args=arguments,
+            always=True,
+        )
+    except RuntimeError as error:
+        raise HardwareError(f"{simulator} could not build the bench: {error}") from None
+    _keep_runtime(folder, runtime)
+
+
+def _keep_runtime(folder: Path, runtime: Path) -> None:
+    """Keep what every build would compile anew: two thirds of its time."""
+    objects = list(folder.glob("verilated*.o"))
+    if not objects or runtime.is_dir():
+        return
+    beside = Path(tempfile.mkdtemp(prefix=".runtime-", dir=runtime.parent))
+    for path in objects:
+        shutil.copyfile(path, beside / path.name)
+    try:
+        beside.rename(runtime)
+    except OSError:  # another process was first
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+# -- what a build is made from ----------------------------------------------------------------
+
+
+def _key(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+
+
+def _executable(simulator: str) -> str:
+    """Return the simulator's program and when it was installed."""
+    found = shutil.which(_EXECUTABLES[simulator][0], path=search_path())
+    path = Path(found or "").resolve()
+    return f"{path} {path.stat().st_mtime_ns}"
+
+
+def _design_parts(design: Design) -> list[str]:
+    """Return what decides on a design's Verilog: its configuration, and all sources."""
+    root = Path(__file__).resolve().parents[2]
+    folders = {root / "golden", root / "rtl", Path(inspect.getfile(design.make)).resolve().parent}
+    sources = sorted({path for folder in folders for path in folder.rglob("*.py")})
+    digest = hashlib.sha256()
+    for path in sources:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return [design.top, json.dumps(design.config.to_dict()), digest.hexdigest()]

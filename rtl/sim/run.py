@@ -1,0 +1,72 @@
+"""Run layers on a machine's hardware, on any of the simulators."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from golden.config import TomlConfig
+from golden.counters import Counters
+from golden.errors import UserError
+from golden.machines.cluster.config import SkipMode
+from golden.program import Codes, LayerRun
+from rtl.host import Hardware
+
+__all__ = ["SIMULATORS", "SimulatorName", "run_layers"]
+
+SimulatorName = Literal["amaranth", "icarus", "verilator"]
+#: Simulators by name.
+SIMULATORS: tuple[SimulatorName, ...] = get_args(SimulatorName)
+
+
+def run_layers(
+    hardware: Hardware,
+    config: TomlConfig,
+    runs: list[tuple[LayerRun, SkipMode]],
+    simulator: SimulatorName = "amaranth",
+    stalls: int | None = None,
+) -> list[tuple[Codes, Counters]]:
+    """Run layers one after another on one design of a machine.
+
+    The clusters, cores or processing elements of a machine are independent and alike: each one's
+    program runs in its turn.
+
+    Parameters
+    ----------
+    simulator : str
+        One of ``SIMULATORS``.
+    stalls : int, optional
+        Seed of random idle and back-pressure on every stream; None for none. Codes are the
+        same, cycles are not.
+
+    Returns
+    -------
+    list of (codes, counters)
+        Codes have axes p, q, k.
+
+    Raises
+    ------
+    ConfigError, CapacityError
+        The hardware can't do the machine or the mode, or a layer does not fit it.
+    UserError
+        The simulator is unknown or not installed.
+    HardwareError
+        The hardware broke its contract.
+    """
+    if simulator not in SIMULATORS:
+        raise UserError(f"Simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
+    design = hardware.design(config)
+    programs = [hardware.programs(config, run, mode) for run, mode in runs]
+    flat = [program for parts in programs for program in parts if program is not None]
+    if simulator == "amaranth":
+        from rtl.sim.amaranth import run_programs
+
+        done = iter(run_programs(design, flat, stalls))
+    else:
+        from rtl.sim.cosim import run_programs as cosimulate
+
+        done = iter(cosimulate(design, flat, simulator, stalls))
+    results = []
+    for (run, mode), parts in zip(runs, programs, strict=True):
+        given = [None if program is None else next(done) for program in parts]
+        results.append(hardware.collect(config, run, mode, given))
+    return results

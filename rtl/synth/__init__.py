@@ -1,0 +1,1 @@
+"""Logic cells and clock of the hardware on an ECP5: ``python -m rtl.synth``."""

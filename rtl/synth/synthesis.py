@@ -1,0 +1,116 @@
+"""Synthesis by yosys: a block between flip-flops, so that pins neither count nor limit."""
+
+# A component gets its ports from its signature, and Amaranth is not annotated:
+# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
+# pyright: reportArgumentType=false
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from amaranth.back import rtlil
+from amaranth.hdl import Cat, Elaboratable, Module, Signal
+from amaranth.lib import wiring
+
+from golden.errors import UserError
+
+__all__ = ["SynthesisError", "Wrapper", "synthesise"]
+
+
+class SynthesisError(UserError):
+    """A tool is missing, or the design does not fit the device."""
+
+
+class Wrapper(Elaboratable):
+    """Flip-flops around a component: a chain that feeds its inputs, a tree that keeps its outputs.
+
+    Parameters
+    ----------
+    component : wiring.Component
+        What is measured; it becomes the submodule ``dut``.
+    """
+
+    def __init__(self, component: wiring.Component) -> None:
+        self._component = component
+        self.serial_in = Signal()
+        self.serial_out = Signal()
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.submodules.dut = component = self._component
+        inputs, outputs = [], []
+        for _, member, port in component.signature.flatten(component):
+            bits = port.as_value() if hasattr(port, "as_value") else port
+            (inputs if member.flow is wiring.In else outputs).append(bits)
+        # Two ranks: the chain may lie anywhere, the second rank near the component.
+        chain = Signal(max(1, sum(len(bits) for bits in inputs)))
+        near = Signal.like(chain, attrs={"keep": 1})
+        m.d.sync += [chain.eq(Cat(self.serial_in, chain)), near.eq(chain)]
+        m.d.comb += Cat(*inputs).eq(near)
+        rank = Cat(*outputs)
+        while True:
+            held = Signal(len(rank), attrs={"keep": 1})
+            m.d.sync += held.eq(rank)
+            if len(held) == 1:
+                break
+            rank = Cat(held[at : at + 4].xor() for at in range(0, len(held), 4))
+        m.d.comb += self.serial_out.eq(held)
+        return m
+
+
+def _yosys(commands: Sequence[str], folder: Path) -> None:
+    """Run yosys in a process of its own: its errors end the process."""
+    script = folder / "synth.ys"
+    script.write_text("\n".join(commands) + "\n", encoding="utf-8")
+    program = (
+        "from pyosys import libyosys as y; d = y.Design(); "
+        f"y.Pass.call(d, 'tee -q script {script.name}')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=False
+    )
+    if "No module named 'pyosys'" in done.stderr:
+        raise SynthesisError("pyosys must be installed: pip install 'innerjoin[hardware]'")
+    if done.returncode:
+        raise RuntimeError(f"yosys failed: {done.stdout[-1000:]}{done.stderr[-1000:]}")
+
+
+def synthesise(component: wiring.Component, whole: str, folder: Path) -> tuple[dict[str, int], int]:
+    """Write ``netlist.json``; return the component's cells by type, and tables of the wrapper.
+
+    Parameters
+    ----------
+    whole : str
+        Pattern of modules of the component that stay whole, or nothing.
+    """
+    wrapper = Wrapper(component)
+    ports = [wrapper.serial_in, wrapper.serial_out]
+    text = rtlil.convert(wrapper, name="top", ports=ports, emit_src=False)
+    (folder / "top.il").write_text(text, encoding="utf-8")
+    kept = f"top.dut top.dut.{whole}" if whole else "top.dut"
+    unkept = [f"setattr -mod -unset keep_hierarchy top.dut.{whole}"] if whole else []
+    commands = (
+        "read_rtlil top.il",
+        # Units and PEs stay whole: equal registers of several would become one, far from them all.
+        f"setattr -mod -set keep_hierarchy 1 {kept}",
+        # Without these two abc9 meets wires that nobody drives, and stops.
+        "proc",
+        "opt_clean -purge",
+        "synth_ecp5 -top top",
+        *unkept,
+        "flatten top.dut",
+        "clean",
+        "tee -q -o cells.json stat -json",
+        "setattr -mod -unset keep_hierarchy top.dut",
+        "flatten",
+        "clean",
+        "write_json netlist.json",
+    )
+    _yosys(commands, folder)
+    modules = json.loads((folder / "cells.json").read_text(encoding="utf-8"))["modules"]
+    wrapper_tables = modules["\\top"]["num_cells_by_type"].get("LUT4", 0)
+    return modules["\\top.dut"]["num_cells_by_type"], wrapper_tables

@@ -1,0 +1,157 @@
+"""The Verilog writer: a machine's design, and a JSON side-car that describes it.
+
+Amaranth gives RTLIL, which pyosys writes as Verilog that Icarus and Verilator both run right.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from amaranth.back import rtlil
+from amaranth.hdl import Shape
+from amaranth.lib import wiring
+
+from golden.config import TomlConfig
+from golden.counters import UNIT_COUNTERS
+from golden.errors import UserError
+from rtl.host import Design, Hardware, host_ports
+from rtl.lib.ram import RAM_VERILOG, VerilogPlatform
+from rtl.lib.register_file import RegisterFile
+from rtl.verilog.yosys import rtlil_to_verilog
+
+__all__ = ["describe", "verilog", "write"]
+
+_HEADER = """\
+// {what}.
+// The tool names its wires itself and joins narrow to wide ones, so width and unused-signal
+// warnings say nothing about the source; registers have an initial value as well as a reset, for
+// FPGAs that power up with one.
+/* verilator lint_off DECLFILENAME */
+/* verilator lint_off UNUSEDSIGNAL */
+/* verilator lint_off UNUSEDPARAM */
+/* verilator lint_off WIDTHTRUNC */
+/* verilator lint_off WIDTHEXPAND */
+/* verilator lint_off PROCASSINIT */
+`timescale 1ns / 1ps
+
+"""
+
+
+def verilog(design: Design) -> str:
+    """Return the Verilog of a design: what it repeats, and its top module last.
+
+    Raises
+    ------
+    UserError
+        pyosys is not installed.
+    """
+    name = design.config.to_dict()["name"]
+    what = f"{name}: {design.summary}. Written by `accel verilog`; described by {design.top}.json"
+    platform = VerilogPlatform()
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = []
+        for module, component in design.modules().items():
+            text = rtlil.convert(component, name=module, platform=platform, emit_src=False)
+            inputs.append(Path(folder, f"{module}.il"))
+            inputs[-1].write_text(text, encoding="utf-8")
+        written = Path(folder, "design.v")
+        rtlil_to_verilog(inputs, written)
+        text = written.read_text(encoding="utf-8")
+    body = "\n".join(line for line in text.splitlines() if not line.startswith("/* Generated"))
+    lint = ""
+    if design.undriven:
+        lint = f"// {design.undriven}\n/* verilator lint_off UNDRIVEN */\n"
+    return f"{_HEADER.format(what=what)}{lint}{RAM_VERILOG}{body}\n"
+
+
+def describe(design: Design) -> dict[str, Any]:
+    """Return what a program needs to know to drive a design: plain values."""
+    registers = design.registers
+    return {
+        "top": design.top,
+        "config": design.config.to_dict(),
+        "ports": _ports(design),
+        "registers": registers.addresses,
+        # Cycles from an address to what is read there, from a write of control to the fall of done.
+        "register_cycles": {"read": RegisterFile.READ, "start": RegisterFile.START},
+        "layer_registers": {
+            one.name: {"bits": one.bits, "signed": one.is_signed, "is": one.meaning}
+            for one in registers.layer
+        },
+        "load_targets": {
+            name: {"number": number, "words_per_row": words}
+            for number, (name, words) in enumerate(design.load_rows.items())
+        },
+        "filter_stream": {"bits": design.beat_bits, **design.filter_stream},
+        # First bit and bits of each field of a beat.
+        "output_stream": {name: [field.offset, field.width] for name, field in design.output},
+        "latencies": design.latencies,
+        "counters": {"top": list(registers.counters), "unit": list(UNIT_COUNTERS)},
+    }
+
+
+def _ports(design: Design) -> list[dict[str, Any]]:
+    """Return name, direction and width in bits of each port, its clock too."""
+    signature = wiring.Signature(host_ports(design.beat_bits, design.output))
+    ports = [
+        {
+            "name": "__".join(map(str, path)),
+            "direction": "output" if member.flow is wiring.Out else "input",
+            "width": Shape.cast(member.shape).width,
+        }
+        for path, member, _ in signature.flatten(signature.create())
+    ]
+    return ports + [{"name": name, "direction": "input", "width": 1} for name in ("clk", "rst")]
+
+
+def write(hardware: Hardware, config: TomlConfig, folder: str | Path) -> list[Path]:
+    """Write a machine's design and its side-car as ``TOP.v`` and ``TOP.json``.
+
+    Each is complete or not there.
+
+    Raises
+    ------
+    ConfigError
+        The hardware can't do what the machine asks for.
+    UserError
+        The folder can't be written, or pyosys is not installed.
+    """
+    design = hardware.design(config)
+    description = json.dumps(describe(design), indent=1) + "\n"
+    return _write_files(
+        folder, {f"{design.top}.v": verilog(design), f"{design.top}.json": description}
+    )
+
+
+def _write_files(folder: str | Path, texts: dict[str, str]) -> list[Path]:
+    """Write texts into files of a folder, which is made; each is complete or not there.
+
+    Raises
+    ------
+    UserError
+        The folder can't be written.
+    """
+    folder = Path(folder)
+    paths = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            path = folder / name
+            with tempfile.NamedTemporaryFile(
+                "w", encoding="utf-8", dir=folder, prefix=f".{name}.", delete=False
+            ) as beside:
+                beside.write(text)
+            try:
+                os.chmod(beside.name, 0o644)
+                os.replace(beside.name, path)
+            except BaseException:
+                os.unlink(beside.name)
+                raise
+            paths.append(path)
+    except OSError as error:
+        raise UserError(f"Folder {folder} can't be written: {error.strerror}") from None
+    return paths
