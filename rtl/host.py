@@ -20,6 +20,7 @@ from golden.counters import Counters
 from golden.errors import ConfigError
 from golden.machines.cluster.config import SkipMode
 from golden.program import Codes, LayerRun
+from rtl.lib.component import Component
 from rtl.lib.registers import RegisterMap
 from rtl.synth.block import Block
 
@@ -37,7 +38,7 @@ def host_ports(beat_bits: int, output: data.StructLayout) -> dict[str, wiring.Me
     """Return the members of a design's signature, the same for every machine.
 
     address : In(16), write : In(1), write_data : In(32), read_data : Out(32)
-        The register port (``rtl.lib.register_file``).
+        The register port (``rtl.lib.registers``).
     words : In(stream of 32 bits; always ready)
         The load stream: buffers and tables.
     filters : In(stream of ``beat_bits``)
@@ -122,8 +123,8 @@ class Design:
     top: str
     summary: str
     config: TomlConfig
-    make: Callable[[], wiring.Component]
-    modules: Callable[[], dict[str, wiring.Component]]
+    make: Callable[[], Component]
+    modules: Callable[[], dict[str, Component]]
     registers: RegisterMap
     load_rows: dict[str, int]
     beat_bits: int

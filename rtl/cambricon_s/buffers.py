@@ -9,18 +9,14 @@
 | codebook | the weight of a code |
 """
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-# pyright: reportIndexIssue=false, reportReturnType=false
-
 from __future__ import annotations
 
 from amaranth.hdl import Module
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from rtl.cambricon_s.layouts import LOAD_TARGETS, MAX_BLOCKS, MAX_KEPT_WINDOWS, CoreLayouts
+from rtl.lib.component import Component
 from rtl.lib.load_stream import gather_rows
 from rtl.lib.ram import Ram
 from rtl.lib.widths import bits_for_count
@@ -28,7 +24,7 @@ from rtl.lib.widths import bits_for_count
 __all__ = ["CoreBuffers"]
 
 
-class CoreBuffers(wiring.Component):
+class CoreBuffers(Component):
     """Neuron buffer, window, block and requantisation tables; the way to the codebooks.
 
     Parameters

@@ -4,26 +4,22 @@ It never waits: the neuron selector lets a position finish only when the results
 been taken and the output queue has room.
 """
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-# pyright: reportIndexIssue=false, reportReturnType=false
-
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from rtl.cambricon_s.layouts import LAYER, CoreLayouts
 from rtl.lib.bits import count_ones
+from rtl.lib.component import Component
 from rtl.lib.requantise import Requantise
 
 __all__ = ["Collector"]
 
 
-class Collector(wiring.Component):
+class Collector(Component):
     """Drain the results of the PEs.
 
     Parameters

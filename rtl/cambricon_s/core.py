@@ -3,11 +3,6 @@
 Latencies of the blocks add up to the constants of its ``Latency`` (``latencies``).
 """
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-# pyright: reportIndexIssue=false, reportReturnType=false
-
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -26,8 +21,9 @@ from rtl.cambricon_s.windows.fetch import WindowFetch
 from rtl.cambricon_s.windows.selector import NeuronSelector
 from rtl.cambricon_s.windows.sequencer import Sequencer
 from rtl.host import host_ports
+from rtl.lib.component import Component
 from rtl.lib.ram import Ram
-from rtl.lib.register_file import RegisterFile
+from rtl.lib.registers import RegisterFile
 
 __all__ = ["Core", "latencies"]
 
@@ -52,7 +48,7 @@ def latencies() -> dict[str, int]:
     }
 
 
-class Core(wiring.Component):
+class Core(Component):
     """One core of a machine.
 
     Parameters
@@ -70,7 +66,7 @@ class Core(wiring.Component):
     def __init__(
         self,
         config: CambriconSConfig,
-        pe: Callable[[CoreLayouts], wiring.Component] = ProcessingElement,
+        pe: Callable[[CoreLayouts], Component] = ProcessingElement,
     ) -> None:
         self._pe = pe
         self.layouts = layouts = CoreLayouts(config)

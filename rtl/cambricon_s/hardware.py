@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from amaranth.lib import wiring
-
 from golden.machines.cambricon_s import CambriconSConfig, CambriconSCounters
 from golden.machines.cluster.config import SkipMode
 from golden.program import Codes, LayerRun
@@ -16,6 +14,7 @@ from rtl.cambricon_s.layouts import CoreLayouts, register_map
 from rtl.cambricon_s.pe import ProcessingElement, pe_ports
 from rtl.cambricon_s.windows.selector import NeuronSelector
 from rtl.host import Design, Hardware, Program, Result, require_both
+from rtl.lib.component import Component
 from rtl.synth.block import SHORT_PLACER, Block
 from rtl.verilog.instance import ModuleInstance
 
@@ -44,8 +43,8 @@ def _design(config: CambriconSConfig) -> Design:
     )
 
 
-def _modules(config: CambriconSConfig) -> dict[str, wiring.Component]:
-    def instance(layouts: CoreLayouts) -> wiring.Component:
+def _modules(config: CambriconSConfig) -> dict[str, Component]:
+    def instance(layouts: CoreLayouts) -> Component:
         return ModuleInstance(_PE, pe_ports(layouts))
 
     return {_PE: ProcessingElement(CoreLayouts(config)), "cambricon_s_core": Core(config, instance)}
@@ -66,9 +65,7 @@ def _collect(
     return codes, layer_counters(config, read)
 
 
-def _block(
-    make: Callable[[CambriconSConfig], wiring.Component], target_mhz: int, **options: Any
-) -> Block:
+def _block(make: Callable[[CambriconSConfig], Component], target_mhz: int, **options: Any) -> Block:
     return Block(
         config=CambriconSConfig,
         make=make,

@@ -6,24 +6,20 @@ The stream has, for each load in program order and each kept window of it, ``mas
 the block's mask, then for each filter of the block the codes under it, beginning with a new beat.
 """
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-# pyright: reportIndexIssue=false, reportReturnType=false
-
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from rtl.cambricon_s.layouts import LAYER, CoreLayouts
 from rtl.lib.bits import count_ones
+from rtl.lib.component import Component
 
 __all__ = ["SynapseLoader"]
 
 
-class SynapseLoader(wiring.Component):
+class SynapseLoader(Component):
     """Fill the halves of the buffers in turn.
 
     Parameters

@@ -5,20 +5,16 @@
 The row of a kept window has the codes that the block mask has ones for, without gaps.
 """
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-# pyright: reportIndexIssue=false, reportReturnType=false
-
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from rtl.cambricon_s.layouts import CoreLayouts
 from rtl.lib.bits import add_up
+from rtl.lib.component import Component
 from rtl.lib.ram import Ram
 
 __all__ = ["ProcessingElement", "pe_ports"]
@@ -36,7 +32,7 @@ def pe_ports(layouts: CoreLayouts) -> dict:
     }
 
 
-class ProcessingElement(wiring.Component):
+class ProcessingElement(Component):
     """One processing element of a core.
 
     Parameters

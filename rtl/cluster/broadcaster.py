@@ -6,17 +6,12 @@ Three parts, each a pipeline that does not stall into a FIFO (``rtl.lib.fifo``):
 chunks, chunks become rows, rows go when their filter load and their chunk slot are there.
 """
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-# pyright: reportIndexIssue=false, reportReturnType=false
-
 from __future__ import annotations
 
 from itertools import pairwise
 
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import data, enum, wiring
+from amaranth.lib import data, enum
 from amaranth.lib.wiring import In, Out
 
 from rtl.cluster.holders import track_holders
@@ -31,6 +26,7 @@ from rtl.lib.bits import (
     only_lowest,
     without_lowest,
 )
+from rtl.lib.component import Component
 from rtl.lib.fifo import CreditFifo
 
 __all__ = ["Broadcaster", "Reason"]
@@ -48,7 +44,7 @@ class Reason(enum.Enum, shape=2):
     BROADCAST = 3
 
 
-class Broadcaster(wiring.Component):
+class Broadcaster(Component):
     """Send the chunks of the steps.
 
     Parameters

@@ -4,12 +4,9 @@ Latencies between the blocks add up to the constants of ``golden.machines.cluste
 (``Cluster.latency``).
 """
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-# pyright: reportIndexIssue=false, reportReturnType=false
-
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import wiring
@@ -25,7 +22,8 @@ from rtl.cluster.sequencer import Sequencer
 from rtl.cluster.unit.unit import Unit
 from rtl.host import host_ports
 from rtl.lib.bits import count_ones
-from rtl.lib.register_file import RegisterFile
+from rtl.lib.component import Component
+from rtl.lib.registers import RegisterFile
 
 __all__ = ["Cluster", "latencies"]
 
@@ -48,7 +46,7 @@ def latencies() -> dict[str, int]:
     }
 
 
-class Cluster(wiring.Component):
+class Cluster(Component):
     """One cluster of a machine.
 
     Parameters
@@ -63,7 +61,9 @@ class Cluster(wiring.Component):
     ``rtl.cluster.loader``, ``rtl.cluster.collector``.
     """
 
-    def __init__(self, config: AcceleratorConfig, unit=Unit) -> None:
+    def __init__(
+        self, config: AcceleratorConfig, unit: Callable[[Layouts], Component] = Unit
+    ) -> None:
         self._config = config
         self._unit = unit
         self.layouts = layouts = Layouts(config)

@@ -8,20 +8,16 @@ share of each sum (``rtl.cluster.unit.merging_mac``): they are added up on the w
 that the others take from sums to result registers.
 """
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-# pyright: reportIndexIssue=false, reportReturnType=false
-
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from rtl.cluster.layouts import LAYER, MAX_PASSES, Layouts
 from rtl.cluster.passes import PassReader
 from rtl.lib.bits import add_up, count_ones
+from rtl.lib.component import Component
 from rtl.lib.countdown import Countdown, constant_count, count_down
 from rtl.lib.fifo import CreditFifo
 from rtl.lib.requantise import Requantise
@@ -35,7 +31,7 @@ def _sum(terms):
     return add_up(terms)[:32].as_signed()
 
 
-class Collector(wiring.Component):
+class Collector(Component):
     """Drain the result registers of the units.
 
     Parameters

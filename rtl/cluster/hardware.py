@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from amaranth.lib import wiring
-
 from golden.counters import LayerCounters
 from golden.machines.cluster.config import AcceleratorConfig, Dealing, SkipMode
 from golden.machines.cluster.program import ClusterProgram
@@ -19,6 +17,7 @@ from rtl.cluster.layouts import Layouts, register_map
 from rtl.cluster.unit.join import InnerJoin
 from rtl.cluster.unit.unit import Unit, unit_ports
 from rtl.host import Design, Hardware, Program, Result
+from rtl.lib.component import Component
 from rtl.synth.block import Block, RamPlace
 from rtl.verilog.instance import ModuleInstance
 
@@ -65,8 +64,8 @@ def _design(config: AcceleratorConfig) -> Design:
     )
 
 
-def _modules(config: AcceleratorConfig) -> dict[str, wiring.Component]:
-    def instance(layouts: Layouts) -> wiring.Component:
+def _modules(config: AcceleratorConfig) -> dict[str, Component]:
+    def instance(layouts: Layouts) -> Component:
         return ModuleInstance(_UNIT, unit_ports(layouts))
 
     return {_UNIT: Unit(Layouts(config)), "cluster": Cluster(config, unit=instance)}
@@ -97,9 +96,9 @@ def _collect(
 
 
 def _block(
-    make: Callable[[AcceleratorConfig], wiring.Component], target_mhz: int, **options: Any
+    make: Callable[[AcceleratorConfig], Component], target_mhz: int, **options: Any
 ) -> Block:
-    def checked(config: AcceleratorConfig) -> wiring.Component:
+    def checked(config: AcceleratorConfig) -> Component:
         check_config(config)
         return make(config)
 

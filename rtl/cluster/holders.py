@@ -1,9 +1,5 @@
 """Which units hold each of a few places: chunk slots, filter buffers."""
 
-# Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportIndexIssue=false
-# pyright: reportOperatorIssue=false
-
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal

@@ -8,18 +8,14 @@
 | passes | held unit-slots, least significant first, then whether the pass is its group's last |
 """
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-# pyright: reportIndexIssue=false, reportReturnType=false
-
 from __future__ import annotations
 
 from amaranth.hdl import Module
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from rtl.cluster.layouts import LOAD_TARGETS, MAX_PASSES, Layouts
+from rtl.lib.component import Component
 from rtl.lib.load_stream import gather_rows
 from rtl.lib.ram import Ram
 from rtl.lib.widths import bits_for_count
@@ -27,7 +23,7 @@ from rtl.lib.widths import bits_for_count
 __all__ = ["InputBuffer"]
 
 
-class InputBuffer(wiring.Component):
+class InputBuffer(Component):
     """Index and value buffers, pass table and requantisation table.
 
     Parameters

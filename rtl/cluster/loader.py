@@ -7,21 +7,25 @@ The stream has, for each load in program order, each unit, filter slot and chunk
 balancing a beat carries beside its bytes the home of the chunk's filter (``Layouts``).
 """
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-# pyright: reportIndexIssue=false, reportReturnType=false
-
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from rtl.cluster.holders import track_holders
 from rtl.cluster.layouts import LAYER, MAX_PASSES, WORD_BITS, Layouts
 from rtl.cluster.passes import PassReader
-from rtl.lib.bits import add_up, at_most_one, count_ones, encode, only_lowest, without_lowest
+from rtl.lib.bits import (
+    add_up,
+    at_most_one,
+    count_ones,
+    elements,
+    encode,
+    only_lowest,
+    without_lowest,
+)
+from rtl.lib.component import Component
 from rtl.lib.countdown import Countdown, constant_count, count_down
 from rtl.lib.fifo import CreditFifo
 from rtl.lib.widths import bits_for_count
@@ -29,7 +33,7 @@ from rtl.lib.widths import bits_for_count
 __all__ = ["FilterLoader"]
 
 
-class FilterLoader(wiring.Component):
+class FilterLoader(Component):
     """Write filters into the units.
 
     Parameters
@@ -203,7 +207,7 @@ class FilterLoader(wiring.Component):
             third.eq(second),
             third_valid.eq(second_valid),
             late_parts.eq(parts),
-            beat_ones.eq(add_up(list(parts))),
+            beat_ones.eq(add_up(elements(parts))),
         ]
 
         values, mask_end = Signal(), Signal()

@@ -1,23 +1,19 @@
 """The rows of the pass table, in order, read ahead."""
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-
 from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.cluster.layouts import MAX_PASSES, Layouts
+from rtl.lib.component import Component
 from rtl.lib.fifo import CreditFifo
 from rtl.lib.widths import bits_for_count
 
 __all__ = ["PassReader"]
 
 
-class PassReader(wiring.Component):
+class PassReader(Component):
     """Read row after row; more than a layer has, but nobody asks for them.
 
     Parameters

@@ -4,26 +4,22 @@ for each pass: for each tile: for each segment: for each position in the tile:
     for each chunk of the segment: a step
 """
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-# pyright: reportIndexIssue=false, reportReturnType=false
-
 from __future__ import annotations
 
 from amaranth.hdl import Const, Module, Mux, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from rtl.cluster.layouts import LAYER, MAX_PASSES, Layouts
 from rtl.cluster.passes import PassReader
+from rtl.lib.component import Component
 from rtl.lib.countdown import Countdown, constant_count, count_down
 from rtl.lib.widths import bits_for_count
 
 __all__ = ["Sequencer"]
 
 
-class Sequencer(wiring.Component):
+class Sequencer(Component):
     """Walk the layer.
 
     Parameters

@@ -4,18 +4,14 @@ LD[j] = max(LD[j-1], R[j]) + b[j]
 pair: R = max(T, F[pair two before] + LOAD_FREE), end: R = max(E, F[end before] + LOAD_FREE)
 """
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-# pyright: reportIndexIssue=false, reportReturnType=false
-
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from rtl.extensor.layouts import MAX_ITEMS, Layouts
+from rtl.lib.component import Component
 from rtl.lib.widths import bits_for_count
 
 __all__ = ["Loader"]
@@ -24,7 +20,7 @@ __all__ = ["Loader"]
 _COUNT_BITS = 9
 
 
-class Loader(wiring.Component):
+class Loader(Component):
     """Take the load stream, and write what it holds into the buffers.
 
     Parameters

@@ -4,21 +4,17 @@ Values are packed: a value lies one place, that of the fibre's number and count,
 places as there are coordinates below its own, behind the place where its fibre begins.
 """
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-# pyright: reportIndexIssue=false, reportReturnType=false
-
 from __future__ import annotations
 
 from itertools import pairwise
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from rtl.extensor.layouts import Layouts
 from rtl.lib.bits import count_ones
+from rtl.lib.component import Component
 from rtl.lib.ram import ByteRam
 
 __all__ = ["Multiply"]
@@ -27,7 +23,7 @@ __all__ = ["Multiply"]
 _WORD_BITS = 16
 
 
-class Multiply(wiring.Component):
+class Multiply(Component):
     """Multiply.
 
     Parameters

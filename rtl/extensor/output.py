@@ -1,24 +1,20 @@
 """The output: sums to activation codes."""
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-# pyright: reportIndexIssue=false, reportReturnType=false
-
 from __future__ import annotations
 
 from amaranth.hdl import Module, Signal, signed
-from amaranth.lib import stream, wiring
+from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
 from rtl.extensor.layouts import Layouts
+from rtl.lib.component import Component
 from rtl.lib.requantise import Requantise
 from rtl.lib.widths import REQUANTISATION
 
 __all__ = ["Output"]
 
 
-class Output(wiring.Component):
+class Output(Component):
     """Requantise sums.
 
     Parameters

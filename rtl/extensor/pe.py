@@ -1,10 +1,5 @@
 """A processing element: loader, three levels of intersection, multiplier, sums, output."""
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-# pyright: reportIndexIssue=false, reportReturnType=false
-
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Const, Module, Signal
@@ -23,7 +18,8 @@ from rtl.extensor.output import Output
 from rtl.extensor.sums import Sums
 from rtl.extensor.tables import Tables
 from rtl.host import host_ports
-from rtl.lib.register_file import RegisterFile
+from rtl.lib.component import Component
+from rtl.lib.registers import RegisterFile
 
 __all__ = ["ProcessingElement", "latencies"]
 
@@ -39,7 +35,7 @@ def latencies() -> dict[str, int]:
     }
 
 
-class ProcessingElement(wiring.Component):
+class ProcessingElement(Component):
     """One processing element of a machine.
 
     Parameters

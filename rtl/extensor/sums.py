@@ -6,24 +6,19 @@ A sum is read, and written back a cycle later. Where the fibre pair after has th
 being written takes the place of what was read.
 """
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-# pyright: reportIndexIssue=false, reportReturnType=false
-
 from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, Signal, signed
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.extensor.layouts import Layouts
+from rtl.lib.component import Component
 from rtl.lib.ram import Ram
 
 __all__ = ["Sums"]
 
 
-class Sums(wiring.Component):
+class Sums(Component):
     """Keep sums.
 
     Parameters

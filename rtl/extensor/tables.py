@@ -1,17 +1,13 @@
 """The tables that are written before a program starts: items, and how channels are requantised."""
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-# pyright: reportIndexIssue=false, reportReturnType=false
-
 from __future__ import annotations
 
 from amaranth.hdl import Module
-from amaranth.lib import stream, wiring
+from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
 from rtl.extensor.layouts import LOAD_TARGETS, MAX_ITEMS, Layouts
+from rtl.lib.component import Component
 from rtl.lib.load_stream import gather_rows
 from rtl.lib.ram import Ram
 from rtl.lib.widths import MAX_OUTPUTS, REQUANTISATION, bits_for_count
@@ -22,7 +18,7 @@ __all__ = ["ITEM_WORDS", "Tables"]
 ITEM_WORDS = {"rows_last": 0, "columns_last": 8, "channel": 32, "final": 63}
 
 
-class Tables(wiring.Component):
+class Tables(Component):
     """Item table and requantisation table.
 
     Parameters

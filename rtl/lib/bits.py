@@ -1,8 +1,5 @@
 """Small combinational functions of bit vectors."""
 
-# Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Const
@@ -11,6 +8,7 @@ __all__ = [
     "add_up",
     "at_most_one",
     "count_ones",
+    "elements",
     "encode",
     "one_hot_select",
     "only_lowest",
@@ -36,6 +34,11 @@ def add_up(terms: list):
         return terms[0]
     half = len(terms) // 2
     return add_up(terms[:half]) + add_up(terms[half:])
+
+
+def elements(array) -> list:
+    """Return the elements of an array, or the fields of a structure."""
+    return list(array)
 
 
 def only_lowest(flags):

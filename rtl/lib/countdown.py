@@ -1,9 +1,5 @@
 """Counters that go down to zero and know it from a register, one cycle ahead of a comparison."""
 
-# Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportOperatorIssue=false, reportReturnType=false
-
 from __future__ import annotations
 
 from amaranth.hdl import Module, Signal
@@ -27,7 +23,7 @@ class Countdown(data.StructLayout):
         super().__init__({"left": bits, "last": 1})
 
 
-def constant_count(m: Module, amount) -> data.View:
+def constant_count(m: Module, amount) -> data.View[Countdown]:
     """Return a count that begins with a layer register, one cycle after that is written."""
     count = Signal(Countdown(len(amount)))
     m.d.sync += [count.left.eq(amount), count.last.eq(amount == 0)]

@@ -3,19 +3,14 @@
 One adder serves them all, and counts are exact from the cycle after they change.
 """
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-# pyright: reportIndexIssue=false, reportReturnType=false
-
 from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from golden.counters import UNIT_COUNTERS
+from rtl.lib.component import Component
 from rtl.lib.widths import bits_for_count
 
 __all__ = ["STATE_BITS", "StateCounters"]
@@ -24,7 +19,7 @@ __all__ = ["STATE_BITS", "StateCounters"]
 STATE_BITS = bits_for_count(len(UNIT_COUNTERS))
 
 
-class StateCounters(wiring.Component):
+class StateCounters(Component):
     """Count the cycles that a part spends in each of its states.
 
     Members

@@ -3,21 +3,20 @@
 So no enable runs back through the pipeline: whether an item may enter comes from a register.
 """
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
+
+from rtl.lib.component import Component
 
 __all__ = ["CreditFifo"]
 
 
-class CreditFifo(wiring.Component):
+class CreditFifo(Component):
     """Distributed RAM, and a register for the oldest item: who decides on it waits for no memory.
 
     Parameters
@@ -50,7 +49,7 @@ class CreditFifo(wiring.Component):
         super().__init__(
             {
                 "clear": In(1),
-                "room": Out(1, init=1),
+                "room": Out(1, init=1),  # pyright: ignore[reportCallIssue]
                 "enter": In(1),
                 "push": In(1),
                 "item": In(shape),
@@ -62,7 +61,8 @@ class CreditFifo(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        m.submodules.items = items = Memory(shape=self._shape, depth=self.DEPTH, init=[])
+        items: Memory[Any, Any] = Memory(shape=self._shape, depth=self.DEPTH, init=[])
+        m.submodules.items = items
         write, read = items.write_port(), items.read_port(domain="comb")
         newest, oldest = Signal(range(self.DEPTH)), Signal(range(self.DEPTH))
         stored, moves = Signal(), Signal()

@@ -3,10 +3,6 @@
 A full row is written, and the address goes on.
 """
 
-# Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportIndexIssue=false
-# pyright: reportOperatorIssue=false
-
 from __future__ import annotations
 
 from amaranth.hdl import Array, Cat, Module, Signal

@@ -5,18 +5,16 @@ For simulation and synthesis they are Amaranth's memories; for emission as Veril
 initial value of every row.
 """
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-# pyright: reportIndexIssue=false, reportReturnType=false
-
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Shape
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from rtl.lib.component import Component
 from rtl.lib.widths import bits_for_count
 
 __all__ = ["RAM_VERILOG", "ByteRam", "Ram", "VerilogPlatform"]
@@ -77,14 +75,14 @@ endmodule
 """
 
 #: Block RAM needs no bypass: nobody uses what is read from a row being written.
-_ATTRIBUTES = {"no_rw_check": 1}
+_ATTRIBUTES: Any = {"no_rw_check": 1}
 
 
 class VerilogPlatform:
     """Given to ``elaborate`` where the design is emitted as Verilog."""
 
 
-class Ram(wiring.Component):
+class Ram(Component):
     """A memory.
 
     Parameters
@@ -155,7 +153,7 @@ class Ram(wiring.Component):
         return m
 
 
-class ByteRam(wiring.Component):
+class ByteRam(Component):
     """A memory of bytes that is written by rows: synthesis makes both widths of block RAM's ports.
 
     Parameters

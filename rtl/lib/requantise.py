@@ -6,17 +6,12 @@ Each multiplier block takes a piece of the sum and one of the multiplier. As a c
 9 bits, of the shifted product only 11 are wanted, and whether the others are anything but sign.
 """
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-# pyright: reportIndexIssue=false, reportReturnType=false
-
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.lib.component import Component
 from rtl.lib.widths import REQUANTISATION
 
 __all__ = ["Requantise"]
@@ -25,7 +20,7 @@ __all__ = ["Requantise"]
 _KEPT = 11
 
 
-class Requantise(wiring.Component):
+class Requantise(Component):
     """Requantise a stream of accumulators.
 
     Members

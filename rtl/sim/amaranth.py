@@ -1,8 +1,5 @@
 """A design under Amaranth's own simulator: for small cases, without any other tool."""
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false
-
 from __future__ import annotations
 
 import random
@@ -12,7 +9,7 @@ from amaranth.sim import Simulator
 
 from golden.errors import HardwareError
 from rtl.host import Design, Program, Result
-from rtl.lib.register_file import RegisterFile
+from rtl.lib.registers import RegisterFile
 
 __all__ = ["DRAIN_CYCLES", "run_programs"]
 

@@ -18,7 +18,7 @@ the number of filter beats taken.
 from __future__ import annotations
 
 from rtl.host import Design
-from rtl.lib.register_file import RegisterFile
+from rtl.lib.registers import RegisterFile
 from rtl.sim.amaranth import DRAIN_CYCLES
 
 __all__ = ["bench_verilog"]

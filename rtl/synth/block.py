@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth.lib import wiring
-
 from golden.config import TomlConfig
+from rtl.lib.component import Component
 
 __all__ = ["SHORT_PLACER", "TIMED_PLACER", "Block", "RamPlace", "keep"]
 
@@ -74,7 +73,7 @@ class Block:
     """
 
     config: type[TomlConfig]
-    make: Callable[[Any], wiring.Component]
+    make: Callable[[Any], Component]
     target_mhz: int
     preset: str
     fit: Callable[[Any], dict[str, Any]] = keep

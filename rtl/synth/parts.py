@@ -4,20 +4,16 @@ They do what their docstrings say (``tests/rtl/test_parts.py``) and belong to no
 ``accel.costs.area`` estimates areas from their cells.
 """
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-# pyright: reportIndexIssue=false, reportReturnType=false
-
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed
+from amaranth.lib import data
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from golden.machines.cluster.config import AcceleratorConfig
 from golden.machines.scnn import ScnnConfig
+from rtl.lib.component import Component
 from rtl.synth.block import Block
 
 __all__ = ["PARTS", "MultiplyAccumulate", "Operand", "ScatterArray"]
@@ -26,7 +22,7 @@ __all__ = ["PARTS", "MultiplyAccumulate", "Operand", "ScatterArray"]
 SUM_BITS = 24
 
 
-class MultiplyAccumulate(wiring.Component):
+class MultiplyAccumulate(Component):
     """A multiplier of the dense array: operand registers, product register, 32-bit sum.
 
     Members
@@ -85,7 +81,7 @@ class Operand(data.StructLayout):
         )
 
 
-class ScatterArray(wiring.Component):
+class ScatterArray(Component):
     """SCNN's Cartesian product: multipliers, arbitrated crossbar, accumulator banks.
 
     Every bank takes one product a cycle, the one of the lowest lane that wants it; the next pair of
@@ -157,7 +153,7 @@ class ScatterArray(wiring.Component):
         m.d.comb += [left.eq(waiting & ~everything), self.total.eq(Array(sums)[self.read_bank])]
         return m
 
-    def _bank(self, m: Module, number: int, granted, products) -> Signal:
+    def _bank(self, m: Module, number: int, granted, products) -> Value:
         """Add the granted product to its sum; return the sum that is read."""
         chosen = Signal(len(products[0]), name=f"chosen{number}")
         some = Signal(name=f"some{number}")

@@ -1,9 +1,5 @@
 """Synthesis by yosys: a block between flip-flops, so that pins neither count nor limit."""
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false
-
 from __future__ import annotations
 
 import json
@@ -12,11 +8,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from amaranth.back import rtlil
+from amaranth.back import rtlil  # pyright: ignore[reportAttributeAccessIssue]
 from amaranth.hdl import Cat, Elaboratable, Module, Signal
 from amaranth.lib import wiring
 
 from golden.errors import UserError
+from rtl.lib.component import Component, ports
 
 __all__ = ["SynthesisError", "Wrapper", "synthesise"]
 
@@ -30,11 +27,11 @@ class Wrapper(Elaboratable):
 
     Parameters
     ----------
-    component : wiring.Component
+    component : Component
         What is measured; it becomes the submodule ``dut``.
     """
 
-    def __init__(self, component: wiring.Component) -> None:
+    def __init__(self, component: Component) -> None:
         self._component = component
         self.serial_in = Signal()
         self.serial_out = Signal()
@@ -43,7 +40,7 @@ class Wrapper(Elaboratable):
         m = Module()
         m.submodules.dut = component = self._component
         inputs, outputs = [], []
-        for _, member, port in component.signature.flatten(component):
+        for _, member, port in ports(component.signature, component):
             bits = port.as_value() if hasattr(port, "as_value") else port
             (inputs if member.flow is wiring.In else outputs).append(bits)
         # Two ranks: the chain may lie anywhere, the second rank near the component.
@@ -79,7 +76,7 @@ def _yosys(commands: Sequence[str], folder: Path) -> None:
         raise RuntimeError(f"yosys failed: {done.stdout[-1000:]}{done.stderr[-1000:]}")
 
 
-def synthesise(component: wiring.Component, whole: str, folder: Path) -> tuple[dict[str, int], int]:
+def synthesise(component: Component, whole: str, folder: Path) -> tuple[dict[str, int], int]:
     """Write ``netlist.json``; return the component's cells by type, and tables of the wrapper.
 
     Parameters

@@ -1,8 +1,5 @@
 """A component that is written elsewhere: what a design repeats is elaborated once."""
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false
-
 from __future__ import annotations
 
 from typing import Any
@@ -10,29 +7,30 @@ from typing import Any
 from amaranth.hdl import ClockSignal, Instance, Module, ResetSignal
 from amaranth.lib import wiring
 
+from rtl.lib.component import Component, ports
+
 __all__ = ["ModuleInstance"]
 
 
-class ModuleInstance(wiring.Component):
+class ModuleInstance(Component):
     """The same signature, an instance inside.
 
     Parameters
     ----------
     name : str
         Name of its Verilog module.
-    ports : dict
-        Members of its signature.
+    members : dict
+        Those of its signature.
     """
 
-    def __init__(self, name: str, ports: dict) -> None:
+    def __init__(self, name: str, members: dict) -> None:
         self._name = name
-        super().__init__(ports)
+        super().__init__(members)
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        ports: dict[str, Any] = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
-        for path, member, value in self.signature.flatten(self):
-            direction = "o" if member.flow is wiring.Out else "i"
-            ports[f"{direction}_{'__'.join(map(str, path))}"] = value
-        m.submodules.unit = Instance(self._name, **ports)
+        given: dict[str, Any] = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
+        for name, member, value in ports(self.signature, self):
+            given[f"{'o' if member.flow is wiring.Out else 'i'}_{name}"] = value
+        m.submodules.unit = Instance(self._name, **given)
         return m

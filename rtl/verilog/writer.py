@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from amaranth.back import rtlil
+from amaranth.back import rtlil  # pyright: ignore[reportAttributeAccessIssue]
 from amaranth.hdl import Shape
 from amaranth.lib import wiring
 
@@ -19,8 +19,9 @@ from golden.config import TomlConfig
 from golden.counters import UNIT_COUNTERS
 from golden.errors import UserError
 from rtl.host import Design, Hardware, host_ports
+from rtl.lib.component import ports
 from rtl.lib.ram import RAM_VERILOG, VerilogPlatform
-from rtl.lib.register_file import RegisterFile
+from rtl.lib.registers import RegisterFile
 from rtl.verilog.yosys import rtlil_to_verilog
 
 __all__ = ["describe", "verilog", "write"]
@@ -97,15 +98,15 @@ def describe(design: Design) -> dict[str, Any]:
 def _ports(design: Design) -> list[dict[str, Any]]:
     """Return name, direction and width in bits of each port, its clock too."""
     signature = wiring.Signature(host_ports(design.beat_bits, design.output))
-    ports = [
+    result = [
         {
-            "name": "__".join(map(str, path)),
+            "name": name,
             "direction": "output" if member.flow is wiring.Out else "input",
             "width": Shape.cast(member.shape).width,
         }
-        for path, member, _ in signature.flatten(signature.create())
+        for name, member, _ in ports(signature, signature.create())
     ]
-    return ports + [{"name": name, "direction": "input", "width": 1} for name in ("clk", "rst")]
+    return result + [{"name": name, "direction": "input", "width": 1} for name in ("clk", "rst")]
 
 
 def write(hardware: Hardware, config: TomlConfig, folder: str | Path) -> list[Path]:

@@ -6,14 +6,13 @@ In one process yosys numbers its names on and on, so that the second design woul
 than the first; and its errors end the process.
 """
 
-# pyosys is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportMissingImports=false
-
 from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from golden.errors import UserError
 
@@ -47,7 +46,7 @@ def rtlil_to_verilog(inputs: list[Path], output: Path) -> None:
 
 
 def _main(output: str, *inputs: str) -> None:
-    from pyosys import libyosys as yosys
+    yosys: Any = import_module("pyosys.libyosys")
 
     design = yosys.Design()
     commands = [f"read_rtlil {path}" for path in inputs]

@@ -6,25 +6,21 @@ columns, as sums do not depend on their order; the mask, an eighth as wide, is r
 step waits here until its load is complete.
 """
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-# pyright: reportIndexIssue=false, reportReturnType=false
-
 from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from rtl.cambricon_s.layouts import CoreLayouts
 from rtl.cambricon_s.windows.pipeline import Pipeline, oldest
+from rtl.lib.component import Component
 from rtl.lib.widths import bits_for_count
 
 __all__ = ["WindowFetch"]
 
 
-class WindowFetch(wiring.Component):
+class WindowFetch(Component):
     """Fetch windows.
 
     Parameters

@@ -4,9 +4,6 @@ With a gap closed wherever there is one, what waits behind a long step is at the
 step ends: S[k] = max(F'[k-1], G[k]).
 """
 
-# Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-
 from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, Signal

@@ -7,20 +7,16 @@ ones of the block mask below their places in the window. A packed window is sent
 time.
 """
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-# pyright: reportIndexIssue=false, reportReturnType=false
-
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from rtl.cambricon_s.layouts import CoreLayouts
 from rtl.cambricon_s.windows.pipeline import Pipeline, oldest
-from rtl.lib.bits import count_ones
+from rtl.lib.bits import count_ones, elements
+from rtl.lib.component import Component
 
 __all__ = ["NeuronSelector"]
 
@@ -62,7 +58,7 @@ def _count_words(m: Module, take, bits, name: str):
 
 def _add_along(m: Module, totals, most: int, name: str) -> list:
     """Return the sums of the totals before each, and last of all: at most ``most``."""
-    sums = [Const(0)]
+    sums: list[Value] = [Const(0)]
     for word, total in enumerate(totals):
         after = Signal(range(most + 1), name=f"{name}_base{word}")
         m.d.comb += after.eq(sums[-1] + total)
@@ -70,7 +66,7 @@ def _add_along(m: Module, totals, most: int, name: str) -> list:
     return sums
 
 
-class NeuronSelector(wiring.Component):
+class NeuronSelector(Component):
     """Select neurons.
 
     Parameters
@@ -185,7 +181,7 @@ class NeuronSelector(wiring.Component):
             m.d.sync += [wrapped1.eq(wrapped), wrapped_count.eq(count_ones(mask & wrapped))]
         with m.If(take[1]):
             m.d.sync += [wrapped2.eq(wrapped1), kept_below.eq(below)]
-            for base, count in zip(bases, sums, strict=False):
+            for base, count in zip(elements(bases), sums, strict=False):
                 first = count - wrapped_count
                 m.d.sync += [base[0].eq(first), base[1].eq(first + sums[-1])]
         size = window // len(totals)

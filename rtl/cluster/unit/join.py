@@ -14,24 +14,23 @@ nibble, word and chunk to the enables of some 300 flip-flops; in a unit the bloc
 (5.8 ns to its pins) and the multiplier (3.9 ns, without registers of its own) are as slow.
 """
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false, reportArgumentType=false
-
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from rtl.cluster.layouts import WORD_BITS
 from rtl.lib.bits import (
     at_most_one,
     count_ones,
+    elements,
     encode,
     one_hot_select,
     only_lowest,
     without_lowest,
 )
+from rtl.lib.component import Component
 
 __all__ = ["ChunkPair", "InnerJoin", "JoinStep", "word_flags"]
 
@@ -119,7 +118,7 @@ class JoinStep(data.StructLayout):
         )
 
 
-class InnerJoin(wiring.Component):
+class InnerJoin(Component):
     """Turn chunk pairs into steps, a pair each.
 
     Parameters
@@ -235,13 +234,15 @@ class InnerJoin(wiring.Component):
                 word_weights.eq(pick_w),
                 *(
                     count.eq(count_ones(part))
-                    for count, part in zip(word_counts, _slices(pick_w, NIBBLE_BITS), strict=False)
+                    for count, part in zip(
+                        elements(word_counts), _slices(pick_w, NIBBLE_BITS), strict=False
+                    )
                 ),
                 nibbles.eq(Cat(part.any() for part in _slices(pairs, NIBBLE_BITS))),
                 single.eq(Cat(at_most_one(part) for part in _slices(pairs, NIBBLE_BITS))),
                 word.index.eq(encode(chosen)),
                 word.filled.eq((chunk.activation_filled & chosen).any()),
-                word.prefix.eq(one_hot_select(list(chunk.weight_prefix)[1:], chosen[1:])),
+                word.prefix.eq(one_hot_select(elements(chunk.weight_prefix)[1:], chosen[1:])),
                 word.last.eq(last_word),
                 word.tag.eq(chunk.tag),
             ]

@@ -6,19 +6,15 @@ The operands are read from memories outside: ``issue`` is the cycle in which the
 are computed, the accumulator moves ``LATENCY`` cycles later.
 """
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-# pyright: reportIndexIssue=false, reportReturnType=false
-
 from __future__ import annotations
 
 from amaranth.hdl import Const, Module, Mux, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from rtl.cluster.layouts import Layouts
+from rtl.lib.component import Component
 
 __all__ = ["Mac", "MacStep"]
 
@@ -59,7 +55,7 @@ class MacStep(data.StructLayout):
         )
 
 
-class Mac(wiring.Component):
+class Mac(Component):
     """Accumulate products into the sum of a filter slot.
 
     Parameters
@@ -101,7 +97,7 @@ class Mac(wiring.Component):
         step, commit = self.issue, self.commit
         steps = []
         for stage in range(self.LATENCY):
-            delayed = Signal(self.issue.shape(), name=f"step{stage + 1}")
+            delayed = Signal(MacStep(self._layouts), name=f"step{stage + 1}")
             delayed_commit = Signal(name=f"commit{stage + 1}")
             m.d.sync += [delayed.eq(step), delayed_commit.eq(commit)]
             step, commit = delayed, delayed_commit

@@ -7,26 +7,22 @@ The collector asks all of them for the same filters, and adds up; a unit that ha
 of a filter's chunks gives 0. Sums need no clearing: flags say which of a position's exist.
 """
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-# pyright: reportIndexIssue=false, reportReturnType=false
-
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from rtl.cluster.layouts import Layouts
 from rtl.cluster.unit.mac import Mac, MacStep
+from rtl.lib.component import Component
 from rtl.lib.ram import Ram
 
 __all__ = ["MergingMac"]
 
 
-class MergingMac(wiring.Component):
+class MergingMac(Component):
     """Accumulate products into the sum of a filter of the pass.
 
     Parameters
@@ -75,7 +71,7 @@ class MergingMac(wiring.Component):
         step, commit = self.issue, self.commit
         steps = []
         for stage in range(self.LATENCY):
-            delayed = Signal(self.issue.shape(), name=f"step{stage + 1}")
+            delayed = Signal(MacStep(self._layouts), name=f"step{stage + 1}")
             delayed_commit = Signal(name=f"commit{stage + 1}")
             m.d.sync += [delayed.eq(step), delayed_commit.eq(commit)]
             step, commit = delayed, delayed_commit

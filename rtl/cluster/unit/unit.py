@@ -7,22 +7,18 @@ filters in slot order and retires; the cycle before was its last one. A step tha
 position retires only when the result registers are free.
 """
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-# pyright: reportIndexIssue=false, reportReturnType=false
-
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from rtl.cluster.layouts import Layouts
-from rtl.cluster.unit.join import InnerJoin
+from rtl.cluster.unit.join import ChunkPair, InnerJoin
 from rtl.cluster.unit.mac import Mac
 from rtl.cluster.unit.merging_mac import MergingMac
+from rtl.lib.component import Component
 from rtl.lib.ram import ByteRam, Ram
 
 __all__ = ["Unit", "unit_ports"]
@@ -51,7 +47,7 @@ def unit_ports(layouts: Layouts) -> dict:
     }
 
 
-class Unit(wiring.Component):
+class Unit(Component):
     """One compute unit of a cluster.
 
     Parameters
@@ -217,7 +213,8 @@ class Unit(wiring.Component):
             m.d.comb += last_filter.eq(filter_slot == head.held[1])
         fetch, fetched_valid, pair_valid = Signal(), Signal(), Signal()
         fetched, fetched_slot, fetched_last = Signal(waiting), Signal(), Signal()
-        pair, pair_ready = Signal(join.chunks.p.shape()), Signal()
+        pair = Signal(ChunkPair(join.chunk, join.tag_bits))
+        pair_ready = Signal()
         # Each is join.chunks.ready or a hole on the way. Kept, so that no tool makes one of the
         # other: the join's decision is late, and enables block RAM far away.
         pair_hole, fetch_hole = (Signal(attrs={"keep": 1}) for _ in range(2))
@@ -282,7 +279,7 @@ class Unit(wiring.Component):
         ]
         return read.data, newest != oldest
 
-    def _retire(self, m: Module, join: InnerJoin, mac: Mac, tag, issue) -> Signal:
+    def _retire(self, m: Module, join: InnerJoin, mac: Mac | MergingMac, tag, issue) -> Signal:
         """The end of a step; return whether it waits for the result registers."""
         slots = self._layouts.config.slots
         complete, position = Signal(), Signal(self._layouts.turn_bits)
@@ -328,7 +325,7 @@ class Unit(wiring.Component):
             m.d.sync += self.result_valid.eq(0)
         return blocked
 
-    def _operands(self, m: Module, mac: Mac, step, tag) -> None:
+    def _operands(self, m: Module, mac: Mac | MergingMac, step, tag) -> None:
         """Value memories and the operands' addresses."""
         layouts, config = self._layouts, self._layouts.config
         width, bus_bytes = config.broadcast_width, config.filter_bus_bytes

@@ -1,25 +1,21 @@
 """From a fibre pair to its lists of coordinates, and those that wait for the scalar level."""
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-# pyright: reportIndexIssue=false, reportReturnType=false
-
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
 from rtl.extensor.intersection.fibres import FibreLevel
 from rtl.extensor.intersection.queue import Queue
 from rtl.extensor.layouts import Layouts
+from rtl.lib.component import Component
 from rtl.lib.ram import Ram
 
 __all__ = ["Fetch"]
 
 
-class Fetch(wiring.Component):
+class Fetch(Component):
     """Fetch fibres.
 
     Parameters

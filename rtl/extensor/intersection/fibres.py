@@ -3,19 +3,14 @@
 Empty fibres are not in a tile, so that nothing need be skipped here.
 """
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-# pyright: reportIndexIssue=false, reportReturnType=false
-
 from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.extensor.intersection.queue import Queue
 from rtl.extensor.layouts import Layouts
+from rtl.lib.component import Component
 
 __all__ = ["FibreLevel"]
 
@@ -23,7 +18,7 @@ __all__ = ["FibreLevel"]
 _TASKS = 3
 
 
-class FibreLevel(wiring.Component):
+class FibreLevel(Component):
     """Make fibre pairs.
 
     Parameters

@@ -6,16 +6,12 @@ Lists are masks of what is left of them, so that a skip, however far, is an AND:
 that lies below the other's lowest coordinate. This is the content-addressed scanner of the paper.
 """
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-# pyright: reportIndexIssue=false, reportReturnType=false
-
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+
+from rtl.lib.component import Component
 
 __all__ = ["Intersect", "from_lowest"]
 
@@ -39,7 +35,7 @@ def from_lowest(m: Module, bits) -> Signal:
     return result
 
 
-class Intersect(wiring.Component):
+class Intersect(Component):
     """Intersect two lists.
 
     Parameters

@@ -1,23 +1,19 @@
 """A short queue; what comes to an empty one may leave it in the same cycle."""
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-# pyright: reportIndexIssue=false, reportReturnType=false
-
 from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import stream
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from rtl.lib.component import Component
 from rtl.lib.widths import bits_for_count
 
 __all__ = ["Queue"]
 
 
-class Queue(wiring.Component):
+class Queue(Component):
     """A queue in distributed RAM.
 
     Parameters

@@ -3,24 +3,20 @@
 S[i] = max(F[i-1], LD[i] + LOAD, W[i]), F[i] = S[i] + c[i]
 """
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-# pyright: reportIndexIssue=false, reportReturnType=false
-
 from __future__ import annotations
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
 from rtl.extensor.intersection.intersect import Intersect
 from rtl.extensor.layouts import Layouts
+from rtl.lib.component import Component
 
 __all__ = ["ScalarLevel"]
 
 
-class ScalarLevel(wiring.Component):
+class ScalarLevel(Component):
     """Make pairs.
 
     Parameters

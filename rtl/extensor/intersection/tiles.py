@@ -6,24 +6,19 @@ Decisions run ahead of the loads: all that the loader need know is how many matc
 it has not taken, since the load stream has the pairs in order.
 """
 
-# A component gets its ports from its signature, and Amaranth is not annotated:
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-# pyright: reportIndexIssue=false, reportReturnType=false
-
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.extensor.intersection.intersect import Intersect
 from rtl.extensor.layouts import Layouts
+from rtl.lib.component import Component
 
 __all__ = ["TileLevel"]
 
 
-class TileLevel(wiring.Component):
+class TileLevel(Component):
     """Find tile pairs.
 
     Parameters
