@@ -1,4 +1,4 @@
-"""``docs/adding_hardware.md`` as it stands: a new machine with hardware, and every command on it."""
+"""``docs/adding_hardware.md`` as it stands: a machine with hardware, every command on it."""
 
 from __future__ import annotations
 
