@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from golden.errors import FormatError, UserError
 from sw.storage.files import write_whole
 from sw.training.distillation import Distillation
+from sw.training.unit_strides import UnitStrides
 
 __all__ = ["Batches", "Loss", "Phase", "Session", "accuracy"]
 
@@ -104,6 +105,7 @@ class Session:
 
     # -- training -------------------------------------------------------------------------------
 
+    @UnitStrides()
     def train(
         self,
         model: nn.Module,
