@@ -4,6 +4,8 @@ PYTHON ?= python3
 JOBS ?= 2
 BIN = $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
+# A test whose simulator or package is missing fails.
+PYTEST = $(BIN)/python -m pytest -n $(JOBS) --nothing-missing
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # What is not on the package index: a simulator, a C++ compiler for the other one, and Python as a library for cocotb.
@@ -23,10 +25,10 @@ vgg16: $(BIN)/.demo ## simulate the VGG-16 backbone of HED, with real photos
 	accel run vgg16
 
 test: $(BIN)/.simulators lint ## everything that guards exactness
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(PYTEST)
 
 test-slow: $(BIN)/.simulators ## whole networks on the hardware, long runs
-	$(BIN)/python -m pytest -n $(JOBS) -m slow
+	$(PYTEST) -m slow
 
 lint: $(BIN)/.all ## style, types, and which package may import which
 	ruff check .

@@ -20,6 +20,7 @@ from sw.training.dataset import FOLDER
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.extra,
     pytest.mark.skipif(
         not FOLDER.is_dir(), reason=f"{FOLDER} is missing: apt-get install dataset-fashion-mnist"
     ),

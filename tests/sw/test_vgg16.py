@@ -52,6 +52,7 @@ def test_enlarging_interpolates_between_pixel_centres() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.extra
 @pytest.mark.usefixtures("_extra")
 def test_pruned_int8_backbone_gives_nearly_the_dense_edge_map() -> None:
     import onnxruntime

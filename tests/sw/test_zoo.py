@@ -220,6 +220,7 @@ def test_vgg16_refuses_a_cache_folder_that_cannot_be_made(
 
 
 @pytest.mark.slow
+@pytest.mark.extra
 def test_vgg16_is_built_once_and_has_the_densities_claimed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
