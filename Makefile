@@ -27,6 +27,14 @@ vgg16: $(BIN)/.demo ## simulate the VGG-16 backbone of HED, with real photos
 test: $(BIN)/.simulators lint ## everything that guards exactness
 	$(PYTEST)
 
+# What differs there: Numba's kernels, and training by oneDNN, where this processor has AVX-512.
+AVX2 = ONEDNN_MAX_CPU_ISA=AVX2 NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=
+test-avx2: $(BIN)/.simulators ## the kernels and training as a processor without AVX-512 runs them
+	$(AVX2) $(PYTEST) tests/conformance/test_kernels.py tests/conformance/test_functional.py tests/accel/test_simulator.py
+	@if grep -qw avx512f /proc/cpuinfo; then \
+	  $(AVX2) $(PYTEST) $(addprefix tests/sw/training/test_,unit_strides.py scratch.py slimming.py session.py channels.py tas.py); \
+	else echo 'Training is not repeated: this processor has no AVX-512, so that make test has shown it.'; fi
+
 test-slow: $(BIN)/.simulators ## whole networks on the hardware, long runs
 	$(PYTEST) -m slow
 
@@ -80,4 +88,4 @@ $(BIN)/.simulators: $(BIN)/.all
 	  echo 'error: the simulators need: apt-get install --no-install-recommends $(DEBIAN)' >&2; exit 2; fi
 	@touch $@
 
-.PHONY: help demo vgg16 test test-slow lint bench synth networks clean
+.PHONY: help demo vgg16 test test-avx2 test-slow lint bench synth networks clean
