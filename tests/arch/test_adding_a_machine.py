@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from accel.comparison import compare
+
 from accel.costs.area import AreaTable
 from accel.costs.energy import EnergyTable
 from accel.machines import registry
