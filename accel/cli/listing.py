@@ -164,11 +164,14 @@ def doctor() -> None:
             Column("tool", Kind.NAME),
             Column("version", Kind.NAME),
             Column("needed for", Kind.TEXT),
-            Column("how to get it", Kind.TEXT),
         ],
     )
     versions = {tool: find_version(tool) for tool in TOOLS}
     for tool, version in versions.items():
-        table.add(tool.name, version or "missing", tool.purpose, "" if version else tool.get)
-    here = sum(version is not None for version in versions.values())
-    show(table, f"{here} of {len(TOOLS)} tools are here.")
+        table.add(tool.name, version or "missing", tool.purpose)
+    missing = [tool for tool, version in versions.items() if version is None]
+    show(
+        table,
+        f"{len(TOOLS) - len(missing)} of {len(TOOLS)} tools are here.",
+        *(f"To get {tool.name}: {tool.get}" for tool in missing),
+    )
