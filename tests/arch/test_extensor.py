@@ -276,6 +276,7 @@ def test_registry_has_the_paper_machine_of_any_size():
     assert (machine.multipliers, machine.units) == (24, 24)
     assert machine.parameters() == {
         **ExTensorConfig.preset("paper").to_dict(),
+        "name": "extensor",
         "pes": 24,
     }
     for wrong in (0, 4097):
