@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 pytest.importorskip("amaranth")
 pytest.importorskip("cocotb")
 
-from accel.machines.cluster.model import count_layer
-
 from accel import functional
+from accel.machines.cluster.model import count_layer
 from golden import reference
 from golden.machines.cluster.config import AcceleratorConfig, SkipMode
 from golden.machines.cluster.program import ClusterProgram
