@@ -14,7 +14,9 @@ torch = pytest.importorskip("torch")
 
 from sw.storage import container  # noqa: E402
 from sw.training import masks  # noqa: E402
+from sw.training.methods import METHODS  # noqa: E402
 from sw.training.models import load_model  # noqa: E402
+from sw.training.networks import DEFINITIONS  # noqa: E402
 
 #: Little of everything.
 FAST = ("--dense-epochs", "1", "--epochs", "1", "--rounds", "2", "--density", "0.1")
@@ -100,8 +102,10 @@ def test_a_teacher_and_a_dense_model_can_be_given(accel, data: Path, tmp_path: P
 def test_lists(accel) -> None:
     status, out, _ = accel("prune", "--list")
     assert status == 0
-    assert "Han et al., NeurIPS 2015" in out
-    assert "resnet8" in out
+    words = out.split()
+    assert set(METHODS) | set(DEFINITIONS) <= set(words)
+    assert "Han et al., NeurIPS" in out
+    assert max(map(len, out.splitlines())) <= 80
     status, out, _ = accel("study")
     assert status == 0
     assert "distillation" in out
