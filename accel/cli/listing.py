@@ -22,15 +22,14 @@ commands = typer.Typer(rich_markup_mode=None)
 @commands.command(epilog=examples("accel networks", "accel run resnet8"))
 def networks() -> None:
     """List the shipped networks: accuracy, size, densities."""
+    from accel import api
     from accel.report.table import Column, Kind, Table, figure
     from accel.report.tables import percent
-    from sw.networks import zoo
 
     heads = ("accuracy\n%", "layers", "weights", "million\nMACs", "weights\n%", "inputs\n%")
     table = Table("", [Column("network", Kind.NAME), *map(figure, heads)])
     missing = []
-    for name in zoo.names():
-        found = zoo.summarise(name)
+    for name, found in api.networks().items():
         if found is None:
             missing.append(name)
             table.add(name, *[None] * len(heads))
