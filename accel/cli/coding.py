@@ -34,7 +34,7 @@ commands = typer.Typer(rich_markup_mode=None)
 @commands.command(
     epilog=examples(
         "accel compress resnet8 --codebook 8,5",
-        "accel compress model.onnx --images images.npy --density 0.2 -o model.safetensors",
+        "accel compress model.onnx --images x.npy --density 0.2 -o model.safetensors",
         "accel compress model.pt --codebook 8,5 --fine-tune 3 --json sizes.json",
     )
 )

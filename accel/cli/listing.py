@@ -151,7 +151,7 @@ def _toml(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-@commands.command()
+@commands.command(epilog=examples("accel doctor"))
 def doctor() -> None:
     """Show which tools are here, and how to get others."""
     from accel.report.table import Column, Kind, Table

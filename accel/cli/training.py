@@ -13,10 +13,10 @@ from accel.cli.options import (
     CsvOption,
     DataOption,
     JsonOption,
+    MethodOption,
     PlotOption,
     PresetOption,
     SeedOption,
-    SetOption,
     TrainImagesOption,
     WorkFolderOption,
     examples,
@@ -61,7 +61,7 @@ def prune(
         str | None,
         typer.Option(help="Input channels, filters, columns, rows.", metavar="N,N,N,N"),
     ] = None,
-    changes: SetOption = None,
+    changes: MethodOption = None,
     epochs: Annotated[int, typer.Option(help="Of retraining after a step.", metavar="N")] = 3,
     dense: Annotated[
         Path | None, typer.Option(help="Start from this trained model.", metavar="FILE.pt")
@@ -89,8 +89,7 @@ def prune(
 ) -> None:
     """Train, prune and retrain a network.
 
-    Interrupted, it goes on where it was when it is called again. --set changes an option of the
-    method.
+    Interrupted, it goes on where it was when it is called again.
     """
     if show_list:
         show_methods()

@@ -2,9 +2,11 @@
 
 import itertools
 import os
+import re
 import subprocess
 import sys
 import textwrap
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,7 @@ def test_help_imports_nothing_heavy():
     program = f"""
 import sys
 import textwrap
+from importlib import metadata
 from pathlib import Path
 from accel.cli.app import main
 try:
@@ -53,6 +56,46 @@ def test_without_arguments_it_helps(accel):
     assert status == 0
     for command in ("run", "verify", "verilog", "compress", "networks", "presets", "doctor"):
         assert f"\n  {command} " in out
+
+
+def commands(accel, *group):
+    """Yield every command as its words, read from the help."""
+    _, out, _ = accel(*group, "--help")
+    listed = out.partition("Commands:\n")[2].partition("\n\n")[0]
+    for name in re.findall(r"^  (\w+)", listed, re.MULTILINE):
+        words = (*group, name)
+        yield words
+        yield from commands(accel, *words)
+
+
+def test_help_fits_and_its_examples_are_possible(accel):
+    found = list(commands(accel))
+    assert {("run",), ("compare",), ("matrix", "spmspm"), ("doctor",)} <= set(found)
+    texts = {words: accel(*words, "--help")[1] for words in [(), *found]}
+    for words, text in texts.items():
+        assert max(map(len, text.splitlines())) <= WIDTH, words
+        for line in re.findall(r"^    accel ([^C].*)$", text, re.MULTILINE):
+            given = line.split()
+            named = next(
+                words for words in sorted(found, key=len, reverse=True)
+                if tuple(given[: len(words)]) == words
+            )  # fmt: skip
+            for option in (word for word in given if word.startswith("-")):
+                assert re.search(rf"^  .*{option}\b", texts[named], re.MULTILINE), line
+        assert words == ("matrix",) or "\n  Examples:\n" in text, words
+
+
+def test_version_and_completion(accel):
+    assert accel("--version")[:2] == (0, f"{metadata.version('innerjoin')}\n")
+    program = f"import sys; sys.argv[0] = 'accel'; {PROGRAM}"
+    completed = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "_ACCEL_COMPLETE": "complete_bash", "COMP_WORDS": "accel comp",
+             "COMP_CWORD": "1"},
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert completed.stdout.split() == ["compare", "compress"]
 
 
 def test_presets_lists_every_machine_within_the_width(accel):

@@ -276,7 +276,7 @@ def test_bad_fine_tuning_is_refused(accel, model, tmp_path):
     for arguments, words in (
         (["lenet5", "--codebook", "8,5", "--fine-tune", 1], "must be a .pt"),
         ([model, "--fine-tune", 1], "--codebook"),
-        ([model, "--codebook", "8,5", "--fine-tune", 0], "1 at least, not 0"),
+        ([model, "--codebook", "8,5", "--fine-tune", 0], "at least 1, not 0"),
         ([model, "--codebook", "8,5", "--fine-tune", 1, "--rate", 0], "above 0, not 0.0"),
         ([model, "--codebook", "8,5", "--fine-tune", 1, "--density", 0.5], "--density must be"),
         ([model, "--codebook", "8,5", "-o", "x.safetensors"], "--images or --data"),
