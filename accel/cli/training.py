@@ -40,7 +40,7 @@ commands = typer.Typer(rich_markup_mode=None)
     epilog=examples(
         "accel prune --list",
         "accel prune lenet5 --density 0.1 --epochs 2",
-        "accel prune resnet8 --method sensitivity --set target=0.2 -o build/mine",
+        "accel prune resnet8 --method cycles --set budget=0.5 -o build/mine",
     )
 )
 def prune(
