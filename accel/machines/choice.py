@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from golden.config import TomlConfig
@@ -74,7 +76,7 @@ def choose_config(
     name: str = registry.DEFAULT,
     *,
     preset: str | None = None,
-    config: str | Path | None = None,
+    config: str | os.PathLike[str] | None = None,
     changes: Mapping[str, Any] | None = None,
     hardware: bool = False,
 ) -> Machine:
@@ -105,7 +107,7 @@ def choose_config(
         kind.require_hardware()
     model, cls = kind.load_model(), kind.load_config()
     default = model.hardware_preset if hardware else model.preset
-    chosen = cls.from_toml(config) if config is not None else cls.preset(preset or default)
+    chosen = cls.from_toml(Path(config)) if config is not None else cls.preset(preset or default)
     if not changes:
         return model(chosen)
     fields = {**chosen.to_dict(), **changes}

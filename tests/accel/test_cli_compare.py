@@ -77,6 +77,52 @@ def test_compare_as_json_and_csv_agree(accel, tmp_path):
     assert cycles[4] == sum(cycles[:4])
 
 
+def machines_of(out):
+    """Return name, registry's key and multipliers of each machine of a comparison's JSON."""
+    return [
+        (one["name"], one["machine"], one["multipliers"]) for one in json.loads(out)["machines"]
+    ]
+
+
+def test_compare_takes_machines_described_in_every_way(accel, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('name = "grid"\nmultipliers = 64\n')
+    described = ("--preset", "small", "--preset", "scnn:toy", "--config", f"dense:{path}")
+    _, out, _ = accel("compare", "lenet5", *described, "--json", "-")
+    assert machines_of(out) == [
+        ("small", "innerjoin", 8), ("scnn-toy", "scnn", 16), ("grid", "dense", 64),
+    ]  # fmt: skip
+    assert json.loads(out)["baseline"] == "grid"
+    named = ("--machines", "sparten", "--multipliers", "32")
+    _, out, _ = accel("compare", "lenet5", *named, *described[:2], "--json", "-")
+    assert machines_of(out) == [("sparten", "sparten", 32), ("small", "innerjoin", 8)]
+
+
+def test_set_changes_the_described_machines_of_a_comparison(accel):
+    changes = ("--set", "fifo_depth=2", "--set", "units=4")
+    described = ("--preset", "small", "--preset", "sparten:small")
+    _, out, err = accel("compare", "lenet5", *described[:2], *changes, "--json", "-")
+    assert machines_of(out) == [("small with fifo_depth=2, units=4", "innerjoin", 4)]
+    # Of one configuration twice the names would be the same.
+    status, _, err = accel("compare", "lenet5", *described, *changes)
+    assert status == 2
+    assert "each once" in err
+    _, out, _ = accel("compare", "lenet5", "--machines", "dense", *changes[:2], "--json", "-")
+    assert [name for name, _, _ in machines_of(out)] == [
+        "dense", "output-major with fifo_depth=2",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("machine", registry.MACHINES)
+def test_run_takes_any_machine(accel, machine):
+    status, out, err = accel("run", "lenet5", "--machine", machine, "--json", "-")
+    assert (status, err) == (0, "")
+    ((name, key, multipliers),) = machines_of(out)
+    model = registry.find(machine).load_model()
+    config = registry.find(machine).load_config().preset(model.preset)
+    assert (name, key, multipliers) == (config.name, machine, model(config).multipliers)
+
+
 def test_compare_plots_one_page_that_needs_no_network(accel, tmp_path):
     pytest.importorskip("plotly")
     path = tmp_path / "out.html"
