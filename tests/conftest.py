@@ -1,4 +1,4 @@
-"""What holds for all tests: one thread each, and nothing missing where `make test` says so."""
+"""What holds for all tests: one thread each, nothing missing where `make test` says so."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Generator
 from typing import TypeVar
 
 import pytest
+
+from accel.cli.app import main
 
 # Every core has a worker of pytest. Two threads of OpenMP on one core mostly wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -47,3 +49,35 @@ def _fail_if_skipped(report: Report, config: pytest.Config) -> Report:
         report.outcome = "failed"
         report.longrepr = f"{reason}; with {OPTION} nothing is skipped"
     return report
+
+
+# -- the command line under test --------------------------------------------------------------
+
+
+@pytest.fixture
+def accel(capfd, monkeypatch):
+    """Run the command line; return its exit status, standard output and standard error."""
+    monkeypatch.setenv("PATH", os.environ["PATH"])
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        output = capfd.readouterr()
+        return stop.value.code, output.out, output.err
+
+    return run
+
+
+@pytest.fixture
+def refuses(accel):
+    """Assert that arguments are refused in one line that holds all the words."""
+
+    def check(arguments, *words):
+        status, out, err = accel(*arguments)
+        assert (status, out) == (2, "")
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1
+        for word in words:
+            assert str(word) in err
+
+    return check

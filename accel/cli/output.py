@@ -45,7 +45,8 @@ def show(*items: Item) -> None:
 def _is_styled() -> bool:
     """Return whether standard output is a terminal whose user wants more than plain text."""
     wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return wanted and sys.stdout.isatty()
+    # The rules of tables are no ASCII.
+    return wanted and sys.stdout.isatty() and sys.stdout.encoding.lower().startswith("utf")
 
 
 def complain(message: str) -> None:
