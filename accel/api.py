@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from accel.verification import Verification
     from golden.network import Network
     from golden.program import Codes
+    from sw.networks.summary import NetworkSummary
 
 __all__ = [
     "MODELS",
@@ -39,6 +40,7 @@ __all__ = [
     "compress",
     "load",
     "machine",
+    "networks",
     "read_modes",
     "simulate",
     "verify",
@@ -128,6 +130,19 @@ def load(
         network = zoo.load(name)
     codes = zoo.images(name) if given is None else image_codes(given, network.input)
     return LoadedNetwork(network, codes)
+
+
+def networks() -> dict[str, NetworkSummary | None]:
+    """Return the shipped networks with their size, densities and accuracy.
+
+    Returns
+    -------
+    dict of str to NetworkSummary or None
+        None where the network is made when it is first used.
+    """
+    from sw.networks import zoo
+
+    return {name: zoo.summarise(name) for name in zoo.names()}
 
 
 def compress(

@@ -387,8 +387,11 @@ class Run:
         rows = self.rows()
         machines: list[dict[str, Any]] = []
         for machine in self.machines:
-            mine = [dict(row) for row in rows if row.pop("machine") == machine.name]
-            rows = rows[len(mine) :]
+            mine = [
+                {key: value for key, value in row.items() if key != "machine"}
+                for row in rows
+                if row["machine"] == machine.name
+            ]
             count = len(machine.modes)
             described: dict[str, Any] = {
                 "name": machine.name,

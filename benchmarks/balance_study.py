@@ -29,10 +29,9 @@ from rich.table import Table
 from accel.functional import run_nodes
 from accel.machines.cluster.packing import activation_masks, pack_filters
 from accel.machines.cluster.program import prepare_layer, run_layer
-from accel.simulator import window_density
 from benchmarks.vgg16 import choose_network
 from golden.machines.cluster.config import AcceleratorConfig, Balance, Dealing, Latency, SkipMode
-from golden.machines.cluster.schedule import make_schedule
+from golden.machines.cluster.schedule import make_schedule, window_density
 from golden.network import Convolution, Network
 from sw.networks import zoo
 

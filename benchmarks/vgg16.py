@@ -28,9 +28,9 @@ from rich.console import Console
 from rich.table import Table
 
 from accel.functional import run_nodes
+from accel.machines.cluster.model import count_layer
 from accel.machines.cluster.packing import activation_masks, pack_filters
 from accel.machines.cluster.program import LayerProgram, prepare_layer, run_layer
-from accel.simulator import simulate_layer
 from golden.arithmetic import Requantisation
 from golden.errors import UserError
 from golden.layer import LayerShape
@@ -220,9 +220,9 @@ def compare_with_oracle() -> dict[str, Any]:
     codes, expected = oracle.run_layer(config, workload, schedule, SkipMode.BOTH)
     oracle_seconds = time.process_time() - begun
     (seconds,) = least_seconds(
-        lambda: simulate_layer(config, workload, schedule, SkipMode.BOTH, codes)
+        lambda: count_layer(config, workload, schedule, SkipMode.BOTH, codes)
     )
-    counters = simulate_layer(config, workload, schedule, SkipMode.BOTH, codes)
+    counters = count_layer(config, workload, schedule, SkipMode.BOTH, codes)
     if difference := expected.difference(counters):
         raise RuntimeError(f"oracle and simulator differ in {difference}")
     return {

@@ -1,4 +1,4 @@
-"""What holds for all tests: one thread each, and nothing missing where `make test` says so."""
+"""What all tests share: a thread each, nothing missing under `make test`, the command line."""
 
 from __future__ import annotations
 
@@ -47,3 +47,34 @@ def _fail_if_skipped(report: Report, config: pytest.Config) -> Report:
         report.outcome = "failed"
         report.longrepr = f"{reason}; with {OPTION} nothing is skipped"
     return report
+
+
+@pytest.fixture
+def accel(capfd, monkeypatch):
+    """Run the command line; return its exit status, standard output and standard error."""
+    monkeypatch.setenv("PATH", os.environ["PATH"])
+
+    def run(*arguments):
+        from accel.cli.app import main
+
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        output = capfd.readouterr()
+        return stop.value.code, output.out, output.err
+
+    return run
+
+
+@pytest.fixture
+def refuses(accel):
+    """Assert that arguments are refused in one line that holds all the words."""
+
+    def check(arguments, *words):
+        status, out, err = accel(*arguments)
+        assert (status, out) == (2, "")
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1
+        for word in words:
+            assert str(word) in err
+
+    return check

@@ -34,7 +34,7 @@ commands = typer.Typer(rich_markup_mode=None)
 @commands.command(
     epilog=examples(
         "accel compress resnet8 --codebook 8,5",
-        "accel compress model.onnx --images images.npy --density 0.2 -o model.safetensors",
+        "accel compress model.onnx --images x.npy --density 0.2 -o model.safetensors",
         "accel compress model.pt --codebook 8,5 --fine-tune 3 --json sizes.json",
     )
 )
@@ -128,10 +128,8 @@ def compress(
             )
     sizes = coding.measure_sizes(found, index_bits, entropy)
     if output is not None and found.network is not None:
-        from sw.storage import container
-
-        container.save(found.network, output)
-        sizes.notes.append(f"{output}: {output.stat().st_size} bytes, int8")
+        size = coding.save_container(found.network, output)
+        sizes.notes.append(f"{output}: {size} bytes, int8")
     if coded is not None:
         size = coding.save_coded(found, coded, index_bits, entropy)
         bits = sizes.representations[0].layers[-1].coded_bits
@@ -162,15 +160,14 @@ def _write_container(
 ) -> list[str]:
     """Turn a float model into a container on disk; return what to say of it."""
     from accel import api
-    from accel.studies.coding import load_calibration
-    from sw.storage import container
+    from accel.studies.coding import load_calibration, save_container
 
     network = api.compress(name, load_calibration(name, images, tuning), density)
-    container.save(network, output)
+    size = save_container(network, output)
     weights = sum(node.weights.size for node in network.convolutions)
     kept = sum(int((node.weights != 0).sum()) for node in network.convolutions)
     return [
         f"{output}: {len(network.convolutions)} layers, {kept} of {weights} weights "
-        f"({100 * kept / max(weights, 1):.1f} %), {output.stat().st_size} bytes",
+        f"({100 * kept / max(weights, 1):.1f} %), {size} bytes",
         f"Source: {network.source}",
     ]

@@ -115,7 +115,7 @@ def verilog(
         machine, preset=preset, config=config, changes=read_changes(changes), hardware=True
     )
     if output.exists():
-        check_writable(output / "design.v")
+        check_writable(output / "bench.py")
     with status(f"Writing {chosen.config.name}"):
         paths = api.write_verilog(chosen, output)
     show(*map(str, paths))

@@ -22,15 +22,14 @@ commands = typer.Typer(rich_markup_mode=None)
 @commands.command(epilog=examples("accel networks", "accel run resnet8"))
 def networks() -> None:
     """List the shipped networks: accuracy, size, densities."""
+    from accel import api
     from accel.report.table import Column, Kind, Table, figure
     from accel.report.tables import percent
-    from sw.networks import zoo
 
     heads = ("accuracy\n%", "layers", "weights", "million\nMACs", "weights\n%", "inputs\n%")
     table = Table("", [Column("network", Kind.NAME), *map(figure, heads)])
     missing = []
-    for name in zoo.names():
-        found = zoo.summarise(name)
+    for name, found in api.networks().items():
         if found is None:
             missing.append(name)
             table.add(name, *[None] * len(heads))
@@ -152,7 +151,7 @@ def _toml(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-@commands.command()
+@commands.command(epilog=examples("accel doctor"))
 def doctor() -> None:
     """Show which tools are here, and how to get others."""
     from accel.report.table import Column, Kind, Table
@@ -164,11 +163,14 @@ def doctor() -> None:
             Column("tool", Kind.NAME),
             Column("version", Kind.NAME),
             Column("needed for", Kind.TEXT),
-            Column("how to get it", Kind.TEXT),
         ],
     )
     versions = {tool: find_version(tool) for tool in TOOLS}
     for tool, version in versions.items():
-        table.add(tool.name, version or "missing", tool.purpose, "" if version else tool.get)
-    here = sum(version is not None for version in versions.values())
-    show(table, f"{here} of {len(TOOLS)} tools are here.")
+        table.add(tool.name, version or "missing", tool.purpose)
+    missing = [tool for tool, version in versions.items() if version is None]
+    show(
+        table,
+        f"{len(TOOLS) - len(missing)} of {len(TOOLS)} tools are here.",
+        *(f"To get {tool.name}: {tool.get}" for tool in missing),
+    )

@@ -24,6 +24,7 @@ __all__ = [
     "LimitOption",
     "MachineOption",
     "MatrixArgument",
+    "MethodOption",
     "ModeOption",
     "NetworkArgument",
     "NodeOption",
@@ -85,6 +86,10 @@ ConfigsOption = Annotated[
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="Change one key of the machine; repeatable.", metavar="KEY=VALUE"),
+]
+MethodOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Set an option of the method; repeatable.", metavar="KEY=VALUE"),
 ]
 BalanceOption = Annotated[
     str | None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,10 +13,10 @@ from accel.cli.options import (
     CsvOption,
     DataOption,
     JsonOption,
+    MethodOption,
     PlotOption,
     PresetOption,
     SeedOption,
-    SetOption,
     TrainImagesOption,
     WorkFolderOption,
     examples,
@@ -61,7 +61,7 @@ def prune(
         str | None,
         typer.Option(help="Input channels, filters, columns, rows.", metavar="N,N,N,N"),
     ] = None,
-    changes: SetOption = None,
+    changes: MethodOption = None,
     epochs: Annotated[int, typer.Option(help="Of retraining after a step.", metavar="N")] = 3,
     dense: Annotated[
         Path | None, typer.Option(help="Start from this trained model.", metavar="FILE.pt")
@@ -89,57 +89,40 @@ def prune(
 ) -> None:
     """Train, prune and retrain a network.
 
-    Interrupted, it goes on where it was when it is called again. --set changes an option of the
-    method.
+    Interrupted, it goes on where it was when it is called again.
     """
     if show_list:
         show_methods()
         return
     if network is None:
         raise UserError("Network to prune must be given (accel prune --list)")
-    _need_torch()
-    from sw.training import methods, networks, pipeline
-
-    definition = networks.find(network)
-    wanted = {"density": density, "rounds": rounds, "block": block}
-    given = {key: value for key, value in wanted.items() if value is not None}
-    chosen = methods.make(method, given | read_changes(changes))
-    for option, count in (
-        ("epochs", epochs),
-        ("dense-epochs", dense_epochs),
-        ("train-images", train_images),
-    ):
-        if count is not None and count < 1:
-            raise UserError(f"Option --{option} must be at least 1, not {count}")
-    if name is not None and Path(name).name != name:
-        raise UserError(f"Name must be that of a file, without a folder, not {name!r}")
-    for path in (dense, teacher):
-        if path is not None and not path.is_file():
-            raise UserError(f"Model {path} must be a file")
-    machine = _machine(preset, config)
     from accel.report.studies import pruning_report
     from accel.studies import pruning
 
-    split = _split(data, train_images)
-    layer_cost = pruning.layer_cycles(machine, split.calibration)
-    outcome = pipeline.prune(
-        definition,
-        chosen,
-        split,
-        output or Path("build/pruned") / (name or f"{network}-{method}"),
+    options = {"density": density, "rounds": rounds, "block": block}
+    given = {key: value for key, value in options.items() if value is not None}
+    training = pruning.Training(
         seed=seed,
-        name=name,
         epochs=epochs,
         dense=dense,
         dense_epochs=dense_epochs,
         teacher=teacher,
         temperature=temperature,
         mixing=mixing,
-        cost=pruning.total_cycles(layer_cost),
-        layer_cost=layer_cost,
-        images=train_images,
+        name=name,
     )
-    figures = pruning.measure_on(machine, split.calibration)(outcome.network)
+    machine = _machine(preset, config)
+    _log()
+    outcome, figures = pruning.prune_network(
+        network,
+        method,
+        given | read_changes(changes),
+        machine,
+        training,
+        data=data,
+        images=train_images,
+        output=output,
+    )
     show(*pruning_report(outcome, figures))
 
 
@@ -167,86 +150,62 @@ def study(
     if name is None:
         show_studies()
         return
-    _need_torch()
-    from sw.training import studies
+    from accel.studies import pruning
 
-    chosen = studies.find(name)
+    pruning.find_study(name)
     check_outputs(plot=plot, json=json, csv=csv)
-    if seeds < 1 or not scale > 0:
-        raise UserError(f"Seeds must be at least 1 and scale above 0, not {seeds} and {scale}")
     machine = _machine(preset, config)
-    from accel.results import csv_text
-    from accel.studies.pruning import study_task
-
-    task = study_task(
+    _log()
+    result = pruning.run_study(
+        name,
         machine,
-        _split(data, train_images),
-        folder=output or Path("build/studies"),
+        data=data,
+        images=train_images,
+        output=output,
         seeds=seeds,
         scale=scale,
-        images=train_images,
     )
-    rows = chosen.rows(task)
-    write_whole(csv, lambda: csv_text(rows))
-    write_whole(json, lambda: _json_text(name, machine, rows))
+    write_whole(csv, result.to_csv)
+    write_whole(json, result.to_json)
     if plot is not None:
         from accel.report.page import study_page
 
-        write_whole(plot, lambda: study_page(chosen, rows))
+        write_whole(plot, lambda: study_page(result))
     if STANDARD_OUTPUT not in (json, csv):
         from accel.report.studies import study_report
 
-        show(*study_report(chosen, rows))
-
-
-def _json_text(name: str, machine: Machine, rows: list[dict[str, Any]]) -> str:
-    import json
-
-    document = {"study": name, "machine": machine.parameters(), "rows": rows}
-    return json.dumps(document, indent=1) + "\n"
+        show(*study_report(result))
 
 
 def show_methods() -> None:
     """Print what each method removes, its source, what it needs and its options."""
-    _need_torch()
     import dataclasses
 
     from accel.report.table import Column, Kind, Table
-    from sw.training.methods import METHODS
-    from sw.training.networks import DEFINITIONS
+    from accel.studies import pruning
 
     texts = [Column(head, Kind.TEXT) for head in ("removes", "source", "needs")]
     table = Table("", [Column("method", Kind.NAME), *texts])
     options = Table("", [Column("method", Kind.NAME), Column("options", Kind.TEXT)])
-    for name, method in METHODS.items():
+    for name, method in pruning.methods().items():
         fields = ", ".join(field.name for field in dataclasses.fields(method))  # type: ignore[arg-type]
         table.add(name, method.removes, method.source, method.needs)
         options.add(name, fields)
     networks = Table("", [Column("network", Kind.NAME), Column("what it is", Kind.TEXT)])
-    for name, definition in DEFINITIONS.items():
+    for name, definition in pruning.networks().items():
         networks.add(name, definition.summary)
     show(table, options, networks)
 
 
 def show_studies() -> None:
     """Print the studies and their questions."""
-    _need_torch()
     from accel.report.table import Column, Kind, Table
-    from sw.training.studies import STUDIES
+    from accel.studies import pruning
 
     table = Table("", [Column("study", Kind.NAME), Column("question", Kind.TEXT)])
-    for name, each in STUDIES.items():
+    for name, each in pruning.studies().items():
         table.add(name, each.question)
     show(table)
-
-
-def _need_torch() -> None:
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        raise UserError(
-            "Training needs PyTorch, which is not installed: pip install 'innerjoin[train]'"
-        ) from None
 
 
 def _machine(preset: str | None, config: Path | None) -> Machine:
@@ -257,10 +216,6 @@ def _machine(preset: str | None, config: Path | None) -> Machine:
     return api.choose_config(preset=preset if named else _PRESET, config=config)
 
 
-def _split(folder: Path | None, images: int | None) -> Any:
-    """Load a data set, and say on standard error from now on what is trained with it."""
-    from sw.training.data import split
-    from sw.training.dataset import FOLDER, load_dataset
-
+def _log() -> None:
+    """Say on standard error what is being trained."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    return split(load_dataset(folder or FOLDER), images)

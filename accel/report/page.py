@@ -12,6 +12,7 @@ from golden.errors import UserError
 
 if TYPE_CHECKING:
     from accel.results import Run
+    from accel.studies.pruning import StudyResult
 
 __all__ = ["comparison_page", "series_style", "study_page"]
 
@@ -121,14 +122,8 @@ def series_style(number: int) -> dict[str, Any]:
     return {"line": {"color": _COLOURS[colour], "dash": dash}, "marker": {"symbol": symbol}}
 
 
-def study_page(study: Any, rows: list[dict[str, Any]]) -> str:
+def study_page(result: StudyResult) -> str:
     """Return a page with a study's plots: means over seeds, spreads as bars.
-
-    Parameters
-    ----------
-    study : a study of ``sw.training.studies``
-    rows : list of dict
-        A row a network and seed.
 
     Raises
     ------
@@ -138,6 +133,7 @@ def study_page(study: Any, rows: list[dict[str, Any]]) -> str:
     go, make_subplots = _plotly()
     import pandas as pd
 
+    study = result.study
     figure = make_subplots(
         rows=len(study.plots),
         cols=1,
@@ -146,7 +142,7 @@ def study_page(study: Any, rows: list[dict[str, Any]]) -> str:
     )
     # A series has its style in all plots.
     styles: dict[str, dict[str, Any]] = {}
-    frame: Any = pd.DataFrame(rows)
+    frame: Any = pd.DataFrame(result.rows)
     for number, plot in enumerate(study.plots, start=1):
         means = frame.groupby([plot.series, "label"], sort=False)[[plot.x, plot.y]]
         mean, spread = means.mean(), means.std().fillna(0)

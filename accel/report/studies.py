@@ -14,6 +14,7 @@ from golden.counters import UNIT_COUNTERS
 if TYPE_CHECKING:
     from accel.studies.coding import Sizes
     from accel.studies.matrix import CheckedProduct
+    from accel.studies.pruning import StudyResult
     from accel.studies.reproduce import Finding
     from sw.coding.stages import LayerStages
 
@@ -201,10 +202,9 @@ def pruning_report(outcome: Any, figures: Mapping[str, float]) -> list[Item]:
     ]
 
 
-def study_report(study: Any, rows: list[dict[str, Any]]) -> list[Item]:
-    """Return the means over seeds of a study of ``sw.training.studies``, and their spread."""
-    from sw.training.studies.study import summarise
-
+def study_report(result: StudyResult) -> list[Item]:
+    """Return the means over seeds of a study, and their spread."""
+    study = result.study
     table = Table(
         study.question,
         [
@@ -214,7 +214,7 @@ def study_report(study: Any, rows: list[dict[str, Any]]) -> list[Item]:
             *(figure(column.replace("_", "\n")) for column in study.columns),
         ],
     )
-    for line in summarise(rows, study.columns).to_dict("records"):
+    for line in result.summary():
         cells = [_spread(line[column], line[f"{column}_std"]) for column in study.columns]
         table.add(line["network"], line["label"], line["seeds"], *cells)
     return [table, f"± is the standard deviation over seeds. {study.notes}".strip()]

@@ -36,6 +36,7 @@ __all__ = [
     "measure_sizes",
     "read_codebook",
     "save_coded",
+    "save_container",
 ]
 
 
@@ -352,6 +353,20 @@ def fine_tune(path: Path, codebook: CodebookOptions, how: FineTuning) -> CodedNe
     ]
     notes = [f"Source: {network.source}", *_short_note(found.short)]
     return CodedNetwork(str(path), weights, notes, network.source, network, found.accuracy)
+
+
+def save_container(network: Network, path: Path) -> int:
+    """Write a network as a container; return its size in bytes.
+
+    Raises
+    ------
+    UserError
+        The file can't be written.
+    """
+    from sw.storage import container
+
+    container.save(network, path)
+    return path.stat().st_size
 
 
 def measure_sizes(coded: CodedNetwork, index_bits: int, entropy: str) -> Sizes:

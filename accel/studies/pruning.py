@@ -1,8 +1,10 @@
-"""What pruned networks cost on a machine: while they are searched for, and when they are done."""
+"""Networks trained, pruned and compared, and what they cost on a machine meanwhile and after."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +14,35 @@ from numpy.typing import NDArray
 from accel import api
 from accel.functional import quantise_images
 from accel.machines.machine import Machine
+from accel.results import csv_text
 from accel.run import count_cycles
+from golden.errors import UserError
 from golden.machines.cluster.config import SkipMode
 from golden.network import Network
 
 if TYPE_CHECKING:
     from sw.training.data import Split
-    from sw.training.studies.study import StudyTask
+    from sw.training.methods.method import Method
+    from sw.training.networks.definition import Definition
+    from sw.training.pipeline import Outcome
+    from sw.training.studies.study import Study
     from sw.training.unrolled import Unrolled
 
-__all__ = ["Measure", "layer_cycles", "measure_both", "measure_on", "study_task", "total_cycles"]
+__all__ = [
+    "Measure",
+    "StudyResult",
+    "Training",
+    "find_study",
+    "layer_cycles",
+    "measure_both",
+    "measure_on",
+    "methods",
+    "networks",
+    "prune_network",
+    "run_study",
+    "studies",
+    "total_cycles",
+]
 
 #: Calibration images that a final network's cycles are the mean of.
 MEASURED_IMAGES = 2
@@ -115,37 +136,229 @@ def _loaded(network: Network, images: NDArray[np.float32]) -> api.LoadedNetwork:
     return api.LoadedNetwork(network, quantise_images(network, images.transpose(0, 2, 3, 1)))
 
 
-def study_task(
+# -- whole runs -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How a network is trained and pruned: what ``sw.training.pipeline.prune`` takes.
+
+    Raises
+    ------
+    UserError
+        A number is out of range, or a model is no file.
+    """
+
+    seed: int = 1
+    epochs: int = 3
+    dense: Path | None = None
+    dense_epochs: int | None = None
+    teacher: Path | None = None
+    temperature: float = 4.0
+    mixing: float = 0.9
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        for option, count in (("epochs", self.epochs), ("dense-epochs", self.dense_epochs)):
+            if count is not None and count < 1:
+                raise UserError(f"Option --{option} must be at least 1, not {count}")
+        if self.name is not None and Path(self.name).name != self.name:
+            raise UserError(f"Name must be that of a file, without a folder, not {self.name!r}")
+        for path in (self.dense, self.teacher):
+            if path is not None and not path.is_file():
+                raise UserError(f"Model {path} must be a file")
+
+
+def prune_network(
+    network: str,
+    method: str,
+    options: Mapping[str, Any],
     machine: Machine,
-    data: Split,
+    training: Training,
     *,
-    folder: Path,
-    seeds: int,
-    scale: float,
-    images: int | None,
-) -> StudyTask:
-    """Return what a study of ``sw.training.studies`` is given, its cycles those of a machine.
+    data: Path | None = None,
+    images: int | None = None,
+    output: Path | None = None,
+) -> tuple[Outcome, dict[str, float]]:
+    """Train, prune and compress a network; return it with what it costs on a machine.
 
     Parameters
     ----------
-    seeds : int
-        Seeds 1 to this one.
+    network, method : str
+        Names of ``networks`` and ``methods``.
+    options : dict of str to object
+        Of the method.
+    data : path, optional
+        Folder of a data set.
     images : int, optional
-        Training images that ``data`` was cut to.
+        Train with only so many of its images.
+    output : path, optional
+        Folder; ``build/pruned/NAME`` where None. A run that was interrupted goes on there.
+
+    Raises
+    ------
+    UserError
+        A name, an option or a file is bad, or PyTorch is not installed.
     """
+    _need_torch()
+    from sw.training import methods, networks, pipeline
+
+    definition = networks.find(network)
+    chosen = methods.make(method, dict(options))
+    split = _split(data, images)
+    layers = layer_cycles(machine, split.calibration)
+    outcome = pipeline.prune(
+        definition,
+        chosen,
+        split,
+        output or Path("build/pruned") / (training.name or f"{network}-{method}"),
+        **{field.name: getattr(training, field.name) for field in fields(training)},
+        cost=total_cycles(layers),
+        layer_cost=layers,
+        images=images,
+    )
+    return outcome, measure_on(machine, split.calibration)(outcome.network)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StudyResult:
+    """A study with what was found.
+
+    Parameters
+    ----------
+    study : sw.training.studies.study.Study
+    machine : Machine
+        Whose cycles they are.
+    rows : list of dict
+        A row a network and seed.
+    """
+
+    study: Study
+    machine: Machine
+    rows: list[dict[str, Any]]
+
+    def summary(self) -> list[dict[str, Any]]:
+        """Return means over seeds and their standard deviations, a row a network."""
+        from sw.training.studies.study import summarise
+
+        return summarise(self.rows, self.study.columns).to_dict("records")
+
+    def to_csv(self) -> str:
+        """Return ``rows`` as CSV text."""
+        return csv_text(self.rows)
+
+    def to_json(self) -> str:
+        """Return all as JSON text."""
+        document = {
+            "study": self.study.name,
+            "machine": self.machine.parameters(),
+            "rows": self.rows,
+        }
+        return json.dumps(document, indent=1) + "\n"
+
+
+def run_study(
+    name: str,
+    machine: Machine,
+    *,
+    data: Path | None = None,
+    images: int | None = None,
+    output: Path | None = None,
+    seeds: int = 3,
+    scale: float = 1.0,
+) -> StudyResult:
+    """Train and prune several networks, and compare them.
+
+    Parameters
+    ----------
+    name : str
+        One of ``studies``.
+    data, images, output
+        As ``prune_network`` takes them; the folder is ``build/studies`` where None.
+    seeds : int
+        Times that everything is trained.
+    scale : float
+        Multiplies epochs.
+
+    Raises
+    ------
+    UserError
+        There is no such study, a number is out of range, or PyTorch is not installed.
+    """
+    study = find_study(name)
+    if seeds < 1 or not scale > 0:
+        raise UserError(f"Seeds must be at least 1 and scale above 0, not {seeds} and {scale}")
+    split = _split(data, images)
     from sw.training.studies.study import StudyTask
 
-    layers = layer_cycles(machine, data.calibration)
-    return StudyTask(
-        data=data,
-        folder=folder,
+    layers = layer_cycles(machine, split.calibration)
+    task = StudyTask(
+        data=split,
+        folder=output or Path("build/studies"),
         seeds=tuple(range(1, seeds + 1)),
         scale=scale,
-        measure=measure_both(machine, data.calibration),
+        measure=measure_both(machine, split.calibration),
         cost=total_cycles(layers),
         layer_cost=layers,
         measure_on=lambda **changes: measure_on(
-            type(machine)(machine.config.replace(**changes)), data.calibration
+            type(machine)(machine.config.replace(**changes)), split.calibration
         ),
         images=images,
     )
+    return StudyResult(study=study, machine=machine, rows=study.rows(task))
+
+
+def methods() -> Mapping[str, type[Method]]:
+    """Return the methods of pruning by name."""
+    _need_torch()
+    from sw.training.methods import METHODS
+
+    return METHODS
+
+
+def networks() -> Mapping[str, Definition]:
+    """Return the networks that can be trained, by name."""
+    _need_torch()
+    from sw.training.networks import DEFINITIONS
+
+    return DEFINITIONS
+
+
+def studies() -> Mapping[str, Study]:
+    """Return the studies by name."""
+    _need_torch()
+    from sw.training.studies import STUDIES
+
+    return STUDIES
+
+
+def find_study(name: str) -> Study:
+    """Return a study by its name.
+
+    Raises
+    ------
+    UserError
+        There is no such study.
+    """
+    _need_torch()
+    from sw.training import studies
+
+    return studies.find(name)
+
+
+def _need_torch() -> None:
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise UserError(
+            "Training needs PyTorch, which is not installed: pip install 'innerjoin[train]'"
+        ) from None
+
+
+def _split(folder: Path | None, images: int | None) -> Split:
+    if images is not None and images < 1:
+        raise UserError(f"Option --train-images must be at least 1, not {images}")
+    from sw.training.data import split
+    from sw.training.dataset import FOLDER, load_dataset
+
+    return split(load_dataset(folder or FOLDER), images)

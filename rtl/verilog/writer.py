@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ def _ports(design: Design) -> list[dict[str, Any]]:
 
 
 def write(hardware: Hardware, config: TomlConfig, folder: str | Path) -> list[Path]:
-    """Write a machine's design and its side-car as ``TOP.v`` and ``TOP.json``.
+    """Write a machine's design as ``TOP.v``, its side-car ``TOP.json``, and ``bench.py``.
 
     Each is complete or not there.
 
@@ -123,8 +124,14 @@ def write(hardware: Hardware, config: TomlConfig, folder: str | Path) -> list[Pa
     """
     design = hardware.design(config)
     description = json.dumps(describe(design), indent=1) + "\n"
+    bench = (resources.files("rtl.verilog") / "bench.py").read_text("utf-8")
     return _write_files(
-        folder, {f"{design.top}.v": verilog(design), f"{design.top}.json": description}
+        folder,
+        {
+            f"{design.top}.v": verilog(design),
+            f"{design.top}.json": description,
+            "bench.py": bench,
+        },
     )
 
 

@@ -2,16 +2,20 @@
 
 import itertools
 import os
+import re
 import subprocess
 import sys
 import textwrap
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-from accel.cli.output import WIDTH, check_writable, write_whole
+from accel.cli.output import check_outputs, check_writable, write_whole
+from accel.report.text import WIDTH
 from golden.errors import UserError
-from golden.machines.cluster.config import AcceleratorConfig, preset_names
+from golden.machines import registry
+from golden.machines.cluster.config import AcceleratorConfig
 
 PROGRAM = "from accel.cli.app import main; main()"
 
@@ -29,10 +33,11 @@ def write_toml(path, **changes):
 
 
 def test_help_imports_nothing_heavy():
-    heavy = ["numpy", "numba", "pandas", "onnx", "rich.table", "amaranth", "sw", "rtl"]
+    heavy = ["numpy", "numba", "pandas", "onnx", "rich", "amaranth", "sw", "rtl"]
     program = f"""
 import sys
 import textwrap
+from importlib import metadata
 from pathlib import Path
 from accel.cli.app import main
 try:
@@ -53,13 +58,55 @@ def test_without_arguments_it_helps(accel):
         assert f"\n  {command} " in out
 
 
+def commands(accel, *group):
+    """Yield every command as its words, read from the help."""
+    _, out, _ = accel(*group, "--help")
+    listed = out.partition("Commands:\n")[2].partition("\n\n")[0]
+    for name in re.findall(r"^  (\w+)", listed, re.MULTILINE):
+        words = (*group, name)
+        yield words
+        yield from commands(accel, *words)
+
+
+def test_help_fits_and_its_examples_are_possible(accel):
+    found = list(commands(accel))
+    assert {("run",), ("compare",), ("matrix", "spmspm"), ("doctor",)} <= set(found)
+    texts = {words: accel(*words, "--help")[1] for words in [(), *found]}
+    for words, text in texts.items():
+        assert max(map(len, text.splitlines())) <= WIDTH, words
+        for line in re.findall(r"^    accel ([^C].*)$", text, re.MULTILINE):
+            given = line.split()
+            named = next(
+                words for words in sorted(found, key=len, reverse=True)
+                if tuple(given[: len(words)]) == words
+            )  # fmt: skip
+            for option in (word for word in given if word.startswith("-")):
+                assert re.search(rf"^  .*{option}\b", texts[named], re.MULTILINE), line
+        assert words == ("matrix",) or "\n  Examples:\n" in text, words
+
+
+def test_version_and_completion(accel):
+    assert accel("--version")[:2] == (0, f"{metadata.version('innerjoin')}\n")
+    program = f"import sys; sys.argv[0] = 'accel'; {PROGRAM}"
+    completed = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "_ACCEL_COMPLETE": "complete_bash", "COMP_WORDS": "accel comp",
+             "COMP_CWORD": "1"},
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert completed.stdout.split() == ["compare", "compress"]
+
+
 def test_presets_lists_every_machine_within_the_width(accel):
     status, out, _ = accel("presets")
     assert status == 0
-    lines = out.splitlines()
-    assert {line.split()[0] for line in lines if line} >= set(preset_names())
-    assert {"cambricon-s-paper", "extensor-paper", "scnn-paper"} <= set(out.split())
-    assert max(map(len, lines)) <= WIDTH
+    words = set(out.replace(",", " ").split())
+    for name, kind in registry.MACHINES.items():
+        config = kind.load_config()
+        assert {name, *config.preset_names()} <= words
+        assert set(config.preset(config.preset_names()[0]).to_dict()) - {"name"} <= words
+    assert max(map(len, out.splitlines())) <= WIDTH
 
 
 def test_doctor_names_what_is_missing_and_how_to_get_it(accel, monkeypatch, tmp_path):
@@ -68,7 +115,7 @@ def test_doctor_names_what_is_missing_and_how_to_get_it(accel, monkeypatch, tmp_
     assert status == 0
     (line,) = [line for line in out.splitlines() if line.split()[:1] == ["iverilog"]]
     assert line.split()[1] == "missing"
-    assert "apt-get install" in line
+    assert "To get iverilog: apt-get install iverilog" in out.splitlines()
     (line,) = [line for line in out.splitlines() if line.split()[:1] == ["numpy"]]
     assert line.split()[1].startswith("2.")
 
@@ -89,6 +136,12 @@ def test_doctor_names_what_is_missing_and_how_to_get_it(accel, monkeypatch, tmp_
         (["run", "lenet5", "--set", "units=0"], ["units", "between 1 and 256", "0"]),
         (["run", "lenet5", "--set", "chunk=100"], ["chunk", "100"]),
         (["run", "lenet5", "--preset", "toy", "--balance", "chunk"], ["filters_per_unit"]),
+        (["run", "lenet5", "--preset", "toy", "--balance", "fair"], ["balance", "chunk", "'fair'"]),
+        (["run", "lenet5", "--machine", "eyeriss"], ["Machine", "innerjoin", "'eyeriss'"]),
+        (["run", "lenet5", "--machine", "scnn", "--preset", "small"], ["paper, toy", "'small'"]),
+        (["run", "lenet5", "--machine", "scnn", "--skip", "dense"], ["scnn", "both", "'dense'"]),
+        (["run", "lenet5", "--machine", "scnn", "--balance", "chunk"], ["Unknown key balance"]),
+        (["run", "lenet5", "--node", "5nm"], ["45nm", "'5nm'"]),
         (["run", "lenet5", "--preset", "toy", "--set", "collector_width=3"], ["divide", "3"]),
         (["run", "lenet5", "--preset", "toy", "--config", "x.toml"], ["not by both"]),
         (["run", "lenet5", "--config", "/nowhere/x.toml"], ["/nowhere/x.toml"]),
@@ -136,14 +189,14 @@ def test_a_full_disk_is_one_line():
 
 def test_a_failed_write_keeps_the_file_that_was_there(tmp_path, monkeypatch):
     path = tmp_path / "result.json"
-    write_whole(path, "before")
+    write_whole(path, lambda: "before")
 
     def fail(self, target):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("pathlib.Path.replace", fail)
     with pytest.raises(UserError, match=r"result\.json can't be written: No space left"):
-        write_whole(path, "after")
+        write_whole(path, lambda: "after")
     assert path.read_text() == "before"
     assert os.listdir(tmp_path) == ["result.json"]
 
@@ -155,6 +208,8 @@ def test_outputs_that_cannot_be_written_are_refused(tmp_path):
         check_writable(tmp_path / "nothing" / "x.json")
     with pytest.raises(UserError, match="can't be written"):
         check_writable("/proc/x.json")
+    with pytest.raises(UserError, match=r"Outputs of --plot and --json must differ, not be -, -"):
+        check_outputs(plot="-", json="-")
 
 
 def test_the_readme_s_python_runs(capsys):

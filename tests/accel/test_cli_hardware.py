@@ -11,9 +11,10 @@ import sys
 import numpy as np
 import pytest
 
-from accel.cli.hardware import first_rows
+from accel.verification import first_rows
 from golden import reference
 from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS
+from golden.errors import HardwareError
 from golden.layer import LayerShape
 
 VERIFY = ("verify", "lenet5", "--layer", "fc2", "--preset", "toy")
@@ -98,9 +99,8 @@ def test_verilog_writes_a_cluster_its_side_car_and_a_bench(accel, tmp_path):
     status, out, _ = accel("verilog", "--preset", "toy", "-o", folder)
     assert status == 0
     assert sorted(os.listdir(folder)) == ["bench.py", "cluster.json", "cluster.v"]
-    assert [line.rpartition("/")[2] for line in out.splitlines()] == [
-        "cluster.v", "cluster.json", "bench.py",
-    ]  # fmt: skip
+    assert out.splitlines() == [str(folder / name) for name in ("cluster.v", "cluster.json",
+                                                                "bench.py")]  # fmt: skip
     described = json.loads((folder / "cluster.json").read_text())
     assert described["config"]["units"] == 4
     assert "module cluster(" in (folder / "cluster.v").read_text()
@@ -112,7 +112,8 @@ def test_verilog_writes_a_cluster_its_side_car_and_a_bench(accel, tmp_path):
 def test_verilog_of_the_other_machines_is_clean_and_described(accel, tmp_path, machine, top):
     status, out, _ = accel("verilog", "--machine", machine, "-o", tmp_path)
     assert status == 0
-    assert [line.rpartition("/")[2] for line in out.splitlines()] == [f"{top}.v", f"{top}.json"]
+    names = [line.rpartition("/")[2] for line in out.splitlines()]
+    assert names == [f"{top}.v", f"{top}.json", "bench.py"]
     described = json.loads((tmp_path / f"{top}.json").read_text())
     assert described["top"] == top
     text = (tmp_path / f"{top}.v").read_text()
@@ -132,9 +133,17 @@ def test_verilog_of_the_other_machines_is_clean_and_described(accel, tmp_path, m
     assert (result.returncode, result.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("simulator", ["icarus", pytest.param("verilator", marks=pytest.mark.slow)])
-def test_the_bench_runs(accel, tmp_path, simulator):
-    assert accel("verilog", "--preset", "toy", "-o", tmp_path)[0] == 0
+@pytest.mark.parametrize(
+    ("machine", "simulator"),
+    [
+        ("innerjoin", "icarus"),
+        ("extensor", "icarus"),
+        ("cambricon-s", "icarus"),
+        pytest.param("innerjoin", "verilator", marks=pytest.mark.slow),
+    ],
+)
+def test_the_bench_runs(accel, tmp_path, machine, simulator):
+    assert accel("verilog", "--machine", machine, "--preset", "toy", "-o", tmp_path)[0] == 0
     environment = {**os.environ, "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
     result = subprocess.run(
         [sys.executable, tmp_path / "bench.py", simulator],
@@ -163,10 +172,20 @@ def test_verilog_is_the_same_in_every_process(tmp_path):
 def test_verilog_refuses(refuses, tmp_path):
     refuses(["verilog", "--preset", "output-major", "-o", tmp_path], "dealing", "queue")
     refuses(["verilog", "-o", "/proc/build"], "/proc/build")
-    refuses(["verilog", "--machine", "scnn", "-o", tmp_path], "cluster or one of", "scnn")
+    refuses(["verilog", "--machine", "scnn", "-o", tmp_path], "innerjoin", "hardware", "'scnn'")
     refuses(["verilog", "--machine", "extensor", "-o", "/proc/build"], "/proc/build")
     (tmp_path / "file").write_text("")
     refuses(["verilog", "-o", tmp_path / "file"], tmp_path / "file")
+
+
+def test_hardware_that_breaks_its_contract_is_one_line_and_status_1(accel, monkeypatch):
+    from rtl.sim import run
+
+    def broken(*arguments):
+        raise HardwareError("The design was not done in time")
+
+    monkeypatch.setattr(run, "run_layers", broken)
+    assert accel(*VERIFY) == (1, "", "error: The design was not done in time\n")
 
 
 def test_verify_notices_one_wrong_code_only_in_the_simulator(accel, monkeypatch):
@@ -190,7 +209,7 @@ def test_verify_notices_one_wrong_code_only_in_the_simulator(accel, monkeypatch)
 def test_verify_runs_other_machines(accel, machine):
     status, out, _ = accel("verify", "--machine", machine, "--simulator", "icarus")
     assert status == 0
-    assert out.startswith(f"resnet8, layer fc, 1 of 1 output rows, image 0, on {machine}-toy under")
+    assert out.startswith(f"resnet8, layer fc, 1 of 1 output rows, image 0, on {machine}-toy: ")
     assert out.endswith("All equal.\n")
     for line in out.splitlines():
         if " of " in line and line.split()[-1].isdigit():
@@ -201,7 +220,8 @@ def test_verify_runs_other_machines(accel, machine):
     ("arguments", "words"),
     [
         (["--machine", "scnn"], ["cambricon-s", "extensor", "'scnn'"]),
-        (["--machine", "extensor", "--skip", "both"], ["--skip", "extensor"]),
+        (["--machine", "extensor", "--skip", "dense"], ["extensor", "both", "'dense'"]),
+        (["--machine", "extensor", "--balance", "chunk"], ["Unknown key balance"]),
         (["--machine", "extensor", "--preset", "small"], ["paper", "toy", "'small'"]),
         (["--machine", "cambricon-s", "--set", "fifo_depth=2"], ["fifo_depth", "pes"]),
     ],

@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from accel.cli import matrix as cli_matrix
-from accel.cli.output import WIDTH
+from accel.report.text import WIDTH
+from accel.studies import matrix as study
 
 pytest.importorskip("scipy.io")
 
@@ -34,7 +34,7 @@ def files(tmp_path):
 
 
 def value(out, name):
-    return int(re.search(rf"^ ?{name} +(\d+)", out, re.MULTILINE).group(1))
+    return int(re.search(rf"^{name} +(\d+)", out, re.MULTILINE).group(1))
 
 
 def test_spmspm_prints_counters_and_checks_the_result(accel, files):
@@ -46,9 +46,7 @@ def test_spmspm_prints_counters_and_checks_the_result(accel, files):
     assert "The result equals SciPy's" in out
     assert max(map(len, out.splitlines())) <= WIDTH
     shares = [
-        float(line.split()[-1])
-        for line in out.splitlines()
-        if re.match(" (busy|bub|wai|idl)", line)
+        float(line.split()[-1]) for line in out.splitlines() if re.match("(busy|bub|wai|idl)", line)
     ]
     assert len(shares) == 5
     assert sum(shares) == pytest.approx(100, abs=0.3)
@@ -71,14 +69,14 @@ def test_sddmm_multiplies_where_the_sample_is_not_zero(accel, files):
 
 
 def test_a_wrong_result_is_said_and_exits_1(accel, files, monkeypatch):
-    right = cli_matrix.sparse_kernels.spmspm
+    right = study.sparse_kernels.spmspm
 
     def wrong(*arguments):
         run = right(*arguments)
         run.result.data[0] += 1e-6
         return run
 
-    monkeypatch.setattr(cli_matrix.sparse_kernels, "spmspm", wrong)
+    monkeypatch.setattr(study.sparse_kernels, "spmspm", wrong)
     status, out, _ = accel("matrix", "spmspm", files["a"], files["b"])
     assert status == 1
     assert "The result DIFFERS FROM SciPy's" in out

@@ -14,7 +14,9 @@ torch = pytest.importorskip("torch")
 
 from sw.storage import container  # noqa: E402
 from sw.training import masks  # noqa: E402
+from sw.training.methods import METHODS  # noqa: E402
 from sw.training.models import load_model  # noqa: E402
+from sw.training.networks import DEFINITIONS  # noqa: E402
 
 #: Little of everything.
 FAST = ("--dense-epochs", "1", "--epochs", "1", "--rounds", "2", "--density", "0.1")
@@ -60,7 +62,8 @@ def test_a_network_is_trained_pruned_and_written(accel, data: Path, tmp_path: Pa
         "--images", str(_codes(tmp_path)), "--json", "-",
     )  # fmt: skip
     assert status == 0
-    assert [layer["layer"] for layer in json.loads(out)["layers"][::4]] == ["fc1", "fc2", "fc3"]
+    (machine,) = json.loads(out)["machines"]
+    assert [layer["layer"] for layer in machine["layers"][::4]] == ["fc1", "fc2", "fc3"]
 
 
 def _codes(folder: Path) -> Path:
@@ -99,8 +102,10 @@ def test_a_teacher_and_a_dense_model_can_be_given(accel, data: Path, tmp_path: P
 def test_lists(accel) -> None:
     status, out, _ = accel("prune", "--list")
     assert status == 0
-    assert "Han et al., NeurIPS 2015" in out
-    assert "resnet8" in out
+    words = out.split()
+    assert set(METHODS) | set(DEFINITIONS) <= set(words)
+    assert "Han et al., NeurIPS" in out
+    assert max(map(len, out.splitlines())) <= 80
     status, out, _ = accel("study")
     assert status == 0
     assert "distillation" in out
@@ -116,7 +121,7 @@ def test_lists(accel) -> None:
         (("lenet5", "--density", "1.01"), "above 0 and at most 1, not 1.01"),
         (("lenet5", "--set", "quality"), "must be key=value"),
         (("lenet5", "--set", "size=3"), "not 'size'"),
-        (("lenet5", "--epochs", "0"), "--epochs must be 1 at least"),
+        (("lenet5", "--epochs", "0"), "--epochs must be at least 1"),
         (("lenet5", "--dense", "no.pt"), "Model no.pt must be a file"),
         (("lenet5", "--data", "nowhere"), "nowhere must be a folder"),
         (("lenet5", "--seed", "x"), "seed"),
@@ -209,16 +214,16 @@ def test_a_study_writes_rows_and_a_page(accel, data: Path, tmp_path: Path, monke
 
 
 def test_series_of_a_plot_look_different() -> None:
-    from accel.cli.prune import _style
+    from accel.report.page import series_style
 
-    styles = [_style(number) for number in range(30)]
+    styles = [series_style(number) for number in range(30)]
     assert all(styles.count(style) == 1 for style in styles)
 
 
 def test_studies_refuse_nonsense(accel, tmp_path: Path) -> None:
     for arguments, words in (
         (("magic",), "must be one of sparsity"),
-        (("sparsity", "--seeds", "0"), "Seeds must be 1 at least"),
+        (("sparsity", "--seeds", "0"), "Seeds must be at least 1"),
         (("sparsity", "--csv", str(tmp_path / "no" / "x.csv")), "must lie in a folder"),
     ):
         status, out, err = accel("study", *arguments)

@@ -13,9 +13,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from accel.cli.output import WIDTH
+from accel.report.text import WIDTH
 from golden.counters import UNIT_COUNTERS
 from golden.machines.cluster.config import SkipMode
+from sw.networks import zoo
 from sw.networks.published import published_layers
 
 TOY = ("--preset", "toy")
@@ -62,13 +63,11 @@ def test_run_prints_tables_that_fit_and_name_the_source(accel):
     status, out, err = accel("run", "lenet5", *TOY)
     assert (status, err) == (0, "")
     assert "Source: " in out
-    assert max(map(len, out.splitlines())) <= WIDTH or all(
-        line.startswith("Source: ") for line in out.splitlines() if len(line) > WIDTH
-    )
+    assert max(map(len, out.splitlines())) <= WIDTH
     for layer in ("conv1", "conv2", "fc1", "fc2", "total"):
-        assert sum(line.split()[:1] == [layer] for line in out.splitlines()) == 2
+        assert sum(line.split()[:1] == [layer] for line in out.splitlines()) == 3
     for mode in SkipMode:
-        assert any(line.split()[:1] == [mode.value] for line in out.splitlines())
+        assert sum(line.split()[:1] == [mode.value] for line in out.splitlines()) == 2
 
 
 def test_a_synthetic_network_says_so_in_every_output(accel, tmp_path):
@@ -92,13 +91,17 @@ def test_json_and_csv_hold_the_same_counters(accel, tmp_path):
     document = json.loads(paths[0].read_text())
     rows = list(csv.DictReader(io.StringIO(paths[1].read_text())))
     assert document["images"] == 2
-    assert len(rows) == len(document["layers"]) + len(document["total"]) == 5 * len(SkipMode)
-    for row, same in zip(rows, document["layers"] + document["total"], strict=True):
+    (machine,) = document["machines"]
+    assert len(rows) == len(machine["layers"]) + len(machine["total"]) == 5 * len(SkipMode)
+    for row, same in zip(rows, machine["layers"] + machine["total"], strict=True):
         assert int(row["cycles"]) == same["cycles"]
         assert sum(int(row[name]) for name in UNIT_COUNTERS) == 4 * same["cycles"]
-    counted = document["counters"]["layers"]["conv2"]["both"]
-    row = next(r for r in document["layers"] if (r["layer"], r["skip"]) == ("conv2", "both"))
-    assert np.sum(counted["units"]) == 4 * row["cycles"]
+    row = next(r for r in machine["layers"] if (r["layer"], r["skip"]) == ("conv2", "both"))
+    kept = [one for one in machine["counters"] if (one["layer"], one["skip"]) == ("conv2", "both")]
+    assert [one["image"] for one in kept] == [0, 1]
+    tables = [{table["axes"][-2]: table for table in one["tables"]} for one in kept]
+    assert sum(np.sum(table["unit"]["counts"]) for table in tables) == 4 * row["cycles"]
+    assert {tuple(table["unit"]["names"]) for table in tables} == {UNIT_COUNTERS}
     assert sorted(os.listdir(tmp_path)) == ["result.csv", "result.json"]
 
 
@@ -106,8 +109,8 @@ def test_a_model_of_ones_own_is_pruned_to_the_density(accel, files):
     model, images = files
     status, out, _ = accel("run", model, "--images", images, "--density", "0.25", *TOY)
     assert status == 0
-    (row,) = [line for line in out.splitlines() if line.split()[:1] == ["first"]][:1]
-    assert "6x6x3 * 3x3x8" in row
+    (row,) = [line for line in out.splitlines() if "6x6x3 * 3x3x8" in line]
+    assert row.split()[0] == "first"
     assert "25.0" in row.split()
 
 
@@ -126,8 +129,21 @@ def test_compress_writes_a_container_that_runs_alike(accel, files, tmp_path):
 def test_networks_lists_what_run_takes(accel):
     status, out, _ = accel("networks")
     assert status == 0
-    names = [line.split()[0] for line in out.splitlines()]
-    assert {"lenet5", "resnet8", "vgg16", "vgg16-published", "alexnet-published"} <= set(names)
+    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines()}
+    assert set(zoo.names()) <= set(rows)
+    # Accuracy, layers, weights and million MACs are those of docs/networks.md; densities follow.
+    assert rows["lenet5"] == ["91.08", "4", "430500", "2.3", "9.9", "59.5"]
+    assert rows["resnet8"][:5] == ["92.55", "10", "77072", "9.3", "19.6"]
+    weights = [layer.shape.weights_shape for layer in published_layers("vgg16")]
+    assert rows["vgg16-published"][:2] == ["13", str(sum(int(np.prod(x)) for x in weights))]
+
+
+def test_networks_does_not_build_what_is_not_there(accel, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    status, out, _ = accel("networks")
+    assert status == 0
+    assert "Made when first used: vgg16, vgg16-blocks" in out
+    assert list(tmp_path.iterdir()) == []
 
 
 # -- bad input ----------------------------------------------------------------------------------
@@ -257,14 +273,14 @@ main()
 INTERRUPTED_PROGRAM = """
 import contextlib, os, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from accel.cli import network as cli_network
+from accel.cli import simulation
 from accel.cli.app import main
 
 def progress(done, total, doing):
     if done == 1:
         os.kill(os.getpid(), signal.SIGINT)
 
-cli_network.progress_bar = lambda label: contextlib.nullcontext(progress)
+simulation.progress_bar = lambda label: contextlib.nullcontext(progress)
 main()
 """
 #: Is sent the signal from outside.

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from accel.machines.cambricon_s.model import count_layer
-from accel.machines.extensor.model import ExTensor
+from accel.machines.extensor.model import count_layer as count_extensor
 from tests.arch.cambricon_s_cases import CATALOGUE, CONFIGURATIONS, cases
 from tests.arch.cambricon_s_oracle import run_layer as run_cambricon_s
 from tests.arch.extensor_cases import CATALOGUE as EXTENSOR_CATALOGUE
@@ -44,4 +44,4 @@ def test_extensor(name):
     for case in EXTENSOR_CATALOGUE + drawn_layers(1000 + sorted(MACHINES).index(name), 40):
         operands = case.layer, case.weights, case.activations
         expected = run_extensor(config, *operands, case.requantisation)[1]
-        assert ExTensor(config).count_layer(*operands).difference(expected) == "", case.name
+        assert count_extensor(config, *operands).difference(expected) == "", case.name

@@ -7,9 +7,9 @@ from importlib import resources
 import pytest
 
 from accel.costs.area import AreaTable, Cells
-from accel.machines import registry
 from accel.machines.machine import AreaEstimate
 from golden.errors import FormatError, UserError
+from golden.machines import registry
 
 HEAD = (
     "block,machine,multipliers,lut4,ff,ccu2c,dpr16x4,dp16kd,mult18,source,tools,date,note\n"
@@ -103,7 +103,7 @@ def test_every_machine_has_an_area_and_only_those_with_hardware_a_synthesis():
     table = AreaTable.load()
     kinds = {}
     for name in registry.MACHINES:
-        area = table.area(registry.load(name).with_multipliers(1024))
+        area = table.area(registry.find(name).load_model().with_multipliers(1024))
         assert area is not None, name
         assert area.kind == "synthesis" or area.note, name
         # Each multiplication has a multiplier; requantisation and addresses have more.
@@ -121,7 +121,9 @@ def test_no_size_no_figure():
         ("innerjoin", 9),
         ("one-sided-weights", 9),
     ):
-        assert table.area(registry.load(name).with_multipliers(multipliers)) is None, name
+        assert table.area(registry.find(name).load_model().with_multipliers(multipliers)) is None, (
+            name
+        )
 
 
 def test_the_shipped_rows_name_this_projects_command():

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from accel.machines.cambricon_s.model import CambriconS, count_layer
-from accel.machines.machine import LayerTask
-from accel.machines.registry import load
 from golden.counters import UNIT_COUNTERS
 from golden.errors import CapacityError, ConfigError
 from golden.layer import LayerShape
 from golden.machines.cambricon_s import CORE_COUNTERS, CambriconSConfig, CambriconSCounters, Latency
+from golden.machines.registry import find
+from golden.program import LayerTask
 from tests.arch.cambricon_s_model import (
     blocks_of,
     cases,
@@ -22,6 +22,7 @@ from tests.arch.cambricon_s_model import (
     program,
     windows_of_block,
 )
+from tests.arch.counting import count_image
 
 MACHINE = CambriconSConfig(
     name="hand", cores=1, pes=2, lanes=2, window=8, code_bits=8, segment_windows=2,
@@ -131,7 +132,7 @@ def test_what_all_machines_answer():
     layer, weights, inputs = TWO_WINDOWS
     machine = CambriconS(SEGMENTED.replace(cores=3))
     output = np.zeros((1, 2, 1), dtype=np.uint8)
-    counts = machine.prepare(LayerTask(layer=layer, weights=weights))(inputs, output)
+    counts = count_image(machine, layer, weights, inputs, output)
     # A core of its own for each position: S[2] never comes, cycles = 14 + 7 + 4.
     assert counts.cycles == 25
     assert (counts.pairs, counts.stray_pairs, counts.additions) == (24, 0, 24)
@@ -154,7 +155,7 @@ def test_what_all_machines_answer():
 
 def test_single_segment_is_loaded_once_a_block_whatever_the_tiles():
     layer, weights, inputs = one_by_one([[1, 2]] * 3, [[1, 1]] * 7)
-    counts = CambriconS(MACHINE).prepare(LayerTask(layer=layer, weights=weights))(inputs, inputs)
+    counts = count_image(CambriconS(MACHINE), layer, weights, inputs, inputs)
     # Blocks of 2 and 1 filters: 1 + 2 * 1 and 1 + 1 beats.
     assert counts.details["load_beats"] == 5
     bits = {access.buffer: access.bits for access in counts.accesses}
@@ -197,7 +198,7 @@ def test_the_protocol_agrees_with_the_counters(case):
     config, layer, weights, activations = case
     counters = count_layer(*case)
     machine = CambriconS(config)
-    counts = machine.prepare(LayerTask(layer=layer, weights=weights))(activations, activations)
+    counts = count_image(machine, layer, weights, activations, activations)
     assert counts.cycles == counters.core("cycles").max()
     assert counts.units.shape == (machine.units, len(UNIT_COUNTERS))
     assert (counts.units.sum(axis=1) == counts.cycles).all()
@@ -249,7 +250,7 @@ def test_counters_are_compared_by_name():
      (1024, (4, 16, 16, 256)), (768, (3, 16, 16, 256))],
 )  # fmt: skip
 def test_sizes(multipliers, shape):
-    machine = load("cambricon-s").with_multipliers(multipliers)
+    machine = find("cambricon-s").load_model().with_multipliers(multipliers)
     assert isinstance(machine, CambriconS)
     config = machine.config
     assert (config.cores, config.pes, config.lanes, config.window) == shape

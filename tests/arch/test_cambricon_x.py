@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accel.machines.cambricon_x import CambriconX
-from accel.machines.machine import LayerTask
 from golden.layer import LayerShape
 from golden.machines.cambricon_s import CambriconSConfig
+from tests.arch.counting import count_image
 
 CONFIG = CambriconSConfig.preset("toy")
 
@@ -20,7 +20,7 @@ CONFIG = CambriconSConfig.preset("toy")
 def run(config, layer, weights):
     source = np.zeros((layer.in_height, layer.in_width, layer.in_channels), dtype=np.uint8)
     output = np.zeros((layer.out_height, layer.out_width, layer.out_channels), dtype=np.uint8)
-    return CambriconX(config).prepare(LayerTask(layer=layer, weights=weights))(source, output)
+    return count_image(CambriconX(config), layer, weights, source, output)
 
 
 def steps_of(config, layer, weights_of_filter):

@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accel.machines.dense import Dense
-from accel.machines.machine import LayerTask
 from golden.errors import ConfigError
 from golden.layer import LayerShape
+from tests.arch.counting import count_image
 
 
 def run(machine: Dense, layer: LayerShape):
     weights = np.zeros(layer.weights_shape, dtype=np.int8)
     source = np.zeros((layer.in_height, layer.in_width, layer.in_channels), dtype=np.uint8)
     output = np.zeros((layer.out_height, layer.out_width, layer.out_channels), dtype=np.uint8)
-    return machine.prepare(LayerTask(layer=layer, weights=weights))(source, output)
+    return count_image(machine, layer, weights, source, output)
 
 
 def by_loops(layer: LayerShape, filters: int, reduction: int, positions: int):
@@ -63,7 +63,7 @@ layers = st.builds(
 @settings(deadline=None)
 @given(layer=layers, bits=st.integers(0, 4))
 def test_equals_loops_and_is_the_best_mapping(layer, bits):
-    machine = Dense(1 << bits)
+    machine = Dense.with_multipliers(1 << bits)
     counts = run(machine, layer)
     best, busy_of_best = math.inf, []
     for k, c in itertools.product(range(bits + 1), repeat=2):
@@ -86,12 +86,12 @@ def test_a_full_array_never_idles_but_to_fill():
         kernel_height=1, kernel_width=1,
     )  # fmt: skip
     # 64 * 64 * 64 multiplications on 256; the least reads a step are 16 x 1 x 16 at once.
-    counts = run(Dense(256), layer)
+    counts = run(Dense.with_multipliers(256), layer)
     assert counts.cycles == 64 * 64 * 64 // 256 + 5
-    assert Dense(256).unrolling(layer).reads_a_step == 32
+    assert Dense.with_multipliers(256).unrolling(layer).reads_a_step == 32
 
 
 @pytest.mark.parametrize("multipliers", [0, -4, 3, 96])
 def test_refuses_other_sizes(multipliers):
     with pytest.raises(ConfigError, match=f"power of two, not {multipliers}"):
-        Dense(multipliers)
+        Dense.with_multipliers(multipliers)

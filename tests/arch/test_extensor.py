@@ -5,13 +5,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from accel.machines import registry
 from accel.machines.extensor.kernels import intersect_masks
-from accel.machines.extensor.model import ExTensor
-from accel.machines.machine import LayerTask
+from accel.machines.extensor.model import ExTensor, count_layer
 from golden.counters import UNIT_COUNTERS
 from golden.errors import ConfigError
 from golden.layer import LayerShape
+from golden.machines import registry
 from golden.machines.extensor import (
     PE_COUNTERS,
     ExTensorConfig,
@@ -19,6 +18,7 @@ from golden.machines.extensor import (
     Mapping,
     map_layer,
 )
+from tests.arch.counting import count_image
 from tests.arch.extensor_equations import evaluate, two_pointers
 
 MACHINE = ExTensorConfig(
@@ -46,7 +46,7 @@ def count(config, layer, filters, pixels):
     """Count a 1x1 convolution: filters and pixels are sets of non-zero channels."""
     weights = indicator(layer.group_channels, *filters)[:, None, None]
     inputs = indicator(layer.in_channels, *pixels)[None].astype(np.uint8)
-    return ExTensor(config).count_layer(layer, weights, inputs)
+    return count_layer(config, layer, weights, inputs)
 
 
 # -- by hand ------------------------------------------------------------------------------------
@@ -248,7 +248,7 @@ def effectual_pairs(layer, weights, inputs):
 @given(layers())
 def test_counters_are_those_of_the_page(case):
     config, layer, weights, inputs = case
-    found = ExTensor(config).count_layer(layer, weights, inputs)
+    found = count_layer(config, layer, weights, inputs)
     assert found.difference(evaluate(config, layer, weights, inputs)) == ""
     assert (found.units.sum(axis=1) == found.cycles).all()
     assert found.pe("pairs").sum() == effectual_pairs(layer, weights, inputs)
@@ -262,7 +262,7 @@ def test_a_wider_port_is_never_slower(case):
     config, *layer = case
     config = config.replace(tile_bytes=1 << 20)  # the mapping stays what it is
     slow, fast = (
-        ExTensor(config.replace(port_bytes=port)).count_layer(*layer)
+        count_layer(config.replace(port_bytes=port), *layer)
         for port in (config.port_bytes, 2 * config.port_bytes)
     )
     assert (fast.pe("cycles") <= slow.pe("cycles")).all()
@@ -272,10 +272,11 @@ def test_a_wider_port_is_never_slower(case):
 
 
 def test_registry_has_the_paper_machine_of_any_size():
-    machine = registry.load("extensor").with_multipliers(24)
+    machine = registry.find("extensor").load_model().with_multipliers(24)
     assert (machine.multipliers, machine.units) == (24, 24)
     assert machine.parameters() == {
         **ExTensorConfig.preset("paper").to_dict(),
+        "name": "extensor",
         "pes": 24,
     }
     for wrong in (0, 4097):
@@ -290,7 +291,7 @@ def test_layer_counts_by_hand():
     weights = indicator(16, {0, 3, 9}, {1})[:, None, None]
     inputs = indicator(16, {0, 1, 2, 3, 12}, set())[None].astype(np.uint8)
     outputs = indicator(2, {0, 1}, {1})[None].astype(np.uint8)
-    counts = ExTensor(MACHINE).prepare(LayerTask(layer=layer, weights=weights))(inputs, outputs)
+    counts = count_image(ExTensor(MACHINE), layer, weights, inputs, outputs)
     # Fibre pairs: two in tile 0, one in tile 1.
     assert (counts.pairs, counts.additions, counts.stray_pairs) == (3, 3 + 3, 0)
     assert (counts.dram.weight_bytes, counts.dram.input_bytes, counts.dram.output_bytes) == (

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from accel.machines import registry
-from accel.machines.machine import LayerTask
 from golden.errors import ConfigError
 from golden.layer import LayerShape
+from golden.machines import registry
+from golden.program import LayerTask
 
 #: Machines that multiply the pairs without a zero and no others.
 TWO_SIDED = {"sparten", "sparten-gb-s", "innerjoin", "extensor", "scnn"}
@@ -59,6 +59,16 @@ def draw(rng, density_w: float, density_a: float, **changes):
     return layer, weights.astype(np.int8), codes.astype(np.uint8), output.astype(np.uint8)
 
 
+def check_sums(machine, counts):
+    """Check what holds of any counts."""
+    assert counts.units.shape == (machine.units, 7)
+    assert (counts.units >= 0).all()
+    assert (counts.units.sum(axis=1) == counts.cycles).all()
+    # No machine beats its own ideal.
+    assert counts.cycles * machine.multipliers >= counts.pairs + counts.stray_pairs
+    assert counts.pairs >= 0
+
+
 @pytest.mark.parametrize("name", list(registry.MACHINES))
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
@@ -70,7 +80,7 @@ def draw(rng, density_w: float, density_a: float, **changes):
     groups=st.sampled_from([1, 2]),
 )
 def test_counters_add_up(name, seed, size, density_w, density_a, stride, groups):
-    machine = registry.load(name).with_multipliers(size)
+    machine = registry.find(name).load_model().with_multipliers(size)
     layer, weights, codes, output = draw(
         np.random.default_rng(seed),
         density_w,
@@ -79,14 +89,11 @@ def test_counters_add_up(name, seed, size, density_w, density_a, stride, groups)
         stride_width=stride,
         groups=groups,
     )
-    counts = machine.prepare(LayerTask(layer=layer, weights=weights))(codes, output)
+    count = machine.prepare(LayerTask(layer=layer, weights=weights))(codes, output)
+    for mode in machine.modes:
+        check_sums(machine, count(mode))
+    counts = count(machine.modes[-1])
     assert machine.multipliers == size
-    assert counts.units.shape == (machine.units, 7)
-    assert (counts.units >= 0).all()
-    assert (counts.units.sum(axis=1) == counts.cycles).all()
-    # No machine beats its own ideal.
-    assert counts.cycles * size >= counts.pairs + counts.stray_pairs
-    assert counts.pairs >= 0
     if name in TWO_SIDED:
         assert counts.pairs == needed_pairs(layer, weights, codes, True, True)
     elif name == "one-sided-weights":
@@ -104,18 +111,20 @@ def test_counts_are_the_same_again_and_for_another_image(name):
     """Nothing of one image is left over for the next."""
     rng = np.random.default_rng(3)
     layer, weights, codes, output = draw(rng, 0.4, 0.5)
-    machine = registry.load(name).with_multipliers(64)
-    count = machine.prepare(LayerTask(layer=layer, weights=weights))
-    first = count(codes, output)
-    count(np.zeros_like(codes), output)
-    again = count(codes, output)
-    assert first.cycles == again.cycles
-    assert np.array_equal(first.units, again.units)
+    machine = registry.find(name).load_model().with_multipliers(64)
+    program = machine.prepare(LayerTask(layer=layer, weights=weights))
+    mode = machine.modes[-1]
+    count = program(codes, output)
+    first = count(mode)
+    program(np.zeros_like(codes), output)(mode)
+    for again in (count(mode), program(codes, output)(mode)):
+        assert first.cycles == again.cycles
+        assert np.array_equal(first.units, again.units)
 
 
 @pytest.mark.parametrize("name", list(registry.MACHINES))
 def test_describes_itself(name):
-    machine = registry.load(name)
+    machine = registry.find(name).load_model()
     assert machine.name == name
     assert machine.summary
     assert machine.source
@@ -126,9 +135,9 @@ def test_describes_itself(name):
 @pytest.mark.parametrize("multipliers", [0, -1])
 def test_refuses_no_multipliers(name, multipliers):
     with pytest.raises(ConfigError, match=f"Multipliers of machine {name} .* not {multipliers}"):
-        registry.load(name).with_multipliers(multipliers)
+        registry.find(name).load_model().with_multipliers(multipliers)
 
 
 def test_refuses_an_unknown_machine():
     with pytest.raises(ConfigError, match=r"one of dense, .*, not 'eyeriss'"):
-        registry.load("eyeriss")
+        registry.find("eyeriss")

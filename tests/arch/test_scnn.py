@@ -7,14 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accel.machines.machine import LayerCounts, LayerTask
-from accel.machines.registry import load
+from accel.machines.machine import LayerCounts
 from accel.machines.scnn.model import Scnn
 from golden.counters import UNIT_COUNTERS
 from golden.errors import CapacityError, ConfigError
 from golden.layer import LayerShape
+from golden.machines.registry import find
 from golden.machines.scnn import ScnnConfig
+from golden.program import LayerTask
 from golden.reference import accumulate
+from tests.arch.counting import count_image
 from tests.arch.scnn_model import NoFit, ScnnModel, run_model
 
 TOY = ScnnConfig.preset("toy")
@@ -37,7 +39,7 @@ def shape(channels: int, size: tuple[int, int], filters: int, kernel=(1, 1), **r
 def run(config: ScnnConfig, layer: LayerShape, weights, inputs, outputs=None) -> LayerCounts:
     if outputs is None:
         outputs = np.zeros((layer.out_height, layer.out_width, layer.out_channels), dtype=np.uint8)
-    return Scnn(config).prepare(LayerTask(layer=layer, weights=weights))(inputs, outputs)
+    return count_image(Scnn(config), layer, weights, inputs, outputs)
 
 
 def ones(layer: LayerShape):
@@ -195,9 +197,7 @@ def test_fully_connected_is_at_a_quarter_of_the_peak() -> None:
     machine = Scnn.with_multipliers(1024)
     layer = shape(16, (6, 6), 4096, kernel=(6, 6))
     weights, inputs = ones(layer)
-    counts = machine.prepare(LayerTask(layer=layer, weights=weights))(
-        inputs, np.zeros((1, 1, 4096), dtype=np.uint8)
-    )
+    counts = count_image(machine, layer, weights, inputs, np.zeros((1, 1, 4096), dtype=np.uint8))
     # 64 filters a PE: 16 vectors an activation, each one of 4 activations' places: 576 * 16 cycles.
     assert counts.unit("busy_cycles").tolist() == [576 * 16] * 64
     # Waits of START + 1, B = F + 4, E = B + 64 / 4, 4.
@@ -210,9 +210,7 @@ def test_dense_tensors_are_slower_than_on_a_dense_machine() -> None:
     machine = Scnn.with_multipliers(1024)
     layer = shape(64, (28, 28), 64, kernel=(3, 3), pad_top=1, pad_left=1, pad_bottom=1, pad_right=1)
     weights, inputs = ones(layer)
-    counts = machine.prepare(LayerTask(layer=layer, weights=weights))(
-        inputs, np.zeros((28, 28, 64), dtype=np.uint8)
-    )
+    counts = count_image(machine, layer, weights, inputs, np.zeros((28, 28, 64), dtype=np.uint8))
     # A dense machine with the same tiles (4 x 4 pixels, 49 PEs) and 16 multipliers a PE.
     dense = 16 * 64 * 64 * 9 // 16
     # Not faster; at least three quarters of it.
@@ -220,7 +218,7 @@ def test_dense_tensors_are_slower_than_on_a_dense_machine() -> None:
 
 
 def test_sizes() -> None:
-    assert load("scnn") is Scnn
+    assert find("scnn").load_model() is Scnn
     for multipliers in (1, 2, 4, 8, 16, 32, 128, 1024, 4096):
         machine = Scnn.with_multipliers(multipliers)
         assert machine.multipliers == multipliers
@@ -398,7 +396,8 @@ def test_a_layer_runs_again_alike() -> None:
     config, layer = LARGER["rounds"]
     weights, inputs, outputs = draw(layer, 0.4, 0.5, seed=3)
     prepared = Scnn(config).prepare(LayerTask(layer=layer, weights=weights))
-    first, second = prepared(inputs, outputs), prepared(inputs, outputs)
+    (mode,) = Scnn.modes
+    first, second = (prepared(inputs, outputs)(mode) for _ in range(2))
     assert first.cycles == second.cycles
     assert np.array_equal(first.units, second.units)
     assert first.details == second.details
@@ -409,7 +408,7 @@ def test_is_not_better_than_its_own_ideal(density: float) -> None:
     machine = Scnn.with_multipliers(128)
     layer = shape(9, (16, 16), 24, kernel=(3, 3), pad_top=1, pad_left=1)
     weights, inputs, outputs = draw(layer, density, density, seed=5)
-    counts = machine.prepare(LayerTask(layer=layer, weights=weights))(inputs, outputs)
+    counts = count_image(machine, layer, weights, inputs, outputs)
     assert counts.cycles >= counts.pairs / machine.multipliers
     assert counts.units.shape == (machine.units, len(UNIT_COUNTERS))
     assert np.all(counts.units.sum(axis=1) == counts.cycles)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from accel.simulator import simulate_layer
+from accel.machines.cluster.model import count_layer
 from golden.machines.cluster.config import Latency
 from tests.case import CATALOGUE, CONFIGURATIONS, Case, cases
 from tests.conformance.test_oracle import OTHER_LATENCIES
@@ -23,7 +23,7 @@ def check(case: Case) -> None:
     """Simulator against oracle."""
     workload, schedule = case.workload(), case.schedule()
     codes, expected = run_layer(case.config, workload, schedule, case.skip)
-    found = simulate_layer(case.config, workload, schedule, case.skip, output=codes)
+    found = count_layer(case.config, workload, schedule, case.skip, output=codes)
     difference = expected.difference(found)
     assert difference == "", f"oracle and kernels differ in {difference}, case {case!r}"
 

@@ -7,10 +7,10 @@ import pytest
 
 import sw.networks.zoo
 from accel import functional
-from accel.simulator import simulate_layer, window_density
+from accel.machines.cluster.model import count_layer
 from golden import reference
 from golden.machines.cluster.config import AcceleratorConfig, SkipMode
-from golden.machines.cluster.schedule import make_schedule
+from golden.machines.cluster.schedule import make_schedule, window_density
 from golden.machines.cluster.workload import LayerWorkload
 from golden.network import Network
 from tests.oracle import run_layer
@@ -47,5 +47,5 @@ def test_layers_run_as_in_the_oracle(network, preset, layer):
     schedule = make_schedule(config, node.layer, workload.weights, density)
     codes, expected = run_layer(config, workload, schedule, SkipMode.BOTH)
     assert np.array_equal(codes, tensors[node.output.name])
-    found = simulate_layer(config, workload, schedule, SkipMode.BOTH, codes)
+    found = count_layer(config, workload, schedule, SkipMode.BOTH, codes)
     assert expected.difference(found) == ""

@@ -10,10 +10,9 @@ pytest.importorskip("amaranth")
 pytest.importorskip("cocotb")
 
 from accel import functional
-from accel.machines import registry
 from golden import reference
 from golden.config import TomlConfig
-from golden.machines import registry as kinds
+from golden.machines import registry
 from golden.machines.cambricon_s import CambriconSConfig
 from golden.machines.cluster.config import SkipMode
 from golden.machines.extensor import ExTensorConfig
@@ -46,16 +45,15 @@ def check(
         )
         for node, codes in zip(nodes, inputs, strict=True)
     ]
-    hardware = kinds.find(machine).load_hardware()
+    hardware = registry.find(machine).load_hardware()
     both = [(run, SkipMode.BOTH) for run in runs]
     results = run_layers(hardware, config, both, "verilator")
     assert len(results) == len(nodes) > 0
     for run, wanted, (codes, counters) in zip(runs, outputs, results, strict=True):
         name = run.task.layer.name
         np.testing.assert_array_equal(codes, wanted, err_msg=name)
-        simulated = registry.load(machine)(config).count_layer(  # type: ignore
-            run.task.layer, run.task.weights, run.activations
-        )
+        program = registry.find(machine).load_model()(config).prepare(run.task)
+        simulated = program(run.activations, codes)(SkipMode.BOTH).counters
         assert simulated.difference(counters) == "", name
 
 

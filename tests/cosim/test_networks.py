@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 pytest.importorskip("amaranth")
 pytest.importorskip("cocotb")
 
-from accel.simulator import simulate_layer
-
 from accel import functional
+from accel.machines.cluster.model import count_layer
 from golden import reference
 from golden.machines.cluster.config import AcceleratorConfig, SkipMode
 from golden.machines.cluster.program import ClusterProgram
@@ -79,7 +78,7 @@ def test_every_layer_of_a_resnet8_image(skip):
     ran = run_hardware(SMALL, network, network.convolutions, tensors, skip)
     for node, run, codes, counters in ran:
         np.testing.assert_array_equal(codes, tensors[node.output.name], err_msg=node.layer.name)
-        expected = simulate_layer(SMALL, *run, codes)
+        expected = count_layer(SMALL, *run, codes)
         assert expected.difference(counters) == "", node.layer.name
 
 
@@ -99,4 +98,4 @@ def test_full_size_layers(network_name, layer):
     expected = functional.convolve(node.layer, node.weights, source, node.requantisation)
     ((_, run, codes, counters),) = run_hardware(LARGE, network, [node], {node.input: source})
     np.testing.assert_array_equal(codes, expected)
-    assert simulate_layer(LARGE, *run, codes).difference(counters) == ""
+    assert count_layer(LARGE, *run, codes).difference(counters) == ""

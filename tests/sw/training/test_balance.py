@@ -7,7 +7,8 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from accel.layers import count_cycles  # noqa: E402
+from accel.api import machine  # noqa: E402
+from accel.run import count_cycles  # noqa: E402
 from golden.arithmetic import Requantisation  # noqa: E402
 from golden.errors import UserError  # noqa: E402
 from golden.layer import LayerShape  # noqa: E402
@@ -149,7 +150,7 @@ def test_equal_filters_take_the_mean_and_not_the_largest(tmp_path, per):
 
     def counts_and_cycles(model):
         image = torch.ones(32, 4, 4)
-        (cycles,) = count_cycles(MACHINE, layer_tensors(model, image)).values()
+        (cycles,) = count_cycles(machine(MACHINE), layer_tensors(model, image)).values()
         return masks.weight(model.conv).flatten(1).count_nonzero(1).tolist(), cycles
 
     share = 68 / 128

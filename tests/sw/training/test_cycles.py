@@ -8,7 +8,8 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from accel.layers import count_cycles  # noqa: E402
+from accel import api  # noqa: E402
+from accel.run import count_cycles  # noqa: E402
 from golden.errors import UserError  # noqa: E402
 from sw.training import masks, methods  # noqa: E402
 from sw.training.methods.cycles import Cycles, choose  # noqa: E402
@@ -136,7 +137,7 @@ class Deep(Small):
 def test_simulated_cycles_meet_the_budget(tmp_path):
     torch.manual_seed(3)
     model, image = Deep(), torch.from_numpy(split().calibration[0])
-    machine = MACHINE.replace(collector_width=4)
+    machine = api.machine(MACHINE.replace(collector_width=4))
 
     def cost(each):
         return {k: float(v) for k, v in count_cycles(machine, layer_tensors(each, image)).items()}

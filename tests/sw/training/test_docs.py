@@ -9,8 +9,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from accel.simulator import simulate  # noqa: E402
-from golden.machines.cluster.config import AcceleratorConfig, SkipMode  # noqa: E402
+from accel import api  # noqa: E402
+from golden.machines.cluster.config import SkipMode  # noqa: E402
 from tests.sw.training.toys import toy_images, toy_loader, toy_net  # noqa: E402
 
 PAGE = Path(__file__).parents[3] / "docs" / "pruning.md"
@@ -34,7 +34,8 @@ def test_the_example_prunes_a_module_and_ends_in_a_network(
     weights = sum(node.weights.size for node in network.convolutions)  # type: ignore[attr-defined]
     assert 0.05 * weights < kept <= round(0.1 * weights)
     assert (tmp_path / "mine.onnx").stat().st_size > 0
-    result = simulate(AcceleratorConfig.preset("toy"), network, images[:1].transpose(0, 2, 3, 1))  # type: ignore[arg-type]
+    net = api.LoadedNetwork(network, images[:1].transpose(0, 2, 3, 1))  # type: ignore[arg-type]
+    result = api.simulate(net, "toy")
     speed_up = result.total.speed_up(SkipMode.BOTH, SkipMode.DENSE)
     assert speed_up is not None
     assert speed_up > 1.1

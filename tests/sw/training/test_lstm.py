@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from accel.layers import count_cycles
-from accel.simulator import simulate_layer
 
+from accel import api
+from accel.machines.cluster.model import count_layer
+from accel.run import count_cycles
 from golden import reference
 from golden.arithmetic import Requantisation, quantise_scale
 from golden.machines.cluster.config import AcceleratorConfig, SkipMode
@@ -195,7 +196,7 @@ def test_a_step_in_the_simulator_is_exact() -> None:
         for skip in SkipMode:
             codes, counters = run_layer(MACHINE, workload, schedule, skip)
             assert np.array_equal(codes, expected)
-            simulated = simulate_layer(MACHINE, workload, schedule, skip, expected)
+            simulated = count_layer(MACHINE, workload, schedule, skip, expected)
             assert counters.difference(simulated) == ""
 
 
@@ -218,13 +219,14 @@ def test_a_step_on_the_hardware_is_exact() -> None:
 def test_cycles_are_the_sum_of_the_runs(model: Lstm) -> None:
     x = images(3)
     runs = unroll(model, x, "small").run(x[0])
-    total = count_cycles(MACHINE, runs)
+    machine = api.machine(MACHINE)
+    total = count_cycles(machine, runs)
     assert list(total) == ["input_gates", "hidden_gates", "fc"]
     for name in total:
-        single = [count_cycles(MACHINE, [run])[name] for run in runs if run.layer.name == name]
+        single = [count_cycles(machine, [run])[name] for run in runs if run.layer.name == name]
         assert len(single) == (1 if name == "fc" else 28)
         assert total[name] == sum(single)
-    dense = count_cycles(MACHINE, runs, SkipMode.DENSE)
+    dense = count_cycles(machine, runs, SkipMode.DENSE)
     assert dense["input_gates"] > total["input_gates"]
 
 
