@@ -21,11 +21,11 @@ from golden.machines.cluster.config import SkipMode
 from golden.network import Network
 
 if TYPE_CHECKING:
+    from accel.studies.training.study import Study
     from sw.training.data import Split
     from sw.training.methods.method import Method
     from sw.training.networks.definition import Definition
     from sw.training.pipeline import Outcome
-    from sw.training.studies.study import Study
     from sw.training.unrolled import Unrolled
 
 __all__ = [
@@ -226,7 +226,7 @@ class StudyResult:
 
     Parameters
     ----------
-    study : sw.training.studies.study.Study
+    study : accel.studies.training.study.Study
     machine : Machine
         Whose cycles they are.
     rows : list of dict
@@ -239,7 +239,7 @@ class StudyResult:
 
     def summary(self) -> list[dict[str, Any]]:
         """Return means over seeds and their standard deviations, a row a network."""
-        from sw.training.studies.study import summarise
+        from accel.studies.training.study import summarise
 
         return summarise(self.rows, self.study.columns).to_dict("records")
 
@@ -289,7 +289,7 @@ def run_study(
     if seeds < 1 or not scale > 0:
         raise UserError(f"Seeds must be at least 1 and scale above 0, not {seeds} and {scale}")
     split = _split(data, images)
-    from sw.training.studies.study import StudyTask
+    from accel.studies.training.study import StudyTask
 
     layers = layer_cycles(machine, split.calibration)
     task = StudyTask(
@@ -327,7 +327,7 @@ def networks() -> Mapping[str, Definition]:
 def studies() -> Mapping[str, Study]:
     """Return the studies by name."""
     _need_torch()
-    from sw.training.studies import STUDIES
+    from accel.studies.training import STUDIES
 
     return STUDIES
 
@@ -341,7 +341,7 @@ def find_study(name: str) -> Study:
         There is no such study.
     """
     _need_torch()
-    from sw.training import studies
+    from accel.studies import training as studies
 
     return studies.find(name)
 

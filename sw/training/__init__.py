@@ -1,1 +1,1 @@
-"""Training and pruning in PyTorch (the extra ``train``): networks, methods, studies."""
+"""Training and pruning in PyTorch (the extra ``train``): networks and methods."""

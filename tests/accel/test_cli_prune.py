@@ -174,10 +174,10 @@ def test_data_that_do_not_fit_are_refused(accel, data: Path, tmp_path: Path) -> 
 
 
 def test_a_study_writes_rows_and_a_page(accel, data: Path, tmp_path: Path, monkeypatch) -> None:
-    from sw.training import studies
+    from accel.studies import training as studies
+    from accel.studies.training.study import Plot, Study
     from sw.training.methods import make
     from sw.training.networks import find
-    from sw.training.studies.study import Plot, Study
 
     def rows(task):
         definition = find("lenet-300-100")

@@ -9,6 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from accel.studies.training.study import StudyTask  # noqa: E402
 from golden.errors import UserError  # noqa: E402
 from sw.coding import coded_file  # noqa: E402
 from sw.coding.codebook import CodebookOptions  # noqa: E402
@@ -19,7 +20,6 @@ from sw.training.models import save_model  # noqa: E402
 from sw.training.networks import LENET_300_100, RESNET_8  # noqa: E402
 from sw.training.pipeline import start  # noqa: E402
 from sw.training.session import Session, accuracy  # noqa: E402
-from sw.training.studies.study import StudyTask  # noqa: E402
 
 SMALL = CodebookOptions(convolution_bits=3, connected_bits=2)
 
@@ -152,7 +152,7 @@ def test_all_stages_and_a_second_run_without_training(trained, data, tmp_path):
 
 
 def test_the_study_states_every_stage(data, tmp_path, monkeypatch):
-    from sw.training.studies import deep_compression, find
+    from accel.studies.training import deep_compression, find
 
     monkeypatch.setattr(deep_compression, "EPOCHS", {LENET_300_100: 1})
     monkeypatch.setattr(deep_compression, "BITS", {LENET_300_100: ((3, 2),)})

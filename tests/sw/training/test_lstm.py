@@ -20,13 +20,13 @@ from tests.oracle import run_layer
 
 torch = pytest.importorskip("torch")
 
+from accel.studies.training.lstm import zero_shares  # noqa: E402
 from sw.training import masks, networks, pipeline  # noqa: E402
 from sw.training.cost import macs, run_layers  # noqa: E402
 from sw.training.data import split  # noqa: E402
 from sw.training.dataset import Dataset  # noqa: E402
 from sw.training.methods.magnitude import Magnitude  # noqa: E402
 from sw.training.networks.lstm import Lstm  # noqa: E402
-from sw.training.studies.lstm import zero_shares  # noqa: E402
 from sw.training.tensors import input_ranges, layer_tensors, rounded  # noqa: E402
 from sw.training.unrolled import Unrolled, unroll  # noqa: E402
 

@@ -6,12 +6,12 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
+from accel.studies.training import find, hardware, sensitivity  # noqa: E402
+from accel.studies.training.study import StudyTask, summarise  # noqa: E402
 from golden.errors import UserError  # noqa: E402
 from sw.training import masks  # noqa: E402
 from sw.training.methods.sensitivity import first, scan, score  # noqa: E402
 from sw.training.session import accuracy  # noqa: E402
-from sw.training.studies import find, hardware, sensitivity  # noqa: E402
-from sw.training.studies.study import StudyTask, summarise  # noqa: E402
 from tests.sw.training.small_pictures import SMALL, Small, split  # noqa: E402
 
 

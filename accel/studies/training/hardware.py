@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from accel.studies.training.study import Plot, Study, StudyTask
 from golden.errors import UserError
 from golden.network import Network
 from sw.training.methods import Method
@@ -15,7 +16,6 @@ from sw.training.methods.magnitude import Magnitude
 from sw.training.networks import Definition
 from sw.training.networks.lenet import LENET_5
 from sw.training.networks.resnet import RESNET_8
-from sw.training.studies.study import Plot, Study, StudyTask
 from sw.training.unrolled import Unrolled
 
 __all__ = ["HARDWARE", "HARDWARE_RESNET_8"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from accel.studies.training.study import Plot, Study, StudyTask
 from sw.training.distillation import Distillation
 from sw.training.methods.magnitude import Magnitude
 from sw.training.networks.resnet import RESNET_8
-from sw.training.studies.study import Plot, Study, StudyTask
 
 __all__ = ["DISTILLATION"]
 

@@ -5,16 +5,16 @@ A study is a file here and a line in ``STUDIES``.
 
 from __future__ import annotations
 
+from accel.studies.training.deep_compression import DEEP_COMPRESSION
+from accel.studies.training.distillation import DISTILLATION
+from accel.studies.training.granularity import GRANULARITY
+from accel.studies.training.hardware import HARDWARE, HARDWARE_RESNET_8
+from accel.studies.training.lstm import LSTM_STUDY
+from accel.studies.training.sensitivity import SENSITIVITY
+from accel.studies.training.sparsity import SPARSITY
+from accel.studies.training.structured import STRUCTURED
+from accel.studies.training.study import Study, StudyTask
 from golden.errors import look_up
-from sw.training.studies.deep_compression import DEEP_COMPRESSION
-from sw.training.studies.distillation import DISTILLATION
-from sw.training.studies.granularity import GRANULARITY
-from sw.training.studies.hardware import HARDWARE, HARDWARE_RESNET_8
-from sw.training.studies.lstm import LSTM_STUDY
-from sw.training.studies.sensitivity import SENSITIVITY
-from sw.training.studies.sparsity import SPARSITY
-from sw.training.studies.structured import STRUCTURED
-from sw.training.studies.study import Study, StudyTask
 
 __all__ = ["STUDIES", "Study", "StudyTask", "find"]
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from torch import nn
 
+from accel.studies.training.study import Plot, Study, StudyTask
 from sw.coding.formats import block_bits
 from sw.training import masks
 from sw.training.methods.coarse import Coarse, blocks_of, weights_krsc
 from sw.training.networks import find
-from sw.training.studies.study import Plot, Study, StudyTask
 
 __all__ = ["GRANULARITY", "at_accuracy", "equal_accuracy", "index_row"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from accel.studies.training.study import Plot, Study, StudyTask
 from sw.training.methods.magnitude import Magnitude
 from sw.training.networks.vgg_small import VGG_SMALL
-from sw.training.studies.study import Plot, Study, StudyTask
 
 __all__ = ["SPARSITY"]
 

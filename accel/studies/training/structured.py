@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import nn
 
+from accel.studies.training.study import Plot, Study, StudyTask
 from sw.training.methods import make
 from sw.training.networks.definition import Definition
 from sw.training.networks.resnet import RESNET_8
-from sw.training.studies.study import Plot, Study, StudyTask
 
 __all__ = ["STRUCTURED"]
 
