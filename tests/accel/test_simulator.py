@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from accel import api
-from accel.machines.cluster import program
 from accel.machines.cluster.model import count_layer
 from golden.arithmetic import Requantisation
 from golden.errors import CapacityError, UserError
@@ -169,13 +168,36 @@ def test_a_cluster_without_positions_does_nothing():
     assert not counters.units[2].any()
 
 
-def test_wide_times_count_as_narrow_ones(monkeypatch):
-    random = np.random.default_rng(3)
-    machine = MACHINE.replace(units=3, clusters=2, segment_chunks=1, tile_positions=2)
-    weights, inputs = random.integers(0, 2, (7, 40)), random.integers(0, 2, (9, 40))
-    narrow = count(machine, weights, inputs)
-    monkeypatch.setattr(program, "NARROW_CYCLES_MAX", 0)
-    assert narrow.difference(count(machine, weights, inputs)) == ""
+def test_sums_beyond_16_bits_are_exact():
+    # While unit 0 works for ten cycles, unit 1 works for one, waits for a slot for eight, and one
+    # for the broadcast.
+    machine = MACHINE.replace(units=2)
+    found = [
+        count(machine, [ones(*[10] * n), ones(*[1] * n)], [ones(*[16] * n)]) for n in (9000, 17000)
+    ]
+    for n, counters in zip((9000, 17000), found, strict=True):
+        assert counters.unit("busy_cycles").tolist() == [[10 * n, n]]
+        assert np.all(counters.units.sum(axis=2) == counters.cycles)
+    siblings = [counters.unit("wait_siblings_cycles")[0, 1] for counters in found]
+    assert siblings[1] - siblings[0] == 8 * 8000
+    assert siblings[0] > 1 << 16
+
+
+def test_waits_for_the_collector_beyond_16_bits_are_exact():
+    machine = MACHINE.replace(units=64, collector_width=1)
+    found = [count(machine, [ones(1)] * 64, [ones(16)] * n) for n in (1500, 2500)]
+    # From position to position: a drain of 64, DELIVER and COLLECTOR_FREE.
+    assert found[1].cycles - found[0].cycles == 1000 * (64 + 4 + 1)
+    for n, counters in zip((1500, 2500), found, strict=True):
+        assert np.all(counters.unit("busy_cycles") == n)
+        assert np.all(counters.unit("wait_collector_cycles") > 1 << 16)
+        assert np.all(counters.units.sum(axis=2) == counters.cycles)
+
+
+def test_latencies_that_times_cannot_tell_are_refused(monkeypatch):
+    monkeypatch.setattr(Latency, "DELIVER", 30_000)
+    with pytest.raises(ValueError, match="latencies must be shorter"):
+        count(MACHINE, [ones(1)], [ones(1)])
 
 
 # -- networks ---------------------------------------------------------------------------------

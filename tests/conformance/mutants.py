@@ -42,7 +42,6 @@ _ORACLE = "conformance/test_oracle.py::test_catalogue"
 #: Under Icarus nothing but the Verilog is built, so it is the quickest.
 _HARDWARE = "conformance/test_hardware.py::test_icarus[narrow]"
 _CHUNK_BALANCE = "conformance/test_hardware.py::test_icarus[chunk-balance-segments]"
-#: They are one machine, so that the kernel is compiled once.
 _KERNEL_CASES = (f"{_KERNELS}[plain-3x3]", f"{_KERNELS}[density-0]", f"{_KERNELS}[depthwise]")
 
 _EXTENSOR = "arch/test_extensor.py"
@@ -54,32 +53,46 @@ _CAMBRICON_S = ("arch/test_cambricon_s_hardware.py::test_amaranth",)
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "kernel: the join is a position off",
-        "accel/machines/cluster/kernels.py",
-        "both = weights & splat(",
-        "both = (weights + weights) & splat(",
+        "accel/machines/cluster/joins.py",
+        "count_byte_ones(load(work.filters, at_filter, tag) & mask)",
+        "count_byte_ones(load(work.filters, at_filter, tag) & (mask + mask))",
         _KERNEL_CASES,
     ),
     Mutant(
         "kernel: the second mask word of a chunk is not broadcast",
         "accel/machines/cluster/kernels.py",
-        "for word in range(words):\n            bits",
-        "for word in range(1):\n            bits",
+        "for first in range(0, words, group)",
+        "for first in range(0, 1, group)",
         (f"{_KERNELS}[fifo-4]",),
     ),
     Mutant(
         "kernel: the FIFO is a slot too deep",
         "accel/machines/cluster/program.py",
-        "ring=np.zeros((config.clusters, config.slots)",
-        "ring=np.zeros((config.clusters, config.slots + 1)",
+        "slots=config.slots,",
+        "slots=config.slots + 1,",
         _KERNEL_CASES,
         slow=True,
     ),
     Mutant(
         "kernel: a finished position does not wait for the collector",
-        "accel/machines/cluster/kernels.py",
-        "collector_free = time(drained + latency.collector_free)",
-        "collector_free = time(0)",
+        "accel/machines/cluster/segments.py",
+        "cluster.collector_free = cluster.drained + machine.collector_free",
+        "cluster.collector_free = 0",
         _KERNEL_CASES,
+    ),
+    Mutant(
+        "kernel: columns without a unit stay late over a filter load",
+        "accel/machines/cluster/kernels.py",
+        "for column in range(machine.columns):\n        late",
+        "for column in range(work.active):\n        late",
+        (f"{_KERNELS}[segments-short-last-tile]",),
+    ),
+    Mutant(
+        "kernel: sums of 16 bits overflow",
+        "accel/machines/cluster/arrays.py",
+        "ROOM = SHORT_MAX - 2",
+        "ROOM = 1000 * SHORT_MAX - 2",
+        ("accel/test_simulator.py::test_sums_beyond_16_bits_are_exact",),
     ),
     Mutant(
         "tensor: pointers count the words' bits of one chunk too few",

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from accel.compiled import helper, njit
 from accel.machines.vectors import count_ones, element, nonzero_mask
 from golden.counters import UNIT_COUNTERS
 from golden.machines.cambricon_s import CORE_COUNTERS
@@ -78,7 +78,7 @@ class Geometry(NamedTuple):
     stride_bits: int
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit
 def pack_neurons(source, neurons, height, width, channels, pad_top, pad_left):
     """Set the bits of non-zero neurons, axes group, padded y, word; a row is ordered x, c."""
     groups = neurons.shape[0]
@@ -103,7 +103,7 @@ def pack_neurons(source, neurons, height, width, channels, pad_top, pad_left):
                     row[word + 1] |= bits >> np.uint64(1) >> (np.uint64(63) - shift)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit
 def run_cores(program, timing, geometry, neurons, step_cycles, cores, units):
     """Count every cycle of every core; symbols are those of the page, *Timing*.
 
@@ -174,7 +174,7 @@ def run_cores(program, timing, geometry, neurons, step_cycles, cores, units):
             units[m, pe, _IDLE] = cores[m, _CYCLES] - units[m, pe].sum()
 
 
-@njit(error_model="numpy")
+@helper
 def _steps(program, geometry, neurons, step_cycles, position, group, first, last):
     """Add up cycles, selected neurons and empty steps of kept windows of one position."""
     words = program.masks.shape[1]

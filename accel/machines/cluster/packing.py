@@ -7,9 +7,9 @@ packs for all other purposes; here no values of activations are kept.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from accel.compiled import njit
 from accel.machines.vectors import nonzero_mask
 from golden.layer import LayerShape
 from golden.machines.cluster.config import AcceleratorConfig
@@ -35,12 +35,15 @@ def activation_masks(
     per_group = layer.positions if layout.im2row else layer.in_height * layer.in_width
     shape = (layer.groups * per_group, layout.row_chunks, config.chunk_words)
     masks = np.zeros(shape, dtype=np.uint64)
-    source = np.ascontiguousarray(activations).reshape(-1)
+    source = np.ascontiguousarray(activations).reshape(-1).view(np.uint8)
     if layout.im2row:
         geometry = (layer.out_width, layer.kernel_height, layer.kernel_width, layer.in_height,
                     layer.in_width, layer.stride_height, layer.stride_width, layer.pad_top,
                     layer.pad_left)  # fmt: skip
-        _pack_windows(source, masks, config.chunk, layer.groups, layer.group_channels, geometry)
+        window = np.zeros(layer.taps * layer.group_channels, dtype=np.uint8)
+        _pack_windows(
+            source, window, masks, config.chunk, layer.groups, layer.group_channels, geometry
+        )
     else:
         for group in range(layer.groups):
             part = masks[group * per_group : (group + 1) * per_group]
@@ -56,18 +59,18 @@ def pack_filters(
     layout = layer.layout(config)
     rows = layer.out_channels * layout.taps
     masks = np.zeros((rows, layout.row_chunks, config.chunk_words), dtype=np.uint64)
-    source = np.ascontiguousarray(weights).reshape(-1)
+    source = np.ascontiguousarray(weights).reshape(-1).view(np.uint8)
     _pack_rows(source, 0, layout.row_length, layout.row_length, config.chunk, masks)
     pointers = np.zeros(rows * layout.row_chunks + 1, dtype=np.int64)
     np.cumsum(popcount(masks).ravel(), out=pointers[1:])
     # One more, where what follows the last value may be written.
     values = np.empty(pointers[-1] + 1, dtype=np.int8)
-    _compress(source, values)
+    _compress(source, values.view(np.uint8))
     shape = (layer.out_channels, layout.taps, layout.row_length)
     return BitmaskTensor(shape, config.chunk, masks, pointers, values[:-1])
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit
 def _compress(source, values):
     """Copy the non-zero elements, without a branch that would often be guessed wrong."""
     at = 0
@@ -76,7 +79,7 @@ def _compress(source, values):
         at += element != 0
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit
 def _pack_rows(source, first, stride, length, chunk, masks):
     """Set the mask of rows of ``length`` elements that begin every ``stride`` elements."""
     for row in range(masks.shape[0]):
@@ -94,12 +97,10 @@ def _pack_rows(source, first, stride, length, chunk, masks):
                 masks[row, index, word] = bits
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def _pack_windows(source, masks, chunk, groups, channels, geometry):
+@njit
+def _pack_windows(source, window, masks, chunk, groups, channels, geometry):
     """Set the mask of whole windows (im2row), ordered r, s, c."""
     out_width, kernel_height, kernel_width, height, width, stride_y, stride_x, top, left = geometry
-    length = kernel_height * kernel_width * channels
-    window = np.zeros(length, dtype=source.dtype)
     positions = masks.shape[0] // groups
     for row in range(masks.shape[0]):
         group, position = row // positions, row % positions
@@ -115,4 +116,4 @@ def _pack_windows(source, masks, chunk, groups, channels, geometry):
                     at = ((y * width + x) * groups + group) * channels
                     for c in range(channels):
                         window[into + c] = source[at + c]
-        _pack_rows(window, 0, 0, length, chunk, masks[row : row + 1])
+        _pack_rows(window, 0, 0, window.size, chunk, masks[row : row + 1])

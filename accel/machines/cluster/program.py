@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accel.machines.cluster.arrays import (
-    STATE_NAMES,
-    SUM_NAMES,
+    CLUSTER_STATE,
+    FILTER_SIDE,
+    INPUT_SIDE,
+    JOIN,
+    RING_SLOTS,
+    SPREAD_MAX,
+    Columns,
     Deals,
-    Latencies,
+    Inputs,
+    Machine,
     Passes,
     Registers,
+    Units,
 )
-from accel.machines.cluster.kernels import count_broadcast_words, find_windows, run_clusters
-from accel.machines.vectors import LANE_BLOCK
+from accel.machines.cluster.kernels import count_broadcast_words, find_chunks, run_clusters
+from accel.machines.vectors import LANES
 from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS, LayerCounters
 from golden.layer import ChunkLayout, LayerShape
 from golden.machines.cluster.config import AcceleratorConfig, Dealing, Latency, SkipMode
@@ -25,9 +33,6 @@ from golden.tensor import BitmaskTensor, popcount
 
 __all__ = ["LayerProgram", "prepare_layer", "run_layer"]
 
-#: Times below this fit int32 with every sum that the kernel forms.
-NARROW_CYCLES_MAX = 1 << 30
-
 
 @dataclass(frozen=True, eq=False)
 class LayerProgram:
@@ -35,18 +40,15 @@ class LayerProgram:
 
     Parameters
     ----------
-    input_masks : ndarray of uint32, axes chunk, word
+    input_masks : ndarray of uint16, axes chunk, word
         True masks, each group's followed by a row of zeros.
     broadcast_words : ndarray of uint16, axis chunk
-    windows : ndarray of int32, axes position, tap
-        First input chunk under each tap.
-    true_filters, full_filters : ndarray of uint32, axes pass, filter chunk, slot, word, column
-        Effective filter masks of the modes that skip weights, and of the others.
-    full_masks : ndarray of uint32, axes chunk of a row, word
-        The mask v of the chunks of one row.
+    input_chunks : ndarray of int32, axes position, filter chunk
+        The input chunk that each filter chunk meets, counted from the first of its group.
+    weights : BitmaskTensor
     filters : ndarray of int32, axes pass, filter chunk (or 1), slot, column
         Which filter works there, -1 for none.
-    unit, units, load_beats, nonzeros : ndarrays
+    active, load_beats, nonzeros : ndarrays
         As in ``accel.machines.cluster.arrays.Passes``.
     """
 
@@ -54,17 +56,50 @@ class LayerProgram:
     layer: LayerShape
     layout: ChunkLayout
     schedule: Schedule
-    input_masks: NDArray[np.uint32]
+    input_masks: NDArray[np.uint16]
     broadcast_words: NDArray[np.uint16]
-    windows: NDArray[np.int32]
-    true_filters: NDArray[np.uint32]
-    full_filters: NDArray[np.uint32]
-    full_masks: NDArray[np.uint32]
+    input_chunks: NDArray[np.int32]
+    weights: BitmaskTensor
     filters: NDArray[np.int32]
-    unit: NDArray[np.int64]
-    units: NDArray[np.int64]
+    active: NDArray[np.int64]
     load_beats: NDArray[np.int64]
     nonzeros: NDArray[np.int32]
+
+    @property
+    def columns(self) -> int:
+        """Units that are active in some pass, in whole blocks of the kernel."""
+        return self.filters.shape[3]
+
+    @cached_property
+    def joined_filters(self) -> NDArray[np.uint16]:
+        """Filter masks, axes pass, filter chunk, slot, word, column."""
+        masks = self._by_chunk(np.ascontiguousarray(self.weights.masks).view(np.uint16))
+        gathered = self._gather(masks)
+        gathered[np.broadcast_to(self.filters < 0, gathered.shape[:-1])] = 0
+        return np.ascontiguousarray(gathered.transpose(0, 1, 2, 4, 3))
+
+    @cached_property
+    def filter_counts(self) -> NDArray[np.uint16]:
+        """Ones of filter masks, axes pass, filter chunk, slot, column."""
+        counts = self._by_chunk(popcount(self.weights.masks).astype(np.uint16))
+        return np.ascontiguousarray(self._gather(counts) * (self.filters >= 0))
+
+    @cached_property
+    def least(self) -> NDArray[np.uint16]:
+        """As in ``accel.machines.cluster.arrays.Passes``."""
+        least = np.empty(self.filter_counts.shape, dtype=np.uint16)
+        least[:] = self.filters >= 0
+        return least
+
+    def _by_chunk(self, weights: NDArray) -> NDArray:
+        return weights.reshape(
+            self.layer.out_channels, self.layout.filter_chunks, *weights.shape[2:]
+        )
+
+    def _gather(self, by_filter: NDArray) -> NDArray:
+        """Arrange chunks by pass, filter chunk, slot, column; any where there is no filter."""
+        chunks = np.arange(self.layout.filter_chunks)[None, :, None, None]
+        return by_filter[self.filters, chunks]
 
 
 def prepare_layer(
@@ -85,31 +120,23 @@ def prepare_layer(
         Codes of the layer's output, for ``output_nonzeros``; None counts them as 0.
     """
     layout = layer.layout(config)
-    words = 2 * config.chunk_words
     grouped = input_masks.reshape(layer.groups, -1, config.chunk_words)
     zeros = np.zeros((layer.groups, layout.row_chunks, config.chunk_words), dtype=np.uint64)
     true_masks = np.concatenate([grouped, zeros], axis=1).reshape(-1, config.chunk_words)
-    chunks = layout.filter_chunks
-    weight_masks = np.ascontiguousarray(weights.masks).view(np.uint32)
-    weight_masks = weight_masks.reshape(layer.out_channels, chunks, words)
-    full_masks = _full_masks(layout, words)
-    filters, unit, units = _columns(schedule)
-    # In modes that do not skip weights all filters are the same one.
-    same = np.tile(full_masks, (layout.taps, 1))[None]
+    broadcast_words = np.empty(len(true_masks), dtype=np.uint16)
+    count_broadcast_words(true_masks, config.broadcast_width, broadcast_words)
+    filters, active = _columns(schedule)
     return LayerProgram(
         config=config,
         layer=layer,
         layout=layout,
         schedule=schedule,
-        input_masks=true_masks.view(np.uint32),
-        broadcast_words=count_broadcast_words(true_masks, config.broadcast_width),
-        windows=_windows(layer, layout),
-        true_filters=_gather_filters(weight_masks, filters, chunks),
-        full_filters=_gather_filters(same, np.minimum(filters, 0), chunks),
-        full_masks=full_masks,
+        input_masks=true_masks.view(np.uint16),
+        broadcast_words=broadcast_words,
+        input_chunks=_input_chunks(layer, layout),
+        weights=weights,
         filters=filters,
-        unit=unit,
-        units=units,
+        active=active,
         load_beats=_load_beats(config, weights, schedule, layout),
         nonzeros=_pass_nonzeros(schedule, layer, output),
     )
@@ -117,73 +144,109 @@ def prepare_layer(
 
 def run_layer(program: LayerProgram, skip: SkipMode) -> LayerCounters:
     """Count every cycle of a prepared layer in one skip mode."""
-    config, layer, layout = program.config, program.layer, program.layout
-    dynamic = skip.skips_activations
-    time = np.int32 if _cycles_bound(program) < NARROW_CYCLES_MAX else np.int64
-    columns = program.unit.shape[1]
+    config = program.config
+    by_column = (config.clusters, program.columns)
     registers = Registers(
-        ring=np.zeros((config.clusters, config.slots), dtype=time),
-        pass_finish=np.zeros((config.clusters, columns), dtype=time),
-        pass_sums=np.zeros((config.clusters, len(SUM_NAMES), columns), dtype=time),
-        finish=np.zeros((config.clusters, config.units), dtype=time),
-        state=np.zeros((config.clusters, len(STATE_NAMES)), dtype=np.int64),
-        sums=np.zeros((config.clusters, len(SUM_NAMES), config.units), dtype=np.int64),
+        clusters=np.zeros(config.clusters, dtype=CLUSTER_STATE),
+        ring=np.zeros((config.clusters, RING_SLOTS), dtype=np.int64),
+        columns=Columns(*(np.zeros(by_column, dtype=np.uint16) for _ in Columns._fields)),
+        units=Units(*(np.zeros(by_column, dtype=np.int64) for _ in Units._fields)),
     )
     run_clusters(
-        (0, config.clusters),
-        program.windows,
-        layout.row_chunks,
-        _deals(config, program.schedule, layer.positions),
-        Latencies(
-            start=Latency.START,
-            release=Latency.RELEASE,
-            load=Latency.LOAD,
-            load_free=Latency.LOAD_FREE,
-            deliver=Latency.DELIVER,
-            collector_free=Latency.COLLECTOR_FREE,
-        ),
-        program.input_masks if dynamic else program.full_masks,
-        dynamic,
-        config.skip_empty_chunks and dynamic,
-        program.broadcast_words,
-        _passes(program, skip, time),
-        config.filter_double_buffer,
-        (0,) * (columns // LANE_BLOCK),
-        (0,) * program.input_masks.shape[1],
-        (0,) * config.filters_per_unit,
-        (0,) * config.lanes,
+        _machine(program),
+        _passes(program, skip),
+        _inputs(program, skip),
+        _deals(config, program.schedule, program.layer.positions),
         registers,
     )
     return _counters(config, registers)
 
 
-def _passes(program: LayerProgram, skip: SkipMode, time: type[np.signedinteger]) -> Passes:
+def _machine(program: LayerProgram) -> Machine:
+    """Collect the numbers of a machine.
+
+    Raises
+    ------
+    ValueError
+        Units might be further behind their cluster than the kernel can tell: latencies are far
+        longer than any hardware's.
+    """
+    config = program.config
+    drain = -(-config.group_filters // config.collector_width)
+    step_cost_max = config.filters_per_unit * config.chunk
+    each = step_cost_max + drain + Latency.DELIVER + Latency.COLLECTOR_FREE
+    if config.slots * each + Latency.RELEASE > SPREAD_MAX:
+        raise ValueError("latencies must be shorter")
+    return Machine(
+        clusters=config.clusters,
+        columns=program.columns,
+        slots=config.slots,
+        filters_per_unit=config.filters_per_unit,
+        words=program.input_masks.shape[1],
+        multipliers=config.lanes,
+        double_buffer=config.filter_double_buffer,
+        start=Latency.START,
+        release=Latency.RELEASE,
+        load=Latency.LOAD,
+        load_free=Latency.LOAD_FREE,
+        deliver=Latency.DELIVER,
+        collector_free=Latency.COLLECTOR_FREE,
+        step_cost_max=step_cost_max,
+    )
+
+
+def _inputs(program: LayerProgram, skip: SkipMode) -> Inputs:
+    """Arrange the input chunks in one skip mode."""
+    layout = program.layout
+    counts = np.zeros(1, dtype=np.uint16)
+    if skip is SkipMode.DYNAMIC:
+        counts = popcount(program.input_masks.view(np.uint64)).astype(np.uint16)
+    elif skip is SkipMode.DENSE:
+        lengths = [layout.chunk_length(i) for i in range(layout.row_chunks)]
+        rows = len(program.input_masks) // layout.row_chunks
+        counts = np.tile(np.array(lengths, dtype=np.uint16), rows)
+    return Inputs(
+        chunks=program.input_chunks,
+        masks=program.input_masks,
+        counts=counts,
+        skip_empty=program.config.skip_empty_chunks and skip.skips_activations,
+        broadcast_words=program.broadcast_words,
+    )
+
+
+def _passes(program: LayerProgram, skip: SkipMode) -> Passes:
     """Arrange what each pass works on in one skip mode."""
     schedule = program.schedule
     chunks_per_group = len(program.input_masks) // program.layer.groups
     outputs = (schedule.assignment >= 0).sum(axis=(1, 2), dtype=np.int64)
+    source = {SkipMode.BOTH: JOIN, SkipMode.STATIC: FILTER_SIDE}.get(skip, INPUT_SIDE)
     return Passes(
-        filters=program.true_filters if skip.skips_weights else program.full_filters,
-        least=(program.filters >= 0).astype(time),
-        unit=program.unit,
-        units=program.units,
+        passes=len(program.active),
+        positions=program.layer.positions,
+        filter_chunks=program.layout.filter_chunks,
+        segments=schedule.segments,
+        segment_chunks=schedule.segment_chunks,
+        source=source,
+        filters=program.joined_filters if source == JOIN else np.zeros((1,) * 5, dtype=np.uint16),
+        counts=program.filter_counts,
+        least=program.least,
+        active=program.active,
         base=schedule.pass_group.astype(np.int64) * chunks_per_group,
         load_beats=program.load_beats,
-        segment_chunks=schedule.segment_chunks,
         outputs=outputs,
         drain_cycles=-(-outputs // program.config.collector_width),
         nonzeros=program.nonzeros,
     )
 
 
-def _windows(layer: LayerShape, layout: ChunkLayout) -> NDArray[np.int32]:
-    """First input chunk under each tap of each position."""
-    windows = np.empty((layer.positions, layout.taps), dtype=np.int32)
+def _input_chunks(layer: LayerShape, layout: ChunkLayout) -> NDArray[np.int32]:
+    """Find the input chunk that each filter chunk meets at each position."""
+    chunks = np.empty((layer.positions, layout.filter_chunks), dtype=np.int32)
     if layout.im2row:
-        windows[:, 0] = np.arange(layer.positions) * layout.row_chunks
-        return windows
-    find_windows(
-        windows,
+        chunks[:] = np.arange(chunks.size).reshape(chunks.shape)
+        return chunks
+    find_chunks(
+        chunks,
         layer.out_width,
         layer.kernel_width,
         (layer.in_height, layer.in_width),
@@ -191,44 +254,30 @@ def _windows(layer: LayerShape, layout: ChunkLayout) -> NDArray[np.int32]:
         (layer.pad_top, layer.pad_left),
         layout.row_chunks,
     )
-    return windows
+    return chunks
 
 
-def _columns(
-    schedule: Schedule,
-) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
-    """Give each pass's active units consecutive columns, padded to whole blocks."""
-    passes, _, slots = schedule.assignment.shape
+def _columns(schedule: Schedule) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Lay out filters with units innermost, in whole blocks; count each pass's active units.
+
+    Raises
+    ------
+    ValueError
+        The active units of a pass are not its first ones.
+    """
     is_active: NDArray[np.bool_] = np.any(schedule.assignment >= 0, axis=2)
-    units = is_active.sum(axis=1).astype(np.int64)
-    columns = -(-int(units.max()) // LANE_BLOCK) * LANE_BLOCK
+    active = is_active.sum(axis=1).astype(np.int64)
+    most = int(active.max())
+    if np.any(is_active != (np.arange(is_active.shape[1]) < active[:, None])):
+        raise ValueError("the active units of a pass must be its first ones")
+    columns = LANES if most <= LANES else -(-most // (2 * LANES)) * 2 * LANES
     if schedule.chunk_assignment is None:
-        by_unit = schedule.assignment[:, None]
+        by_unit = schedule.assignment[:, None, :most]
     else:
-        by_unit = schedule.chunk_assignment
-    unit = np.zeros((passes, columns), dtype=np.int64)
-    filters = np.full((passes, by_unit.shape[1], slots, columns), -1, dtype=np.int32)
-    for index in range(passes):
-        held = np.flatnonzero(is_active[index])
-        unit[index, : len(held)] = held
-        filters[index, :, :, : len(held)] = by_unit[index][:, held].transpose(0, 2, 1)
-    return filters, unit, units
-
-
-def _full_masks(layout: ChunkLayout, words: int) -> NDArray[np.uint32]:
-    """Masks v of the chunks of one row: ones where a position exists."""
-    lengths = np.array([layout.chunk_length(i) for i in range(layout.row_chunks)])
-    ones = np.arange(words * 32) < lengths[:, None]
-    return np.packbits(ones, axis=-1, bitorder="little").view(np.uint32)
-
-
-def _gather_filters(
-    masks: NDArray[np.uint32], filters: NDArray[np.int32], chunks: int
-) -> NDArray[np.uint32]:
-    """Gather filter masks, axes filter, chunk, word, by pass, filter chunk, slot, word, column."""
-    gathered = masks[filters, np.arange(chunks)[None, :, None, None]]
-    gathered[np.broadcast_to(filters < 0, gathered.shape[:-1])] = 0
-    return np.ascontiguousarray(gathered.transpose(0, 1, 2, 4, 3))
+        by_unit = schedule.chunk_assignment[:, :, :most]
+    filters = np.full((*by_unit.shape[:2], by_unit.shape[3], columns), -1, dtype=np.int32)
+    filters[..., :most] = by_unit.transpose(0, 1, 3, 2)
+    return filters, active
 
 
 def _load_beats(
@@ -247,8 +296,8 @@ def _deals(config: AcceleratorConfig, schedule: Schedule, positions: int) -> Dea
     """Runs of positions that each cluster takes one after another."""
     whole = schedule.segments == 1
     if config.dealing is Dealing.QUEUE:
-        tile = np.array([[1 if whole else schedule.tile_positions]], dtype=np.int64)
-        return Deals(True, np.zeros_like(tile), tile, 1, positions)
+        none = np.zeros((1, 1), dtype=np.int64)
+        return Deals(True, 1 if whole else schedule.tile_positions, 0, 1, none, none)
     m = np.arange(config.clusters, dtype=np.int64)
     if config.dealing is Dealing.TILES:
         size = -(-positions // config.clusters)
@@ -261,10 +310,11 @@ def _deals(config: AcceleratorConfig, schedule: Schedule, positions: int) -> Dea
     begins = np.arange(0, int(held.max()), tile, dtype=np.int64)
     return Deals(
         queue=False,
-        first=first[:, None] + begins * stride,
-        count=np.clip(held[:, None] - begins, 0, tile),
+        queue_positions=0,
+        count=len(begins),
         stride=stride,
-        positions=positions,
+        first=first[:, None] + begins * stride,
+        positions=np.clip(held[:, None] - begins, 0, tile),
     )
 
 
@@ -282,43 +332,30 @@ def _pass_nonzeros(
     return counts
 
 
-def _cycles_bound(program: LayerProgram) -> int:
-    """Cycles that no cluster can exceed: everything it does, one thing after another.
-
-    Every time in the equations is a maximum of earlier ones plus a term of the step, load or
-    position at hand, so by induction it is at most the sum of all terms so far.
-    """
-    config, schedule = program.config, program.schedule
-    positions, passes = program.layer.positions, len(schedule.assignment)
-    tiles = 1 if schedule.segments == 1 else -(-positions // schedule.tile_positions)
-    step = config.broadcast_words + config.chunk * config.filters_per_unit + Latency.RELEASE
-    position = config.group_filters + Latency.DELIVER + Latency.COLLECTOR_FREE
-    loads = int(program.load_beats.sum()) + passes * schedule.segments * (
-        Latency.LOAD + Latency.LOAD_FREE
-    )
-    steps = positions * program.layout.filter_chunks
-    return Latency.START + passes * (steps * step + positions * position) + tiles * loads
-
-
 def _counters(config: AcceleratorConfig, registers: Registers) -> LayerCounters:
-    """Turn the kernel's state and sums into counters."""
-    by_cluster = dict(zip(STATE_NAMES, registers.state.T, strict=True))
-    worked = by_cluster["outputs"] > 0
-    cycles = np.where(worked, by_cluster["drained"] + Latency.TAIL, 0)
-    sums = dict(zip(SUM_NAMES, registers.sums.transpose(1, 0, 2), strict=True))
-    pairs = sums["pairs"] if config.lanes == 2 else sums["busy"]
+    """Turn the kernel's registers into counters."""
+    clusters = registers.clusters
+    sums = registers.units
+    cycles = np.where(clusters["outputs"] > 0, clusters["drained"] + Latency.TAIL, 0)
+    pairs = sums.pairs if config.lanes == 2 else sums.busy
+    by_cluster = {name: clusters[name] for name in CLUSTER_STATE.names or ()}
     by_cluster |= {"cycles": cycles, "pairs": pairs.sum(axis=1)}
     by_unit = {
-        "busy_cycles": sums["busy"],
-        "bubble_cycles": sums["cost"] - sums["busy"],
-        "wait_memory_cycles": sums["memory"],
-        "wait_siblings_cycles": sums["siblings"],
-        "wait_collector_cycles": sums["collector"],
+        "busy_cycles": sums.busy,
+        "bubble_cycles": sums.cost - sums.busy,
+        "wait_memory_cycles": sums.memory,
+        "wait_siblings_cycles": sums.siblings,
+        "wait_collector_cycles": sums.collector,
     }
     # A pass spans a unit's costs and waits; the wait that is nothing else is the broadcast.
-    by_unit["wait_broadcast_cycles"] = sums["span"] - sum(by_unit.values())
-    by_unit["idle_cycles"] = cycles[:, None] - sums["span"]
+    by_unit["wait_broadcast_cycles"] = sums.span - sum(by_unit.values())
+    by_unit["idle_cycles"] = cycles[:, None] - sums.span
+    units = np.zeros((config.clusters, config.units, len(UNIT_COUNTERS)), dtype=np.int64)
+    # Units that are active in no pass have no column: they are idle.
+    units[..., UNIT_COUNTERS.index("idle_cycles")] = cycles[:, None]
+    held = min(config.units, sums.span.shape[1])
+    for index, name in enumerate(UNIT_COUNTERS):
+        units[:, :held, index] = by_unit[name][:, :held]
     return LayerCounters(
-        clusters=np.stack([by_cluster[name] for name in CLUSTER_COUNTERS], axis=-1),
-        units=np.stack([by_unit[name] for name in UNIT_COUNTERS], axis=-1),
+        clusters=np.stack([by_cluster[name] for name in CLUSTER_COUNTERS], axis=-1), units=units
     )

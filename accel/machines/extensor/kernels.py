@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple, cast
 
 import numpy as np
-from numba import extending, njit, types
+from numba import extending, types
 from numpy.typing import NDArray
 
+from accel.compiled import inlined, njit
 from accel.machines.vectors import element
 
 __all__ = [
@@ -109,7 +110,7 @@ class Timing(NamedTuple):
     port_bytes: int
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit
 def gather_windows(
     pixels, word_bits, channels, in_size, out_size, kernel_size, strides, pads, windows
 ):
@@ -147,7 +148,7 @@ def gather_windows(
                         windows[group, position, first + word + 1] |= bits >> (width - shift)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit
 def compress(masks):
     """Leave out the tiles that have no non-zero.
 
@@ -181,7 +182,7 @@ def compress(masks):
     return start, tile[:count].copy(), kept[:count].copy()
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit
 def group_tiles(start, tile, edges):
     """Put the fibres of each block in order tile by tile.
 
@@ -230,7 +231,7 @@ def group_tiles(start, tile, edges):
     return starts, tiles[:count].copy(), fibres[: count + 1].copy(), order
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def _decide(a, b, carry_a, carry_b):
     """Find the decisions on 64 coordinates of two lists, but for the end of the lists.
 
@@ -261,7 +262,7 @@ def _decide(a, b, carry_a, carry_b):
     return union & ~((after_a & only_a) | (after_b & only_b)), carry_a, carry_b
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def _intersect(first, at_first, second, at_second, words_tag):
     """Return decisions and matches of two tiles that both have a non-zero; ``intersect_masks``."""
     decisions, matches = np.int64(0), np.int64(0)
@@ -276,13 +277,13 @@ def _intersect(first, at_first, second, at_second, words_tag):
     return decisions - np.int64(carry_a | carry_b), matches
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit
 def intersect_masks(first, second, words_tag):
     """Return decisions and matches of two non-empty masks, arrays of ``len(words_tag)`` uint64."""
     return _intersect(first, 0, second, 0, words_tag)
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def _meet(rows, row, columns, column, words_tag):
     """Return decisions and matches of all fibre pairs of a tile pair."""
     decisions, matches = 0, 0
@@ -294,7 +295,7 @@ def _meet(rows, row, columns, column, words_tag):
     return decisions, matches
 
 
-@njit(error_model="numpy", forceinline=True)
+@inlined
 def _coordinates(tree, tile, words_tag):
     """Return the coordinates of a tile whose fibres have no zero."""
     ones = np.int64(0)
@@ -303,7 +304,7 @@ def _coordinates(tree, tile, words_tag):
     return ones
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit
 def run_elements(first, last, cut, rows, columns, outputs, sampled, timing, words_tag, sums):
     """Run processing elements ``first`` to ``last - 1`` through their programs.
 

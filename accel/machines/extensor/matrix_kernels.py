@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from accel.compiled import njit
 
 __all__ = ["compress_rows", "multiply"]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit
 def compress_rows(indptr, indices, tile, words):
     """Cut the rows of a CSR matrix into tiles.
 
@@ -42,7 +43,7 @@ def compress_rows(indptr, indices, tile, words):
     return start, tiles[:count].copy(), masks[:count].copy()
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit
 def multiply(first, last, a, b, rows, counts):
     """Multiply A with columns ``first`` to ``last - 1`` of B.
 
@@ -92,7 +93,7 @@ def multiply(first, last, a, b, rows, counts):
     return row_of[:kept].copy(), totals[:kept].copy()
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit
 def multiply_samples(a, b, row, column):
     """Multiply rows of A with columns of B, in the order of coordinates.
 

@@ -13,7 +13,8 @@ bank_queue.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from accel.compiled import helper
 
 __all__ = [
     "LANES",
@@ -29,7 +30,7 @@ __all__ = [
 LANES = 4
 
 
-@njit(error_model="numpy")
+@helper
 def is_inside(inputs, a, limits):
     """Say whether every product of an activation vector falls on an output."""
     if not limits[4]:
@@ -42,7 +43,7 @@ def is_inside(inputs, a, limits):
     return True
 
 
-@njit(error_model="numpy")
+@helper
 def spend_inside(inputs, a, banks, limit, planes, low, high, queue):
     """Cycles, busy cycles and queues of an activation vector, none of whose products is stray."""
     full = (np.int64(1) << banks) - 1
@@ -88,7 +89,7 @@ def spend_inside(inputs, a, banks, limit, planes, low, high, queue):
     return cycles, busy, queue
 
 
-@njit(error_model="numpy")
+@helper
 def spend_at_edge(inputs, a, limits, taps, banks, limit, weights, low, high, queue):
     """Cycles, busy cycles, products on outputs and queues of an activation vector at the edge."""
     full = (np.int64(1) << banks) - 1
@@ -137,7 +138,7 @@ def spend_at_edge(inputs, a, limits, taps, banks, limit, weights, low, high, que
     return cycles, busy, kept, queue
 
 
-@njit(error_model="numpy")
+@helper
 def spend_anywhere(inputs, a, limits, banks, limit, weights, low, high, queue):
     """Cycles, busy cycles, products on outputs and queues of any activation vector."""
     cycles, busy, kept = 0, 0, 0
@@ -177,7 +178,7 @@ def spend_anywhere(inputs, a, limits, banks, limit, weights, low, high, queue):
     return cycles, busy, kept, queue
 
 
-@njit(error_model="numpy")
+@helper
 def serve(queue):
     """Take one product out of every queue that has one; queues are five bit planes."""
     q0, q1, q2, q3, q4 = queue
@@ -193,7 +194,7 @@ def serve(queue):
     return n0, n1, n2, n3, q4 ^ borrow
 
 
-@njit(error_model="numpy")
+@helper
 def fullest(queue):
     """Return the most products in a queue."""
     most = 0
@@ -205,7 +206,7 @@ def fullest(queue):
     return most
 
 
-@njit(error_model="numpy")
+@helper
 def _taps_of(inputs, a, lane, limits, taps):
     """Return the taps, as bits, under which an activation belongs to an output."""
     found = np.int64(0)
@@ -226,14 +227,14 @@ def _taps_of(inputs, a, lane, limits, taps):
     return found
 
 
-@njit(error_model="numpy")
+@helper
 def _rotate(bits, by, banks, ones):
     """Rotate ``banks`` bits; ``ones`` is 0 for a lane without a value."""
     wide = bits << by
     return (wide | (wide >> banks)) & ones
 
 
-@njit(error_model="numpy")
+@helper
 def _add(queue, s0, s1, s2, s3, s4):
     """Add products to queues."""
     q0, q1, q2, q3, q4 = queue
@@ -244,7 +245,7 @@ def _add(queue, s0, s1, s2, s3, s4):
     return q0 ^ s0, q1 ^ s1 ^ c0, q2 ^ s2 ^ c1, q3 ^ s3 ^ c2, q4 ^ s4 ^ c3
 
 
-@njit(error_model="numpy")
+@helper
 def _overflows(queue, limit):
     """Say whether a queue has more than ``limit``, one less than a power of two."""
     q0, q1, q2, q3, q4 = queue

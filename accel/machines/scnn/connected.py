@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from accel.compiled import njit
 from accel.machines.machine import DramTraffic, LayerCounts
 from accel.machines.scnn.counts import accesses, spilt_bytes, stored_bytes, unit_counters
 from accel.machines.scnn.kernels import count_stored
@@ -165,7 +165,7 @@ def _begin(waits: NDArray[np.int64], cycles: NDArray[np.int64], start: int, barr
     return int(waits[:, 3].max())
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit
 def _count_blocks(weights, run, lanes, banks):
     """Count what each block costs a PE that has an activation for it.
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from accel.compiled import helper, njit
 from accel.machines.scnn.banks import (
     fullest,
     is_inside,
@@ -55,7 +55,7 @@ class Vectors(NamedTuple):
     values: NDArray[np.int32]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit
 def count_stored(nonzero):
     """Count the stored values of each run: non-zeros and placeholders.
 
@@ -78,7 +78,7 @@ def count_stored(nonzero):
     return counts
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit
 def stored_values(nonzero, places, lanes, first, place, planes, values):
     """Put the stored values of runs in vectors.
 
@@ -113,7 +113,7 @@ def stored_values(nonzero, places, lanes, first, place, planes, values):
             stored += 1
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit
 def run_passes(
     inputs,
     limits,
@@ -197,7 +197,7 @@ def run_passes(
     state[:] = (sent, start, drained, barrier, slowest, block, oldest, waiting)
 
 
-@njit(error_model="numpy")
+@helper
 def _wait(m, begin, barrier, start, free, waits):
     """Count a PE's wait for its next block, and let it end; return its cycles."""
     left = waits[m, 3]
@@ -213,7 +213,7 @@ def _wait(m, begin, barrier, start, free, waits):
     return begin - left
 
 
-@njit(error_model="numpy")
+@helper
 def _multiply(
     m, inputs, first, end, limits, taps, banks, bank_queue, weights, low, high, held, waited,
     queues, sums,
