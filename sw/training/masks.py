@@ -10,7 +10,7 @@ from torch.nn.utils import parametrize
 
 from golden.errors import UserError
 
-__all__ = ["check_names", "density", "fix", "layers", "mask", "masks", "weight"]
+__all__ = ["check_names", "density", "deviation", "fix", "layers", "mask", "masks", "weight"]
 
 
 class _Mask(nn.Module):
@@ -96,6 +96,16 @@ def density(model: nn.Module) -> float:
     return sum(int(torch.count_nonzero(each)) for each in weights) / sum(
         each.numel() for each in weights
     )
+
+
+def deviation(weights: Tensor) -> float:
+    """Return the standard deviation of the weights that are not zero; above 0.
+
+    Of fewer than two, which have none, the largest magnitude.
+    """
+    found = weights[weights != 0]
+    value = float(found.std()) if found.numel() > 1 else float(weights.abs().max())
+    return max(value, torch.finfo(weights.dtype).tiny)
 
 
 def _mask_of(layer: nn.Module) -> _Mask | None:

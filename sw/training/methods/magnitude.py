@@ -17,7 +17,6 @@ from sw.training.session import Phase
 
 __all__ = [
     "Magnitude",
-    "deviation",
     "keep_by_layer",
     "keep_largest",
     "prune_in_rounds",
@@ -82,7 +81,7 @@ class Magnitude:
         if self.quality is not None:
             limit = self.quality * progress
             return {name: each.abs() > threshold(each, limit) for name, each in weights.items()}
-        scores = {name: each.abs() / deviation(each) for name, each in weights.items()}
+        scores = {name: each.abs() / masks.deviation(each) for name, each in weights.items()}
         return keep_by_layer(scores, self.density, self.densities, self.spread, progress)
 
 
@@ -149,7 +148,7 @@ def prune_in_rounds(
 
 def threshold(weights: Tensor, quality: float) -> float:
     """Return ``quality`` times the standard deviation of the weights that are not zero."""
-    return quality * deviation(weights)
+    return quality * masks.deviation(weights)
 
 
 def keep_largest(scores: Tensor, share: float) -> Tensor:
@@ -181,13 +180,3 @@ def rescale_dropout(model: nn.Module, original: Mapping[int, float]) -> None:
             for dropout in waiting:
                 dropout.p = original[id(dropout)] * math.sqrt(share)
             waiting = []
-
-
-def deviation(weights: Tensor) -> float:
-    """Return the standard deviation of the weights that are not zero; above 0.
-
-    Of fewer than two, which have none, the largest magnitude.
-    """
-    found = weights[weights != 0]
-    value = float(found.std()) if found.numel() > 1 else float(weights.abs().max())
-    return max(value, torch.finfo(weights.dtype).tiny)
