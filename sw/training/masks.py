@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -10,7 +11,18 @@ from torch.nn.utils import parametrize
 
 from golden.errors import UserError
 
-__all__ = ["check_names", "density", "deviation", "fix", "layers", "mask", "masks", "weight"]
+__all__ = [
+    "check_names",
+    "copied",
+    "density",
+    "deviation",
+    "fix",
+    "layers",
+    "left_dense",
+    "mask",
+    "masks",
+    "weight",
+]
 
 
 class _Mask(nn.Module):
@@ -83,6 +95,20 @@ def masks(model: nn.Module) -> dict[str, Tensor]:
     return {name: each.kept for name, each in found.items() if each is not None}
 
 
+def copied(model: nn.Module) -> nn.Module:
+    """Return a deep copy whose masks can be removed.
+
+    A masked layer has a class of its own, which ``copy.deepcopy`` leaves to both; removing the
+    mask of one would then take the weight from the other.
+    """
+    twin = copy.deepcopy(model)
+    for module in twin.modules():
+        kind = type(module)
+        if parametrize.is_parametrized(module):
+            module.__class__ = type(kind.__name__, kind.__bases__, dict(vars(kind)))
+    return twin
+
+
 def fix(model: nn.Module) -> None:
     """Make masked weights plain ones with zeros, in place."""
     for layer in layers(model).values():
@@ -91,11 +117,27 @@ def fix(model: nn.Module) -> None:
 
 
 def density(model: nn.Module) -> float:
-    """Return the share of the layers' weights that are not zero."""
+    """Return the share of all weights that are not zero, those in other layers included."""
     weights = [weight(layer) for layer in layers(model).values()]
+    weights += [each.detach() for each in left_dense(model).values()]
     return sum(int(torch.count_nonzero(each)) for each in weights) / sum(
         each.numel() for each in weights
     )
+
+
+def left_dense(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the weights, parameters of two axes or more, that no layer of ``layers`` has."""
+    known = {
+        id(parameter)
+        for layer in layers(model).values()
+        for name, parameter in layer.named_parameters()
+        if name.rpartition(".")[2].startswith(("weight", "original"))
+    }
+    return {
+        name: parameter
+        for name, parameter in model.named_parameters()
+        if parameter.ndim > 1 and id(parameter) not in known
+    }
 
 
 def deviation(weights: Tensor) -> float:

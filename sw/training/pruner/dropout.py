@@ -94,7 +94,8 @@ class _Trace(TorchFunctionMode):
         self._sources = WeakTensorKeyDictionary()
 
     def of(self, values: Any) -> frozenset[str]:
-        return frozenset().union(*(self._sources.get(each, ()) for each in _tensors(values)))
+        none: frozenset[str] = frozenset()
+        return none.union(*(self._sources.get(each) or none for each in _tensors(values)))
 
     def dropped(self, name: str, _: nn.Module, args: Any, output: Tensor) -> Tensor:
         # In eval a dropout may return the tensor that it was given, which others read too.

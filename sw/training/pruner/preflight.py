@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import warnings
 from collections.abc import Iterable
@@ -12,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from golden.errors import UserError
+from sw.training import masks
 from sw.training.pruner.example import Example
 from sw.training.pruner.pruner import Pruner, PruningWarning
 from sw.training.pruner.result import Cycles, LayerDensity, Pruned, table
@@ -110,7 +110,7 @@ def check(
         The model is none, or does not take the example: there is nothing to report about.
     """
     check_model(model)
-    trial = copy.deepcopy(model).cpu()
+    trial = masks.copied(model).cpu()
     few = example[:IMAGES] if isinstance(example, Tensor) else example
     refused, notes = None, []
     with warnings.catch_warnings(record=True) as caught:
