@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -41,7 +40,7 @@ def links(model: nn.Module, input_shape: tuple[int, ...]) -> list[Link]:
     UserError
         The model can't be traced.
     """
-    model = copy.deepcopy(model)
+    model = masks.copied(model)
     masks.fix(model)
     return [
         Link(group.layers, readers)
