@@ -59,7 +59,13 @@ def compress(
     entropy: Annotated[
         str, typer.Option(help="Entropy coder: huffman or none.", metavar="NAME")
     ] = "huffman",
-    index_bits: Annotated[int, typer.Option(help="Bits of a relative index.", metavar="BITS")] = 5,
+    index_bits: Annotated[
+        str,
+        typer.Option(
+            help="Bits of a relative index; as 8,5 of convolutions and fully connected layers.",
+            metavar="BITS[,BITS]",
+        ),
+    ] = "5",
     coded: Annotated[
         Path | None, typer.Option(help="Write the coded weights.", metavar="FILE.safetensors")
     ] = None,
@@ -93,6 +99,7 @@ def compress(
         if path is not None and path.suffix != ".safetensors":
             raise UserError(f"Output {path} must end in .safetensors")
     from accel.studies import coding
+    from sw.coding import relative_index
 
     tuning = coding.FineTuning(
         epochs=fine_tune,
@@ -112,7 +119,8 @@ def compress(
     options = (
         None if codebook is None else coding.read_codebook(codebook, centroids, region_filters)
     )
-    coding.check_coder(entropy, index_bits)
+    coding.check_coder(entropy)
+    widths = relative_index.parse_bits(index_bits)
     if fine_tune is not None and options is not None:
         logging.basicConfig(level=logging.INFO, format="%(message)s")
         found = coding.fine_tune(Path(network), options, tuning)
@@ -126,12 +134,12 @@ def compress(
                 codebook=options,
                 need_int8=output is not None,
             )
-    sizes = coding.measure_sizes(found, index_bits, entropy)
+    sizes = coding.measure_sizes(found, widths, entropy)
     if output is not None and found.network is not None:
         size = coding.save_container(found.network, output)
         sizes.notes.append(f"{output}: {size} bytes, int8")
     if coded is not None:
-        size = coding.save_coded(found, coded, index_bits, entropy)
+        size = coding.save_coded(found, coded, widths, entropy)
         bits = sizes.representations[0].layers[-1].coded_bits
         sizes.notes.append(
             f"{coded}: {size} bytes of weights ({bits} bits, each layer filled up to bytes) and "
