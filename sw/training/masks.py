@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -105,7 +106,8 @@ def copied(model: nn.Module) -> nn.Module:
     for module in twin.modules():
         kind = type(module)
         if parametrize.is_parametrized(module):
-            module.__class__ = type(kind.__name__, kind.__bases__, dict(vars(kind)))
+            own: Any = type(kind.__name__, kind.__bases__, dict(vars(kind)))
+            module.__class__ = own
     return twin
 
 

@@ -30,6 +30,7 @@ from sw.training.networks.imagenet import (  # noqa: E402
     load_hed,
 )
 from sw.training.networks.lenet import LENET_5  # noqa: E402
+from sw.training.pruner import dropout  # noqa: E402
 
 
 def shapes(name: str) -> dict[str, LayerShape]:
