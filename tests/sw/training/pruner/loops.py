@@ -6,6 +6,7 @@ shape, and the names of the hooks, of Lightning's and Hugging Face's trainers.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,13 +86,19 @@ class LightModule(nn.Module):
 class PruningCallback:
     """What a user adds to Lightning: there its base is ``lightning.Callback``."""
 
-    def on_fit_start(self, trainer: Any, module: Any) -> None:
+    def setup(self, trainer: Any, module: Any, stage: str) -> None:
         self.pruner = Pruner(module, torch.rand(2, 8, 8), "taylor", 0.3, steps=trainer.max_steps)
 
     def on_train_batch_end(
         self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self.pruner.step()
+
+    def on_save_checkpoint(self, trainer: Any, module: Any, checkpoint: dict[str, Any]) -> None:
+        checkpoint["pruner"] = self.pruner.state_dict()
+
+    def on_load_checkpoint(self, trainer: Any, module: Any, checkpoint: dict[str, Any]) -> None:
+        self.pruner.load_state_dict(checkpoint["pruner"])
 
     def on_fit_end(self, trainer: Any, module: Any) -> None:
         self.result = self.pruner.finish()
@@ -100,19 +107,36 @@ class PruningCallback:
 class LightTrainer:
     """Calls hooks in the order in which Lightning does."""
 
-    def __init__(self, max_steps: int, callbacks: list[Any]) -> None:
+    def __init__(self, max_steps: int, callbacks: list[Any], save_at: int | None = None) -> None:
         self.max_steps, self.callbacks, self.losses = max_steps, callbacks, []
+        self.save_at, self.checkpoint = save_at, {}
 
-    def fit(self, module: LightModule, loader: DataLoader) -> None:
+    def fit(
+        self, module: LightModule, loader: list[Any], ckpt: dict[str, Any] | None = None
+    ) -> None:
+        self._call("setup", module, "fit")
         stated = module.configure_optimizers()
         optimizer, scheduler = stated["optimizer"], stated["lr_scheduler"]
-        self._call("on_fit_start", module)
-        module.train()
         step = 0
+        if ckpt is not None:
+            module.load_state_dict(ckpt["state_dict"])
+            self._call("on_load_checkpoint", module, ckpt)
+            optimizer.load_state_dict(ckpt["optimizer"])
+            scheduler.load_state_dict(ckpt["scheduler"])
+            step = ckpt["global_step"]
+        module.train()
         while step < self.max_steps:
             for batch_idx, batch in enumerate(loader):
                 if step == self.max_steps:
                     break
+                if step == self.save_at:
+                    self.checkpoint = {
+                        "state_dict": copy.deepcopy(module.state_dict()),
+                        "optimizer": copy.deepcopy(optimizer.state_dict()),
+                        "scheduler": copy.deepcopy(scheduler.state_dict()),
+                        "global_step": step,
+                    }
+                    self._call("on_save_checkpoint", module, self.checkpoint)
 
                 def closure(batch: Any = batch, batch_idx: int = batch_idx) -> Tensor:
                     loss = module.training_step(batch, batch_idx)
@@ -135,7 +159,7 @@ class LightTrainer:
 def lightning_like(steps: int = 60) -> tuple[list[float], Any]:
     pruning = PruningCallback()
     trainer = LightTrainer(max_steps=steps, callbacks=[pruning])
-    trainer.fit(LightModule(), toy_loader())
+    trainer.fit(LightModule(), list(toy_loader()))
     return trainer.losses, pruning.result
 
 

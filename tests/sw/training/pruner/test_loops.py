@@ -35,7 +35,24 @@ def test_a_strangers_loop_is_pruned_by_ten_lines(
     assert kept / sum(p.numel() for p in result.model.parameters() if p.ndim > 1) == result.density
     lines = [line for each in written for line in inspect.getsource(each).splitlines()]
     added = [line for line in lines if "pruner" in line or "callback" in line or "prunin" in line]
-    assert len(added) <= 10
+    assert len(added) <= 10, added
+
+
+def test_a_trainers_own_checkpoint_holds_the_pruners_state() -> None:
+    torch.manual_seed(0)
+    batches, fresh = list(loops.toy_loader()), loops.LightModule().state_dict()
+
+    def train(save_at: int | None, checkpoint: dict[str, Any] | None) -> tuple[Any, Any]:
+        module, pruning = loops.LightModule(), loops.PruningCallback()
+        module.load_state_dict(fresh)
+        trainer = loops.LightTrainer(40, [pruning], save_at)
+        trainer.fit(module, batches, checkpoint)
+        return module, trainer
+
+    whole, trainer = train(15, None)
+    resumed, _ = train(None, trainer.checkpoint)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name])
 
 
 def test_an_embedding_is_left_alone_by_name_and_attention_is_pruned() -> None:
