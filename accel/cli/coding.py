@@ -99,7 +99,6 @@ def compress(
         if path is not None and path.suffix != ".safetensors":
             raise UserError(f"Output {path} must end in .safetensors")
     from accel.studies import coding
-    from sw.coding import relative_index
 
     tuning = coding.FineTuning(
         epochs=fine_tune,
@@ -120,7 +119,7 @@ def compress(
         None if codebook is None else coding.read_codebook(codebook, centroids, region_filters)
     )
     coding.check_coder(entropy)
-    widths = relative_index.parse_bits(index_bits)
+    widths = coding.parse_bits(index_bits)
     if fine_tune is not None and options is not None:
         logging.basicConfig(level=logging.INFO, format="%(message)s")
         found = coding.fine_tune(Path(network), options, tuning)

@@ -16,7 +16,7 @@ from golden.errors import UserError
 from golden.network import Network
 from sw.coding.codebook import CodebookOptions
 from sw.coding.coded_file import CodedFile, save
-from sw.coding.relative_index import IndexBits
+from sw.coding.relative_index import IndexBits, parse_bits
 from sw.coding.sources import int8_layers, share_model, share_network
 from sw.coding.stages import ENTROPY_CODERS, LayerCodes, LayerStages, measure, total
 
@@ -34,6 +34,7 @@ __all__ = [
     "fine_tune",
     "load_calibration",
     "measure_sizes",
+    "parse_bits",
     "read_codebook",
     "save_coded",
     "save_container",
