@@ -123,3 +123,16 @@ def test_weights_that_are_not_finite_are_named() -> None:
         model.weight[0, 0] = float("nan")
     with pytest.raises(UserError, match="Weights of weight must be finite"):
         pruner.step()
+
+
+def test_what_was_seen_before_a_change_counts_no_more() -> None:
+    model = nn.Linear(4, 1, bias=False)
+    nn.init.ones_(model.weight)
+    pruner = Pruner(
+        model, torch.zeros(1, 4), "taylor", 0.25, steps=4, schedule="iterative", rounds=2
+    )
+    for row in ([9.0, 5.0, 1.0, 1.0], [1.0, 2.0, 9.0, 9.0], [1.0, 2.0, 9.0, 9.0]):
+        model(torch.tensor([row])).sum().backward()
+        pruner.step()
+    # The first change keeps the first two; of these the second has mattered more since.
+    assert pruner.masks["weight"].tolist() == [[False, True, False, False]]
