@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ __all__ = ["GRAINS", "SCORES", "Blocks", "Size", "check_score", "parse_size"]
 
 #: Input channels, filters, kernel columns (x), kernel rows (y): the order of Zhou et al.
 Size = tuple[int, int, int, int]
+
+Value = TypeVar("Value", bound=np.generic)
 
 _WHOLE = sys.maxsize
 #: Blocks by name; a vector is a row of a kernel.
@@ -141,11 +144,11 @@ class Blocks:
         """Return which blocks have a True, of a mask of axes k, r, s, c."""
         return self._reduce(np.logical_or, mask)
 
-    def expand(self, kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return a mask of axes k, r, s, c that gives each weight its block's value."""
+    def expand(self, values: NDArray[Value]) -> NDArray[Value]:
+        """Return an array of axes k, r, s, c that gives each weight its block's value."""
         for axis, first in enumerate(self.starts):
-            kept = np.repeat(kept, np.diff([*first, self.shape[axis]]), axis=axis)
-        return kept
+            values = np.repeat(values, np.diff([*first, self.shape[axis]]), axis=axis)
+        return values
 
     def _reduce(self, function: np.ufunc, values: NDArray) -> NDArray:
         for axis, first in enumerate(self.starts):

@@ -59,7 +59,13 @@ def compress(
     entropy: Annotated[
         str, typer.Option(help="Entropy coder: huffman or none.", metavar="NAME")
     ] = "huffman",
-    index_bits: Annotated[int, typer.Option(help="Bits of a relative index.", metavar="BITS")] = 5,
+    index_bits: Annotated[
+        str,
+        typer.Option(
+            help="Bits of a relative index; as 8,5 of convolutions and fully connected layers.",
+            metavar="BITS[,BITS]",
+        ),
+    ] = "5",
     coded: Annotated[
         Path | None, typer.Option(help="Write the coded weights.", metavar="FILE.safetensors")
     ] = None,
@@ -112,7 +118,8 @@ def compress(
     options = (
         None if codebook is None else coding.read_codebook(codebook, centroids, region_filters)
     )
-    coding.check_coder(entropy, index_bits)
+    coding.check_coder(entropy)
+    widths = coding.parse_bits(index_bits)
     if fine_tune is not None and options is not None:
         logging.basicConfig(level=logging.INFO, format="%(message)s")
         found = coding.fine_tune(Path(network), options, tuning)
@@ -126,12 +133,12 @@ def compress(
                 codebook=options,
                 need_int8=output is not None,
             )
-    sizes = coding.measure_sizes(found, index_bits, entropy)
+    sizes = coding.measure_sizes(found, widths, entropy)
     if output is not None and found.network is not None:
         size = coding.save_container(found.network, output)
         sizes.notes.append(f"{output}: {size} bytes, int8")
     if coded is not None:
-        size = coding.save_coded(found, coded, index_bits, entropy)
+        size = coding.save_coded(found, coded, widths, entropy)
         bits = sizes.representations[0].layers[-1].coded_bits
         sizes.notes.append(
             f"{coded}: {size} bytes of weights ({bits} bits, each layer filled up to bytes) and "

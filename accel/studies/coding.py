@@ -16,7 +16,7 @@ from golden.errors import UserError
 from golden.network import Network
 from sw.coding.codebook import CodebookOptions
 from sw.coding.coded_file import CodedFile, save
-from sw.coding.relative_index import check_bits
+from sw.coding.relative_index import IndexBits, parse_bits
 from sw.coding.sources import int8_layers, share_model, share_network
 from sw.coding.stages import ENTROPY_CODERS, LayerCodes, LayerStages, measure, total
 
@@ -34,6 +34,7 @@ __all__ = [
     "fine_tune",
     "load_calibration",
     "measure_sizes",
+    "parse_bits",
     "read_codebook",
     "save_coded",
     "save_container",
@@ -190,18 +191,17 @@ def read_codebook(text: str, start: str, region_filters: int | None) -> Codebook
     )
 
 
-def check_coder(entropy: str, index_bits: int) -> None:
-    """Refuse an entropy coder or a width of indices that does not exist.
+def check_coder(entropy: str) -> None:
+    """Refuse an entropy coder that does not exist.
 
     Raises
     ------
     UserError
-        There is no such coder, or indices can't have so many bits.
+        There is no such coder.
     """
     if entropy not in ENTROPY_CODERS:
         accepted = ", ".join(ENTROPY_CODERS)
         raise UserError(f"Entropy coder must be one of {accepted}, not {entropy!r}")
-    check_bits(index_bits)
 
 
 def load_calibration(name: str, images: Path | None, how: FineTuning) -> NDArray[np.float32] | None:
@@ -369,11 +369,11 @@ def save_container(network: Network, path: Path) -> int:
     return path.stat().st_size
 
 
-def measure_sizes(coded: CodedNetwork, index_bits: int, entropy: str) -> Sizes:
+def measure_sizes(coded: CodedNetwork, index_bits: IndexBits, entropy: str) -> Sizes:
     """Return the sizes of all representations, a total behind the layers of each."""
     representations = []
     for each in coded.weights:
-        layers = [measure(layer, index_bits, entropy) for layer in each.layers]
+        layers = [measure(layer, index_bits.of(layer.connected), entropy) for layer in each.layers]
         representations.append(Representation(each.title, [*layers, total(layers)]))
     return Sizes(
         network=coded.name,
@@ -384,7 +384,7 @@ def measure_sizes(coded: CodedNetwork, index_bits: int, entropy: str) -> Sizes:
     )
 
 
-def save_coded(coded: CodedNetwork, path: Path, index_bits: int, entropy: str) -> int:
+def save_coded(coded: CodedNetwork, path: Path, index_bits: IndexBits, entropy: str) -> int:
     """Write the first representation's coded weights; return their size in bytes.
 
     Raises

@@ -24,13 +24,14 @@ from numpy.typing import NDArray
 from golden.errors import FormatError, UserError
 from sw.coding import relative_index
 from sw.coding.codebook import MAXIMUM_BITS, VALUE_BITS, CodedWeights
+from sw.coding.relative_index import IndexBits
 from sw.coding.stages import ENTROPY_CODERS, LayerCodes, decode_codes, encode_codes
 from sw.storage import tensor_file
 from sw.storage.tensor_file import Arrays
 
 __all__ = ["FILE", "MAXIMUM_WEIGHTS", "CodedFile", "load", "save"]
 
-FILE = tensor_file.Kind(title="Coded weights", format="innerjoin-coded-weights", version=1)
+FILE = tensor_file.Kind(title="Coded weights", format="innerjoin-coded-weights", version=2)
 
 #: Weights of a file at most: zeros after a layer's last non-zero take no bits, so that a few
 #: bytes could ask for any memory. VGG-16 has 138 million.
@@ -45,8 +46,8 @@ class CodedFile:
     ----------
     name, source : str
         Of the network.
-    index_bits : int
-        Bits of a run of zeros.
+    index_bits : IndexBits
+        Bits of a run of zeros, by kind of layer.
     entropy : str
         One of ``sw.coding.stages.ENTROPY_CODERS``.
     layers : sequence of LayerCodes
@@ -55,7 +56,7 @@ class CodedFile:
 
     name: str
     source: str
-    index_bits: int
+    index_bits: IndexBits
     entropy: str
     layers: Sequence[LayerCodes]
 
@@ -79,7 +80,8 @@ def save(file: CodedFile, path: str | os.PathLike[str]) -> int:
     described = []
     for layer in file.layers:
         coded = layer.coded
-        stream = encode_codes(coded.codes, coded.bits, file.index_bits, file.entropy)
+        index_bits = file.index_bits.of(layer.connected)
+        stream = encode_codes(coded.codes, coded.bits, index_bits, file.entropy)
         arrays[f"{layer.name}/stream"] = np.frombuffer(stream.tobytes(), dtype=np.uint8)
         if coded.values:
             kind = np.float32 if coded.value_bits == VALUE_BITS else np.int8
@@ -101,7 +103,7 @@ def save(file: CodedFile, path: str | os.PathLike[str]) -> int:
     weights = {
         "name": file.name,
         "source": file.source,
-        "index_bits": file.index_bits,
+        "index_bits": list(file.index_bits),
         "entropy": file.entropy,
         "layers": described,
     }
@@ -137,13 +139,18 @@ def load(path: str | os.PathLike[str]) -> CodedFile:
 def _restore(weights: dict[str, Any], arrays: Arrays) -> CodedFile:
     shapes = [_shape(item["shape"]) for item in weights["layers"]]
     _check_size(sum(map(math.prod, shapes)))
+    convolution, connected = weights["index_bits"]
+    index_bits = IndexBits(
+        _integer(convolution, 1, relative_index.MAXIMUM_BITS, "Index bits"),
+        _integer(connected, 1, relative_index.MAXIMUM_BITS, "Index bits"),
+    )
     file = CodedFile(
         name=_text(weights["name"]),
         source=_text(weights["source"]),
-        index_bits=_integer(weights["index_bits"], 1, relative_index.MAXIMUM_BITS, "Index bits"),
+        index_bits=index_bits,
         entropy=_text(weights["entropy"]),
         layers=tuple(
-            _layer(item, shape, arrays, weights["index_bits"], weights["entropy"])
+            _layer(item, shape, arrays, index_bits, weights["entropy"])
             for item, shape in zip(weights["layers"], shapes, strict=True)
         ),
     )
@@ -156,7 +163,11 @@ def _restore(weights: dict[str, Any], arrays: Arrays) -> CodedFile:
 
 
 def _layer(
-    item: dict[str, Any], shape: tuple[int, ...], arrays: Arrays, index_bits: int, entropy: str
+    item: dict[str, Any],
+    shape: tuple[int, ...],
+    arrays: Arrays,
+    index_bits: IndexBits,
+    entropy: str,
 ) -> LayerCodes:
     """Take a layer's arrays away and return the layer."""
     name = _text(item["name"])
@@ -171,7 +182,7 @@ def _layer(
         _unpack(stream, _integer(item["stream_bits"], 0, 8 * stream.size, "Stream bits")),
         shape,
         bits,
-        index_bits,
+        index_bits.of(item["connected"]),
         entropy,
     )
     values, value_bits = (), 8

@@ -7,13 +7,22 @@ Deep Compression (Han et al., ICLR 2016, section 2) stores the difference of pos
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from golden.errors import FormatError, UserError
 
-__all__ = ["MAXIMUM_BITS", "RelativeIndex", "check_bits", "encode", "entries"]
+__all__ = [
+    "MAXIMUM_BITS",
+    "IndexBits",
+    "RelativeIndex",
+    "check_bits",
+    "encode",
+    "entries",
+    "parse_bits",
+]
 
 #: Widest index; layers have far fewer positions than it reaches.
 MAXIMUM_BITS = 16
@@ -55,6 +64,39 @@ class RelativeIndex:
                 f"Runs must end within {self.length} positions, not at {int(places[-1])}"
             )
         return places[~self.filler]
+
+
+class IndexBits(NamedTuple):
+    """Bits of a run by kind of layer.
+
+    Deep Compression has 8 in convolutions and 5 in fully connected layers (section 2).
+    """
+
+    convolution: int
+    connected: int
+
+    def of(self, connected: bool) -> int:
+        """Return the bits of a fully connected layer, or of a convolution."""
+        return self.connected if connected else self.convolution
+
+
+def parse_bits(text: str) -> IndexBits:
+    """Return widths from ``5``, for all layers, or ``8,5``, for the two kinds.
+
+    Raises
+    ------
+    UserError
+        They are no widths.
+    """
+    parts = text.split(",")
+    if len(parts) > 2 or not all(part.strip().isdecimal() for part in parts):
+        raise UserError(
+            f"Index bits must be a number, or two as 8,5: of convolutions and of fully connected "
+            f"layers, not {text!r}"
+        )
+    for part in parts:
+        check_bits(int(part))
+    return IndexBits(int(parts[0]), int(parts[-1]))
 
 
 def check_bits(bits: int) -> None:

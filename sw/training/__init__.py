@@ -1,1 +1,21 @@
-"""Training and pruning in PyTorch (the extra ``train``): networks and methods."""
+"""Training and pruning in PyTorch (the extra ``train``): networks, methods, a pruner."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sw.training.pruner.preflight import check
+    from sw.training.pruner.pruner import Pruner
+
+__all__ = ["Pruner", "check"]
+
+#: Modules of the names above, imported when they are asked for: they need PyTorch.
+_HOMES = {"Pruner": "sw.training.pruner.pruner", "check": "sw.training.pruner.preflight"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +12,18 @@ from torch.nn.utils import parametrize
 
 from golden.errors import UserError
 
-__all__ = ["check_names", "density", "fix", "layers", "mask", "masks", "weight"]
+__all__ = [
+    "check_names",
+    "copied",
+    "density",
+    "deviation",
+    "fix",
+    "layers",
+    "left_dense",
+    "mask",
+    "masks",
+    "weight",
+]
 
 
 class _Mask(nn.Module):
@@ -83,6 +96,21 @@ def masks(model: nn.Module) -> dict[str, Tensor]:
     return {name: each.kept for name, each in found.items() if each is not None}
 
 
+def copied(model: nn.Module) -> nn.Module:
+    """Return a deep copy whose masks can be removed.
+
+    A masked layer has a class of its own, which ``copy.deepcopy`` leaves to both; removing the
+    mask of one would then take the weight from the other.
+    """
+    twin = copy.deepcopy(model)
+    for module in twin.modules():
+        kind = type(module)
+        if parametrize.is_parametrized(module):
+            own: Any = type(kind.__name__, kind.__bases__, dict(vars(kind)))
+            module.__class__ = own
+    return twin
+
+
 def fix(model: nn.Module) -> None:
     """Make masked weights plain ones with zeros, in place."""
     for layer in layers(model).values():
@@ -91,11 +119,37 @@ def fix(model: nn.Module) -> None:
 
 
 def density(model: nn.Module) -> float:
-    """Return the share of the layers' weights that are not zero."""
+    """Return the share of all weights that are not zero, those in other layers included."""
     weights = [weight(layer) for layer in layers(model).values()]
+    weights += [each.detach() for each in left_dense(model).values()]
     return sum(int(torch.count_nonzero(each)) for each in weights) / sum(
         each.numel() for each in weights
     )
+
+
+def left_dense(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the weights, parameters of two axes or more, that no layer of ``layers`` has."""
+    known = {
+        id(parameter)
+        for layer in layers(model).values()
+        for name, parameter in layer.named_parameters()
+        if name.rpartition(".")[2].startswith(("weight", "original"))
+    }
+    return {
+        name: parameter
+        for name, parameter in model.named_parameters()
+        if parameter.ndim > 1 and id(parameter) not in known
+    }
+
+
+def deviation(weights: Tensor) -> float:
+    """Return the standard deviation of the weights that are not zero; above 0.
+
+    Of fewer than two, which have none, the largest magnitude.
+    """
+    found = weights[weights != 0]
+    value = float(found.std()) if found.numel() > 1 else float(weights.abs().max())
+    return max(value, torch.finfo(weights.dtype).tiny)
 
 
 def _mask_of(layer: nn.Module) -> _Mask | None:

@@ -64,17 +64,27 @@ def load_model(path: Path) -> tuple[nn.Module, str, dict[str, float]]:
         state = torch.load(path, weights_only=True)
     # What a damaged file raises depends on where it is damaged.
     except Exception as error:
-        reason = str(error).strip().splitlines()[0]
+        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
+            raise FormatError(
+                f"Model {path} must hold tensors alone, not pickled objects: reading those may "
+                "run any code"
+            ) from None
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise FormatError(f"Model {path} can't be read: {reason}") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise FormatError(f"Model {path} must be one that `accel prune` wrote")
+        plain = isinstance(state, dict) and any(isinstance(v, Tensor) for v in state.values())
+        found = "a plain state dict, which names no network" if plain else "another"
+        raise FormatError(f"Model {path} must be one that `accel prune` wrote, not {found}")
+    for field, kind in (("network", str), ("accuracy", dict), ("state", dict)):
+        if not isinstance(state.get(field), kind):
+            raise FormatError(f"Model {path} must have the field {field}, as `accel prune` writes")
     model = find(state["network"]).make()
     try:
         for name in state.get("dropped", ()):
             model.set_submodule(name, nn.Identity(), strict=True)
         reshape(model, state["state"])
         model.load_state_dict(state["state"])
-    except (RuntimeError, KeyError, AttributeError) as error:
+    except (RuntimeError, KeyError, AttributeError, TypeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise FormatError(f"Model {path} does not fit {state['network']}: {reason}") from None
     return model.eval(), state["network"], state["accuracy"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,9 @@ from sw.training.session import Phase, Session, accuracy
 from sw.training.unrolled import Unrolled, unroll
 
 __all__ = ["Outcome", "check_data", "prune", "quantise", "start", "train_dense"]
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -202,7 +206,10 @@ def prune(
         files.append(folder / f"{definition.name}-dense.pt")
         save_model(model, definition.name, files[-1], {"test": scores["dense"]})
     session.teacher = master
+    before = masks.density(model)
     model = method.prune(model, task)
+    if (after := masks.density(model)) > before + 0.01:
+        log.warning("zeros were trained again: density %.3f became %.3f", before, after)
     scores["pruned"] = accuracy(model, data.test)
     name = name or f"{definition.name}-{method.name}"
     source = (

@@ -26,7 +26,7 @@ from sw.storage.files import write_whole
 from sw.training.distillation import Distillation
 from sw.training.unit_strides import UnitStrides
 
-__all__ = ["Batches", "Loss", "Phase", "Session", "accuracy"]
+__all__ = ["Batches", "Loss", "Phase", "Session", "accuracy", "check_labels", "pair"]
 
 log = logging.getLogger(__name__)
 
@@ -136,8 +136,10 @@ class Session:
         Raises
         ------
         UserError
-            The loss is not finite; checkpoints of earlier epochs and phases are kept. Or the
-            name was used already, or the training data have no batch.
+            Batches are no pairs, the model has no parameters, or by cross-entropy outputs are no
+            classes or labels not among them. The loss is not finite; checkpoints of earlier
+            epochs and phases are kept. Or the name was used already, or the training data have no
+            batch.
         """
         if phase.name in self._phases:
             raise ValueError(f"phase {phase.name!r} twice in one run")
@@ -149,6 +151,8 @@ class Session:
         self._claim()
         steps = _length(self.train_batches)
         chosen: Any = list(model.parameters() if parameters is None else parameters)
+        if not chosen:
+            raise UserError(f"Model {type(model).__name__} must have parameters to train, not none")
         optimiser = torch.optim.SGD(
             chosen,
             phase.rate,
@@ -171,10 +175,12 @@ class Session:
             begin, sum_of_losses = time.process_time(), 0.0
             torch.manual_seed(_seed(self.seed, phase.name, epoch))
             model.train()
-            for step, (inputs, labels) in enumerate(self.train_batches):
+            for step, (inputs, labels) in enumerate(map(pair, self.train_batches)):
                 if before_step is not None:
                     before_step(model, (epoch * steps + step) / total)
                 outputs = model(inputs)
+                if loss is nn.functional.cross_entropy:
+                    check_labels(outputs, labels)
                 value = loss(outputs, labels)
                 if self.teacher is not None:
                     value = self.teacher(inputs, outputs, value)
@@ -267,16 +273,61 @@ def accuracy(model: nn.Module, batches: Batches) -> float:
     Raises
     ------
     UserError
-        There are no data.
+        There are no data, or they are not of classes.
     """
     model.eval()
     hits = count = 0
-    for inputs, labels in batches:
-        hits += int((model(inputs).argmax(1) == labels).sum())
-        count += len(labels)
+    for inputs, labels in map(pair, batches):
+        outputs = model(inputs)
+        check_labels(outputs, labels)
+        hits += int((outputs.argmax(1) == labels).sum())
+        count += labels.numel()
     if not count:
         raise UserError("Data to measure accuracy with must not be empty")
     return hits / count
+
+
+def pair(batch: Any) -> tuple[Tensor, Tensor]:
+    """Return a batch's inputs and labels.
+
+    Raises
+    ------
+    UserError
+        It is something else, a dict for example, which would unpack to its keys.
+    """
+    if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+        found = f"a dict of {', '.join(map(str, batch))}" if isinstance(batch, dict) else None
+        raise UserError(
+            f"Batch must be a pair of inputs and labels, not {found or type(batch).__name__}; "
+            "sw.training.Pruner prunes in a loop of your own"
+        )
+    return batch[0], batch[1]
+
+
+def check_labels(outputs: Tensor, labels: Tensor) -> None:
+    """Raise ``UserError`` for outputs that are no classes, or labels that are not among them.
+
+    Parameters
+    ----------
+    outputs : Tensor, axes n, class, and perhaps places
+    labels : Tensor of integers, axes n, and the same places
+        -100 is no label, as cross-entropy has it.
+    """
+    hint = "give a loss of your own, or prune by sw.training.Pruner"
+    if not isinstance(outputs, Tensor) or outputs.ndim < 2 or outputs.shape[1] < 2:
+        found = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise UserError(f"Outputs must have axes n, class, and two classes, not {found}: {hint}")
+    wanted = (outputs.shape[0], *outputs.shape[2:])
+    if labels.is_floating_point() or labels.shape != wanted:
+        raise UserError(
+            f"Labels must be integers of shape {wanted}, not {labels.dtype} of shape "
+            f"{tuple(labels.shape)}: {hint}"
+        )
+    stated = labels[labels != -100]
+    lowest, highest = (int(each) for each in stated.aminmax()) if stated.numel() else (0, 0)
+    if lowest < 0 or highest >= outputs.shape[1]:
+        wrong = lowest if lowest < 0 else highest
+        raise UserError(f"Labels must be from 0 to {outputs.shape[1] - 1}, not {wrong}")
 
 
 def _length(batches: Batches) -> int:

@@ -100,6 +100,8 @@ def test_codebooks_larger_than_their_layer_are_said_to_be_smaller(accel):
         ([*SMALL, "--region-filters", "0"], ["region", "1 or more", "0"]),
         (["--entropy", "zip"], ["Entropy coder", "huffman, none", "'zip'"]),
         (["--index-bits", "17"], ["Index bits", "1 to 16", "17"]),
+        (["--index-bits", "8,5,4"], ["Index bits", "8,5", "'8,5,4'"]),
+        (["--index-bits", "8,"], ["Index bits", "'8,'"]),
         (["--density", "0.5"], ["Density", "lenet5"]),
         (["--json", "-", "--csv", "-"], ["must differ"]),
         (["--json", "/nowhere/x.json"], ["/nowhere"]),

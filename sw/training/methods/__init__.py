@@ -81,6 +81,12 @@ def _check_type(what: str, value: Any, hint: Any) -> None:
 
 
 def _type_name(kind: Any) -> str:
-    known = {float: "a number", int: "an integer", str: "a word", types.NoneType: "left out"}
+    known = {
+        float: "a number",
+        int: "an integer",
+        str: "a word",
+        bool: "true or false",
+        types.NoneType: "left out",
+    }
     origin = typing.get_origin(kind)
     return known.get(kind, "a table" if origin is Mapping else "a list")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from golden.errors import UserError
 from sw.blocks import Blocks, Size, check_score, parse_size
 from sw.training import masks
-from sw.training.methods.magnitude import deviation, keep_by_layer, prune_in_rounds
+from sw.training.methods.magnitude import keep_by_layer, prune_in_rounds
 from sw.training.methods.method import Task, check_density
 
 __all__ = ["Coarse", "blocks_of", "weights_krsc"]
@@ -93,7 +93,7 @@ class Coarse:
         scores = {}
         for name, layer in layers.items():
             score = cut[name].score(weights_krsc(layer), self.by)
-            scores[name] = torch.from_numpy(score / deviation(masks.weight(layer)))
+            scores[name] = torch.from_numpy(score / masks.deviation(masks.weight(layer)))
         densities = dict(self.densities or {})
         last = next(reversed(layers))
         if all(len(first) == 1 for first in cut[last].starts[1:]):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -13,17 +14,19 @@ from torch import Tensor, nn
 from golden.errors import UserError
 from sw.training import masks
 from sw.training.methods.method import Task, check_density
+from sw.training.pruner import dropout
+from sw.training.pruner.weights import check_model
+from sw.training.search.neurons import links, without_dead
 from sw.training.session import Phase
 
 __all__ = [
     "Magnitude",
-    "deviation",
     "keep_by_layer",
     "keep_largest",
     "prune_in_rounds",
-    "rescale_dropout",
-    "threshold",
 ]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +41,17 @@ class Magnitude:
         Shares by layer, in place of ``density`` for these.
     quality : float, optional
         In place of ``density``: prune below ``quality`` times the standard deviation of a
-        layer's weights (section 3), growing over the rounds.
+        layer's weights before all pruning (section 3), growing over the rounds.
     spread : str
         ``global`` ranks all layers' weights together, each as a multiple of its layer's standard
         deviation; ``uniform`` gives each layer the same share.
     rounds : int
         Densities of the rounds fall by equal factors.
+    rate_share : float, optional
+        Learning rate of retraining as a share of the dense network's, 0.1 in the paper (section
+        3.3); the recipe's own rate by default.
+    dead_neurons : bool
+        After each choice, remove all weights of neurons that none leads to, or from (section 3.5).
     """
 
     name: ClassVar[str] = "magnitude"
@@ -56,6 +64,8 @@ class Magnitude:
     quality: float | None = None
     spread: str = "global"
     rounds: int = 5
+    rate_share: float | None = None
+    dead_neurons: bool = False
 
     def __post_init__(self) -> None:
         check_density(self.density)
@@ -67,6 +77,8 @@ class Magnitude:
             raise UserError(f"Spread must be global or uniform, not {self.spread!r}")
         if self.rounds < 1:
             raise UserError(f"Rounds must be 1 at least, not {self.rounds}")
+        if self.rate_share is not None and not self.rate_share > 0:
+            raise UserError(f"Share of the rate must be above 0, not {self.rate_share}")
 
     def check(self, model: nn.Module, task: Task) -> None:
         """Refuse names of layers that there are not."""
@@ -75,14 +87,27 @@ class Magnitude:
     def prune(self, model: nn.Module, task: Task) -> nn.Module:
         """Prune and retrain ``rounds`` times; ``task.epochs`` epochs each time."""
         self.check(model, task)
-        return prune_in_rounds(model, task, self.rounds, self._choose)
+        first = {
+            name: masks.deviation(masks.weight(layer))
+            for name, layer in masks.layers(model).items()
+        }
+        return prune_in_rounds(
+            model,
+            task,
+            self.rounds,
+            partial(self._choose, first),
+            rate=self.rate_share and self.rate_share * task.recipe.rate,
+            dead_neurons=self.dead_neurons,
+        )
 
-    def _choose(self, model: nn.Module, progress: float) -> dict[str, Tensor]:
+    def _choose(
+        self, first: Mapping[str, float], model: nn.Module, progress: float
+    ) -> dict[str, Tensor]:
         weights = {name: masks.weight(layer) for name, layer in masks.layers(model).items()}
         if self.quality is not None:
             limit = self.quality * progress
-            return {name: each.abs() > threshold(each, limit) for name, each in weights.items()}
-        scores = {name: each.abs() / deviation(each) for name, each in weights.items()}
+            return {name: each.abs() > limit * first[name] for name, each in weights.items()}
+        scores = {name: each.abs() / masks.deviation(each) for name, each in weights.items()}
         return keep_by_layer(scores, self.density, self.densities, self.spread, progress)
 
 
@@ -123,33 +148,58 @@ def prune_in_rounds(
     task: Task,
     rounds: int,
     choose: Callable[[nn.Module, float], dict[str, Tensor]],
+    *,
+    rate: float | None = None,
+    dead_neurons: bool = False,
 ) -> nn.Module:
     """Mask and retrain in turns, in place; dropout falls with density.
+
+    Zeros that the model has stay zeros. Weights of other layers than ``masks.layers`` are left
+    dense, and named in the log.
 
     Parameters
     ----------
     choose : function
         Returns the masks for a model and a share of the rounds, ``1 / rounds`` to 1.
+    rate : float, optional
+        Of retraining; the recipe's by default.
+    dead_neurons : bool
+        Remove what leads to or from dead neurons (``sw.training.search.neurons``).
+
+    Raises
+    ------
+    UserError
+        The model has nothing to prune, or can't be pruned (``check_model``).
     """
-    dropout = {id(m): m.p for m in model.modules() if isinstance(m, nn.Dropout)}
+    check_model(model)
+    if not masks.layers(model):
+        raise UserError(
+            f"Model {type(model).__name__} must have a Conv2d or Linear layer to prune; "
+            "sw.training.Pruner knows more kinds"
+        )
+    if others := masks.left_dense(model):
+        log.warning("left dense: %s", ", ".join(others))
+    there = {name: masks.weight(layer) != 0 for name, layer in masks.layers(model).items()}
+    linked = links(model, task.input_shape) if dead_neurons else []
+    rates = dropout.rates(model)
+    example = torch.zeros((1, *task.input_shape))
+    reading = dropout.readers(model, example, masks.layers(model)) if rates else {}
     for number in range(1, rounds + 1):
-        masks.mask(model, choose(model, number / rounds))
-        rescale_dropout(model, dropout)
+        chosen = choose(model, number / rounds)
+        # A tensor of zeros alone was begun so; no checkpoint pruned it.
+        kept = {n: each & there[n] if there[n].any() else each for n, each in chosen.items()}
+        masks.mask(model, without_dead(linked, kept))
+        dropout.rescale(model, rates, reading, partial(_count, model))
         task.session.train(
             model,
             Phase(
                 name=f"round-{number}",
                 epochs=task.epochs,
-                rate=task.recipe.retrain_rate,
+                rate=rate or task.recipe.retrain_rate,
                 weight_decay=task.recipe.weight_decay,
             ),
         )
     return model
-
-
-def threshold(weights: Tensor, quality: float) -> float:
-    """Return ``quality`` times the standard deviation of the weights that are not zero."""
-    return quality * deviation(weights)
 
 
 def keep_largest(scores: Tensor, share: float) -> Tensor:
@@ -163,31 +213,7 @@ def keep_largest(scores: Tensor, share: float) -> Tensor:
     return kept.reshape(scores.shape)
 
 
-def rescale_dropout(model: nn.Module, original: Mapping[int, float]) -> None:
-    """Lower each dropout rate to ``rate * sqrt(density)`` of the next layer (section 3.2).
-
-    Parameters
-    ----------
-    original : mapping of int to float
-        The rates of the dense network, by the ``id`` of its ``nn.Dropout``.
-    """
-    waiting: list[nn.Dropout] = []
-    for module in model.modules():
-        if isinstance(module, nn.Dropout) and id(module) in original:
-            waiting.append(module)
-        elif waiting and isinstance(module, (nn.Conv2d, nn.Linear)):
-            values = masks.weight(module)
-            share = int(torch.count_nonzero(values)) / values.numel()
-            for dropout in waiting:
-                dropout.p = original[id(dropout)] * math.sqrt(share)
-            waiting = []
-
-
-def deviation(weights: Tensor) -> float:
-    """Return the standard deviation of the weights that are not zero; above 0.
-
-    Of fewer than two, which have none, the largest magnitude.
-    """
-    found = weights[weights != 0]
-    value = float(found.std()) if found.numel() > 1 else float(weights.abs().max())
-    return max(value, torch.finfo(weights.dtype).tiny)
+def _count(model: nn.Module, layer: str) -> tuple[int, int]:
+    """Return a layer's weights that are not zero, and all of them."""
+    values = masks.weight(model.get_submodule(layer))
+    return int(torch.count_nonzero(values)), values.numel()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from golden.errors import UserError
 from sw.training import masks
 from sw.training.methods.magnitude import keep_largest
-from sw.training.session import Batches
+from sw.training.session import Batches, pair
 
 __all__ = ["Score", "first", "scan", "score"]
 
@@ -38,7 +38,7 @@ def first(batches: Batches, images: int) -> list[tuple[Tensor, Tensor]]:
     """
     found: list[tuple[Tensor, Tensor]] = []
     left = images
-    for inputs, labels in batches:
+    for inputs, labels in map(pair, batches):
         if left < 1:
             break
         found.append((inputs[:left], labels[:left]))

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from golden.errors import UserError
-from sw.training import channels
 from sw.training.methods.magnitude import keep_largest
 from sw.training.methods.method import Task, check_density
+from sw.training.search import channels
 from sw.training.session import Phase
 
 __all__ = ["Slimming", "choose", "scores"]

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from golden.errors import UserError
 from sw.training.distillation import Distillation
-from sw.training.elastic import Architecture, Supernet
 from sw.training.methods.method import Task
 from sw.training.methods.uniform import check_epochs, fresh, train
+from sw.training.search.elastic import Architecture, Supernet
 from sw.training.session import Phase
 
 __all__ = ["Tas", "cost_loss"]
@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 class Tas:
     """Search for the widths of layers and the blocks of stages, then train with distillation.
 
-    The search trains a network of all sizes at once (``sw.training.elastic``): weights on one
-    half of each batch, probabilities of sizes on the other, with a loss for what the network
+    The search trains a network of all sizes at once (``sw.training.search.elastic``): weights on
+    one half of each batch, probabilities of sizes on the other, with a loss for what the network
     costs (section 3.2). The most probable network is then trained from fresh weights, as the
     dense one was, and to follow it (section 3.3). Of the search only the sizes are kept.
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from golden.errors import FormatError, UserError
 from sw.coding.codebook import CodedWeights
 from sw.coding.coded_file import FILE, CodedFile, load, save
+from sw.coding.relative_index import IndexBits
 from sw.coding.stages import LayerCodes, measure
 from sw.storage import tensor_file
 
@@ -46,14 +47,22 @@ layers = st.builds(
 )
 
 
-def of(*layers, entropy="huffman", index_bits=5):
+def of(*layers, entropy="huffman", index_bits=(5, 5)):
     return CodedFile(
-        name="net", source="a test", index_bits=index_bits, entropy=entropy, layers=layers
+        name="net",
+        source="a test",
+        index_bits=IndexBits(*index_bits),
+        entropy=entropy,
+        layers=layers,
     )
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(layers, max_size=3), st.sampled_from(["huffman", "none"]), st.integers(1, 8))
+@given(
+    st.lists(layers, max_size=3),
+    st.sampled_from(["huffman", "none"]),
+    st.tuples(st.integers(1, 8), st.integers(1, 8)),
+)
 def test_files_come_back_bit_for_bit(tmp_path_factory, drawn, entropy, index_bits):
     path = tmp_path_factory.mktemp("coded") / "file.safetensors"
     named = [replace(each, name=f"{each.name}.{place}") for place, each in enumerate(drawn)]
@@ -72,7 +81,9 @@ def test_files_come_back_bit_for_bit(tmp_path_factory, drawn, entropy, index_bit
         if old.scales is not None:
             assert new.scales.tobytes() == old.scales.tobytes()
     # What the tables state, each layer's bits filled up to a byte; and all else is the header.
-    stated = [measure(each, index_bits, entropy).coded_bits for each in found.layers]
+    stated = [
+        measure(each, index_bits[each.connected], entropy).coded_bits for each in found.layers
+    ]
     assert size == sum(-(-bits // 8) for bits in stated)
     header = 8 + int.from_bytes(path.read_bytes()[:8], "little")
     assert path.stat().st_size == header + size
@@ -154,8 +165,9 @@ LIES = {
     "fewer bits a code": lambda a, w: w["layers"][0].update(bits=2),
     "no bits a code": lambda a, w: w["layers"][0].update(bits=0),
     "bits that are true": lambda a, w: w["layers"][0].update(bits=True),
-    "other index bits": lambda a, w: w.update(index_bits=4),
-    "many index bits": lambda a, w: w.update(index_bits=64),
+    "other index bits": lambda a, w: w.update(index_bits=[5, 4]),
+    "many index bits": lambda a, w: w.update(index_bits=[5, 64]),
+    "index bits of one kind": lambda a, w: w.update(index_bits=5),
     "another coder": lambda a, w: w.update(entropy="none"),
     "an unknown coder": lambda a, w: w.update(entropy="zip"),
     "a coder that is a list": lambda a, w: w.update(entropy=["huffman"]),

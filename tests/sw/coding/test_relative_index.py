@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from golden.errors import FormatError, UserError
-from sw.coding.relative_index import RelativeIndex, encode, entries
+from sw.coding.relative_index import RelativeIndex, encode, entries, parse_bits
 
 masks = arrays.arrays(bool, st.integers(0, 200), elements=st.sampled_from([False] * 9 + [True]))
 
@@ -66,3 +66,15 @@ def test_runs_beyond_the_row_are_refused():
     index = RelativeIndex(4, 4, np.array([1, 2], dtype=np.uint16), np.zeros(2, dtype=bool))
     with pytest.raises(FormatError, match="within 4 positions, not at 4"):
         _ = index.positions
+
+
+@pytest.mark.parametrize(("text", "bits"), [("5", (5, 5)), ("8,5", (8, 5))])
+def test_widths_are_by_kind_of_layer(text, bits):
+    found = parse_bits(text)
+    assert (found.of(connected=False), found.of(connected=True)) == bits
+
+
+@pytest.mark.parametrize("text", ["", "8,5,4", "8,", "-5", "five", "8;5"])
+def test_widths_that_are_none_are_refused(text):
+    with pytest.raises(UserError, match="must be a number, or two as 8,5"):
+        parse_bits(text)

@@ -7,8 +7,9 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from golden.errors import UserError  # noqa: E402
-from sw.training import channels, masks  # noqa: E402
+from sw.training import masks  # noqa: E402
 from sw.training.networks import find  # noqa: E402
+from sw.training.search import channels  # noqa: E402
 from tests.sw.training import narrow  # noqa: E402
 
 

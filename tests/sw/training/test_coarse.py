@@ -14,9 +14,9 @@ torch.set_num_threads(1)
 from accel.studies.training.granularity import at_accuracy, equal_accuracy, index_row  # noqa: E402
 from sw.training import masks  # noqa: E402
 from sw.training.data import ImageBatches  # noqa: E402
+from sw.training.masks import deviation  # noqa: E402
 from sw.training.methods import Task, make  # noqa: E402
 from sw.training.methods.coarse import Coarse  # noqa: E402
-from sw.training.methods.magnitude import deviation  # noqa: E402
 from sw.training.networks import Recipe  # noqa: E402
 from sw.training.session import Session  # noqa: E402
 

@@ -20,7 +20,7 @@ from sw.training import masks, networks, pipeline  # noqa: E402
 from sw.training.cost import macs, run_layers  # noqa: E402
 from sw.training.data import ImageBatches, split  # noqa: E402
 from sw.training.dataset import Dataset, load_dataset  # noqa: E402
-from sw.training.methods.magnitude import Magnitude, rescale_dropout  # noqa: E402
+from sw.training.methods.magnitude import Magnitude  # noqa: E402
 from sw.training.networks.imagenet import (  # noqa: E402
     ALEXNET,
     VGG_16,
@@ -30,6 +30,7 @@ from sw.training.networks.imagenet import (  # noqa: E402
     load_hed,
 )
 from sw.training.networks.lenet import LENET_5  # noqa: E402
+from sw.training.pruner import dropout  # noqa: E402
 
 
 def shapes(name: str) -> dict[str, LayerShape]:
@@ -92,11 +93,18 @@ def test_narrow_networks_start_and_compute_as_they_should() -> None:
 
 def test_dropout_falls_with_the_density_of_the_layer_after_it() -> None:
     model = AlexNet((2,) * 7)
-    rates = {id(m): m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)}
-    assert list(rates.values()) == [0.5, 0.5]
+    rates = dropout.rates(model)
+    assert rates == {"dropout1": 0.5, "dropout2": 0.5}
+    reading = dropout.readers(model, torch.zeros(1, 3, 227, 227), masks.layers(model))
     kept = torch.tensor([[True, False], [False, False]])
     masks.mask(model, {"fc2": kept, "fc1": torch.zeros(2, 72, dtype=torch.bool)})
-    rescale_dropout(model, rates)
+    weights = {name: masks.weight(layer) for name, layer in masks.layers(model).items()}
+    dropout.rescale(
+        model,
+        rates,
+        reading,
+        lambda name: (int(weights[name].count_nonzero()), weights[name].numel()),
+    )
     assert (model.dropout1.p, model.dropout2.p) == (0.25, 0.5)
 
 

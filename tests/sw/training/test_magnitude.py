@@ -14,7 +14,7 @@ from torch import nn  # noqa: E402
 from golden.errors import UserError  # noqa: E402
 from sw.training import masks  # noqa: E402
 from sw.training.methods import Task, make  # noqa: E402
-from sw.training.methods.magnitude import keep_largest, rescale_dropout  # noqa: E402
+from sw.training.methods.magnitude import keep_largest  # noqa: E402
 from sw.training.networks.definition import Recipe  # noqa: E402
 from sw.training.session import Session  # noqa: E402
 from tests.sw.training.toys import SHAPE, toy_loader, toy_net  # noqa: E402
@@ -94,13 +94,69 @@ def test_quality_is_in_standard_deviations_of_a_layer(tmp_path: Path) -> None:
     assert torch.equal(kept, torch.arange(1.0, 513.0).reshape(4, 128) > limit)
 
 
-def test_dropout_falls_with_the_root_of_the_next_layers_density() -> None:
-    model = toy_net(dropout=0.5)
-    kept = torch.zeros(model.fc.weight.shape, dtype=torch.bool)
-    kept.view(-1)[:128] = True
-    masks.mask(model, {"fc": kept})
-    rescale_dropout(model, {id(model.dropout): 0.5})
+def test_quality_is_of_the_deviation_before_all_pruning(tmp_path: Path) -> None:
+    model = toy_net()
+    first = float(model.fc.weight.detach().std())
+    pruned = _prune(tmp_path, model, quality=1.2, rounds=3)
+    kept = masks.weight(pruned.fc)
+    # Of what is left after two rounds the deviation is larger by half, and more would go.
+    state = torch.load(tmp_path / "round-2.pt", weights_only=True)["model"]
+    key = next(k for k in state if k.startswith("fc.") and k.endswith("original"))
+    mask = next(v for k, v in state.items() if k.startswith("fc.") and k.endswith("kept"))
+    before = state[key] * mask
+    assert torch.equal(masks.masks(pruned)["fc"], before.abs() > 1.2 * first)
+    assert float(before[before != 0].std()) > 1.3 * first
+    assert bool((kept != 0).any())
+
+
+def test_dropout_falls_with_the_root_of_the_next_layers_density(tmp_path: Path) -> None:
+    model = _prune(tmp_path, toy_net(dropout=0.5), densities={"fc": 0.25}, rounds=1)
     assert model.dropout.p == pytest.approx(0.5 * math.sqrt(0.25))
+
+
+def test_zeros_of_a_checkpoint_stay_through_the_rounds(tmp_path: Path) -> None:
+    model = toy_net()
+    with torch.no_grad():
+        for layer in masks.layers(model).values():
+            layer.weight[torch.rand(layer.weight.shape) < 0.9] = 0
+    before = {name: masks.weight(layer) == 0 for name, layer in masks.layers(model).items()}
+    share = masks.density(model)
+    pruned = _prune(tmp_path, model, density=0.5, rounds=2)
+    assert masks.density(pruned) == share
+    for name, zeros in before.items():
+        assert not torch.any(masks.weight(masks.layers(pruned)[name])[zeros])
+
+
+def test_the_retraining_rate_can_be_a_share_of_the_dense_networks(tmp_path: Path) -> None:
+    rates = []
+    session = Session(toy_loader(), toy_loader(64, seed=1), tmp_path)
+    session.train = lambda model, phase, **_: rates.append(phase.rate)  # type: ignore[method-assign]
+    recipe = Recipe(epochs=1, rate=0.5, retrain_rate=0.03)
+    task = Task(session=session, recipe=recipe, input_shape=SHAPE, epochs=1)
+    make("magnitude", {"rounds": 2, "rate_share": 0.1}).prune(toy_net(), task)
+    make("magnitude", {"rounds": 1}).prune(toy_net(), task)
+    assert rates == [0.05, 0.05, 0.03]
+
+
+def test_dead_neurons_lose_their_weights(tmp_path: Path) -> None:
+    options = {"density": 0.03, "rounds": 1, "dead_neurons": True}
+    model = _prune(tmp_path, toy_net(), **options)
+    maps = masks.weight(model.features[3]).flatten(1).any(1)
+    assert maps.tolist() == masks.weight(model.fc).reshape(4, 8, 16).any(2).any(0).tolist()
+    assert 0 < int(maps.sum()) < 8
+
+
+def test_layers_that_masks_do_not_know_are_named_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = nn.Sequential(
+        nn.Flatten(2), nn.Conv1d(1, 4, 5, stride=8), nn.Flatten(), nn.Linear(32, 4)
+    )
+    pruned = _prune(tmp_path, model, density=0.25, rounds=1)
+    assert "left dense: 1.weight" in caplog.text
+    assert masks.density(pruned) == (20 + 32) / (20 + 128)
+    with pytest.raises(UserError, match="must have a Conv2d or Linear layer to prune"):
+        _prune(tmp_path / "none", nn.Sequential(nn.Conv1d(1, 4, 5)))
 
 
 def test_a_pruned_run_is_repeated_from_its_checkpoints(tmp_path: Path) -> None:
@@ -120,6 +176,8 @@ def test_a_pruned_run_is_repeated_from_its_checkpoints(tmp_path: Path) -> None:
         ({"quality": 0.0}, "Quality must be above 0"),
         ({"spread": "random"}, "global or uniform, not 'random'"),
         ({"rounds": 0}, "Rounds must be 1 at least"),
+        ({"rate_share": 0.0}, "Share of the rate must be above 0"),
+        ({"dead_neurons": "yes"}, "must be true or false, not 'yes'"),
         ({"blocks": 3}, "must be among density, .*, not 'blocks'"),
         ({"density": "low"}, "Option density of method magnitude must be a number, not 'low'"),
         ({"density": True}, "must be a number, not True"),

@@ -113,12 +113,44 @@ def test_models_that_are_none_are_refused(tmp_path: Path) -> None:
     path.write_bytes(b"nothing")
     with pytest.raises(FormatError, match="can't be read"):
         load_model(path)
+    torch.save(toy_net().state_dict(), path)
+    with pytest.raises(FormatError, match="not a plain state dict, which names no network"):
+        load_model(path)
     torch.save({"state": {}}, path)
     with pytest.raises(FormatError, match="must be one that `accel prune` wrote"):
         load_model(path)
     torch.save({"format": 1, "network": "lenet5", "accuracy": {}, "state": {"x": 1}}, path)
     with pytest.raises(FormatError, match="does not fit lenet5"):
         load_model(path)
+
+
+@pytest.mark.parametrize("field", ["network", "accuracy", "state"])
+def test_models_that_lack_a_field_are_refused(tmp_path: Path, field: str) -> None:
+    path = tmp_path / "model.pt"
+    state = find("lenet5").make().state_dict()
+    whole = {"format": 1, "network": "lenet5", "accuracy": {}, "state": state}
+    torch.save({key: value for key, value in whole.items() if key != field}, path)
+    with pytest.raises(FormatError, match=f"must have the field {field}"):
+        load_model(path)
+
+
+class _Opens:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return open, (str(self.path), "w")
+
+
+def test_pickles_are_refused_and_never_run(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    for content in (toy_net(), _Opens(tmp_path / "ran")):
+        torch.save(content, path)
+        with pytest.raises(FormatError, match="must hold tensors alone, not pickled objects"):
+            load_model(path)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_reshape_takes_channels_of_all_kinds_of_layers() -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
 
 from golden.errors import FormatError, UserError  # noqa: E402
 from sw.training.session import Phase, Session, accuracy  # noqa: E402
-from tests.sw.training.toys import toy_loader, toy_net  # noqa: E402
+from tests.sw.training.toys import SHAPE, toy_loader, toy_net  # noqa: E402
 
 PHASE = Phase(name="dense", epochs=3, rate=0.05)
 
@@ -135,3 +136,49 @@ def test_data_without_a_batch_are_refused(tmp_path: Path) -> None:
         session.train(toy_net(), PHASE)
     with pytest.raises(UserError, match="must not be empty"):
         session.accuracy(toy_net())
+
+
+def _regression() -> list[tuple[Tensor, Tensor]]:
+    return [(torch.rand(4, *SHAPE), torch.rand(4, 1))]
+
+
+@pytest.mark.parametrize(
+    ("model", "batches", "words"),
+    [
+        (nn.Sequential(nn.Flatten(), nn.Linear(64, 1)), _regression(), "two classes, not .4, 1."),
+        (nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), _regression(), "integers of shape .4,., "),
+        (toy_net(), [{"images": 1, "labels": 2}], "a pair .*, not a dict of images, labels; "),
+        (toy_net(), [(torch.rand(4, *SHAPE),)], "a pair of inputs and labels, not tuple"),
+        (toy_net(), [(torch.rand(4, *SHAPE), torch.full((4,), 4))], "from 0 to 3, not 4"),
+        (toy_net(), [(torch.rand(4, *SHAPE), torch.full((4,), -1))], "from 0 to 3, not -1"),
+        (nn.Flatten(), toy_loader(), "must have parameters to train, not none"),
+    ],
+)
+def test_what_cross_entropy_cannot_learn_is_refused_in_one_line(
+    tmp_path: Path, model: nn.Module, batches: Any, words: str
+) -> None:
+    session = Session(batches, batches, tmp_path)
+    with pytest.raises(UserError, match=words) as caught:
+        session.train(model, Phase(name="dense", epochs=1, rate=0.1))
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.glob("*.pt"))
+
+
+def test_a_regression_is_trained_by_a_loss_of_its_own(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 1))
+    batches = _regression() * 20
+    before = nn.functional.mse_loss(model(batches[0][0]), batches[0][1])
+    phase = Phase(name="dense", epochs=1, rate=0.05)
+    Session(batches, batches, tmp_path).train(model, phase, loss=nn.functional.mse_loss)
+    assert nn.functional.mse_loss(model(batches[0][0]), batches[0][1]) < 0.5 * before
+
+
+def test_pixels_are_classes_too(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    images = torch.rand(8, 1, 4, 4)
+    batches = [(images, (images[:, 0] > 0.5).long())] * 60
+    model = nn.Sequential(nn.Conv2d(1, 4, 1), nn.ReLU(), nn.Conv2d(4, 2, 1))
+    session = Session(batches, batches[:1], tmp_path)
+    session.train(model, Phase(name="dense", epochs=1, rate=0.2))
+    assert 0.9 < session.accuracy(model) <= 1

@@ -5,12 +5,12 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from golden.errors import UserError  # noqa: E402
-from sw.training import channels  # noqa: E402
 from sw.training.cost import macs  # noqa: E402
 from sw.training.methods import make  # noqa: E402
 from sw.training.methods.slimming import Slimming, choose, scores  # noqa: E402
 from sw.training.models import load_model, save_model  # noqa: E402
 from sw.training.networks import find  # noqa: E402
+from sw.training.search import channels  # noqa: E402
 from tests.sw.training import narrow  # noqa: E402
 
 #: Channels that can go: of the stages and inside the blocks; a stage's count once.

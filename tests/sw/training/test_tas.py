@@ -15,7 +15,12 @@ torch = pytest.importorskip("torch")
 from golden.errors import UserError  # noqa: E402
 from sw.training.cost import macs  # noqa: E402
 from sw.training.distillation import Distillation  # noqa: E402
-from sw.training.elastic import (  # noqa: E402
+from sw.training.methods import METHODS, Task, make  # noqa: E402
+from sw.training.methods.tas import Tas, cost_loss  # noqa: E402
+from sw.training.models import load_model, save_model, to_onnx  # noqa: E402
+from sw.training.networks import DEFINITIONS, LENET_5, VGG_SMALL, Definition, Recipe  # noqa: E402
+from sw.training.networks.resnet import ResNet  # noqa: E402
+from sw.training.search.elastic import (  # noqa: E402
     Architecture,
     Supernet,
     _Drawn,
@@ -23,11 +28,6 @@ from sw.training.elastic import (  # noqa: E402
     draw_two,
     resize_channels,
 )
-from sw.training.methods import METHODS, Task, make  # noqa: E402
-from sw.training.methods.tas import Tas, cost_loss  # noqa: E402
-from sw.training.models import load_model, save_model, to_onnx  # noqa: E402
-from sw.training.networks import DEFINITIONS, LENET_5, VGG_SMALL, Definition, Recipe  # noqa: E402
-from sw.training.networks.resnet import ResNet  # noqa: E402
 from sw.training.session import Phase, Session, accuracy  # noqa: E402
 
 SHAPE = (1, 8, 8)

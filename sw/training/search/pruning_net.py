@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from golden.errors import UserError
-from sw.training.evolution import Widths
 from sw.training.masks import layers, weight
 from sw.training.networks.definition import Definition
+from sw.training.search.evolution import Widths
 from sw.training.session import Batches
 
 __all__ = ["LayerGenerator", "PruningNet", "recalibrate"]

@@ -22,7 +22,7 @@ from golden.errors import UserError
 from sw.training import masks
 from sw.training.cost import run_layers
 
-__all__ = ["Group", "find", "remove"]
+__all__ = ["Group", "find", "find_readers", "remove"]
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,27 @@ def find(model: nn.Module, input_shape: tuple[int, ...]) -> list[Group]:
     UserError
         The model can't be traced, or has masks.
     """
+    return [group for group, _ in find_readers(model, input_shape)]
+
+
+def find_readers(
+    model: nn.Module, input_shape: tuple[int, ...]
+) -> list[tuple[Group, dict[str, Tensor]]]:
+    """Return the groups of ``find``, each with the layers that read its channels.
+
+    Returns
+    -------
+    list of (Group, dict of str to Tensor of int64, axes 2, input)
+        By layer, its inputs and the channel that each of them is.
+
+    Raises
+    ------
+    UserError
+        As ``find``.
+    """
     graph = _trace(model, input_shape)
     names = {module: name for name, module in model.named_modules()}
-    found: list[Group] = []
+    found: list[tuple[Group, dict[str, Tensor]]] = []
     seen: set[str] = set()
     for name, layer in masks.layers(model).items():
         if name in seen or layer not in graph.module2node:
@@ -77,7 +95,8 @@ def find(model: nn.Module, input_shape: tuple[int, ...]) -> list[Group]:
         seen |= made
         layers = tuple(each for each in masks.layers(model) if each in made)
         if size > 1 and _harmless(model, layers, input_shape):
-            found.append(Group(layers, _norms(graph, items, model, layers, names)))
+            group = Group(layers, _norms(graph, items, model, layers, names))
+            found.append((group, _readers(graph, items, names)))
     return found
 
 
@@ -159,6 +178,16 @@ def _makers(graph: Any, items: Any) -> list[nn.Module]:
         if isinstance(item.dep.target.module, (nn.Conv2d, nn.Linear))
         and graph.is_out_channel_pruning_fn(item.dep.handler)
     ]
+
+
+def _readers(graph: Any, items: Any, names: dict[nn.Module, str]) -> dict[str, Tensor]:
+    """Return which inputs of which layers are the channels of a group."""
+    return {
+        names[item.dep.target.module]: torch.tensor([list(item.idxs), list(item.root_idxs)])
+        for item in items
+        if isinstance(item.dep.target.module, (nn.Conv2d, nn.Linear))
+        and graph.is_in_channel_pruning_fn(item.dep.handler)
+    }
 
 
 def _norms(

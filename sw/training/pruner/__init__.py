@@ -1,0 +1,1 @@
+"""Pruning in any training loop (``Pruner``), and a report before it (``check``)."""
