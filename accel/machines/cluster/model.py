@@ -7,9 +7,14 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from accel.machines.cluster.capacity import check_filters, check_inputs
+from accel.machines.cluster.capacity import (
+    check_filters,
+    check_inputs,
+    filter_demand,
+    input_demand,
+)
 from accel.machines.cluster.packing import activation_masks, pack_filters
-from accel.machines.cluster.program import LayerProgram, prepare_layer, run_layer
+from accel.machines.cluster.program import prepare_layer, run_layer
 from accel.machines.machine import (
     Access,
     AreaEstimate,
@@ -22,11 +27,13 @@ from accel.machines.machine import (
     layer_buffer,
 )
 from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS, LayerCounters
-from golden.errors import ConfigError
+from golden.errors import CapacityError, ConfigError
+from golden.layer import LayerShape
 from golden.machines.cluster.config import AcceleratorConfig, Balance, SkipMode
 from golden.machines.cluster.schedule import Schedule, make_schedule, window_density
 from golden.machines.cluster.workload import LayerWorkload
 from golden.program import Codes, LayerTask
+from golden.tensor import popcount
 
 __all__ = [
     "ClusterMachine",
@@ -110,19 +117,23 @@ class ClusterMachine(Machine):
         weights = pack_filters(config, layer, task.weights)
         density = window_density(config, layer, task.channel_density)
         schedule = make_schedule(config, layer, weights, density)
-        check_filters(config, layer, weights, schedule)
-        weight_bytes = weights.masks.shape[0] * weights.masks.shape[1] * config.chunk // 8
-        weight_bytes += len(weights.values)
+        weight_counts = popcount(weights.masks).reshape(layer.out_channels, -1)
+        check_filters(config, layer, filter_demand(schedule, weight_counts))
+        weight_bytes = weight_counts.size * config.chunk // 8 + len(weights.values)
 
         def load(activations: Codes, output: Codes) -> Count:
             masks = activation_masks(config, layer, activations)
-            input_bytes = check_inputs(config, layer, masks)
+            demand = input_demand(config, layer, counts := popcount(masks))
+            check_inputs(config, layer, demand)
+            input_bytes = counts.size * config.chunk // 8 + int(counts.sum())
             program = prepare_layer(config, layer, weights, masks, schedule, output)
             dram_input_bytes = _mask_bytes(activations.size) + int(np.count_nonzero(activations))
 
             def count(mode: SkipMode) -> LayerCounts:
                 counters = run_layer(program, mode)
-                return self._counts(program, counters, weight_bytes, dram_input_bytes, input_bytes)
+                return self._counts(
+                    layer, schedule, counters, weight_bytes, dram_input_bytes, input_bytes
+                )
 
             return count
 
@@ -130,7 +141,8 @@ class ClusterMachine(Machine):
 
     def _counts(
         self,
-        program: LayerProgram,
+        layer: LayerShape,
+        schedule: Schedule,
         counters: LayerCounters,
         weight_bytes: int,
         dram_input_bytes: int,
@@ -157,7 +169,7 @@ class ClusterMachine(Machine):
             additions=sums["pairs"],
             accesses=(
                 layer_buffer(dram, streamed + dram.output_bytes),
-                *self._accesses(sums, program),
+                *self._accesses(sums, layer, schedule),
             ),
             dram=dram,
             details={
@@ -169,18 +181,20 @@ class ClusterMachine(Machine):
             counters=counters,
         )
 
-    def _accesses(self, sums: dict[str, int], program: LayerProgram) -> tuple[Access, ...]:
+    def _accesses(
+        self, sums: dict[str, int], layer: LayerShape, schedule: Schedule
+    ) -> tuple[Access, ...]:
         config = self.config
         streamed = 8 * config.filter_bus_bytes * sums["filter_beats"]
         broadcast = 8 * config.broadcast_width * sums["broadcast_words"]
         # A step sends one mask to every unit; each reads one of its filters' for every slot.
-        active = int((program.schedule.assignment >= 0).any(axis=2).sum(axis=1).max())
+        active = int((schedule.assignment >= 0).any(axis=2).sum(axis=1).max())
         masks = config.chunk * sums["steps_delivered"] * active * (1 + config.filters_per_unit)
         slots_bytes = config.slots * config.chunk
         return (
             Access(
                 buffer="input values",
-                capacity_bytes=input_share_bytes(program.layer, config.clusters),
+                capacity_bytes=input_share_bytes(layer, config.clusters),
                 bits=broadcast,
             ),
             Access(

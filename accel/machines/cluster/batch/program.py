@@ -1,0 +1,347 @@
+"""Cluster machines arranged sixteen by sixteen for the kernel, and their counters read back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accel.machines.cluster.arrays import Latencies
+from accel.machines.cluster.batch.arrays import WAITS, WORK, Batches, Deals, Layer, Sums, Times
+from accel.machines.cluster.batch.kernel import CHECK_STEPS, REBASE_CYCLES, RING, run_batches
+from accel.machines.cluster.batch.lanes import COLUMNS, MACHINES
+from accel.machines.cluster.shared import SharedLayer
+from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS, LayerCounters
+from golden.layer import ChunkLayout
+from golden.machines.cluster.config import AcceleratorConfig, Dealing, Latency, SkipMode
+from golden.machines.cluster.schedule import Schedule
+
+__all__ = ["can_batch", "count_batched", "group_key", "spread"]
+
+#: Bytes of the machines' times that are held at once.
+STATE_BYTES_MAX = 256 << 20
+#: Of one unit of one machine, in ``Times``.
+_UNIT_BYTES = 3 * 2 + (2 + len(WAITS)) * 8
+
+
+def spread(config: AcceleratorConfig, filter_chunks: int) -> int:
+    """Return how far a short time can be from its base, in cycles (``docs/sweeps.md``)."""
+    step = config.filters_per_unit * -(-config.chunk // config.lanes)
+    collection = -(-config.group_filters // config.collector_width)
+    work = max(step, collection + Latency.DELIVER + Latency.COLLECTOR_FREE)
+    between_checks = CHECK_STEPS * (config.broadcast_words + Latency.RELEASE) + filter_chunks
+    return (
+        REBASE_CYCLES + (config.slots + CHECK_STEPS + 1) * work + between_checks + Latency.RELEASE
+    )
+
+
+def can_batch(config: AcceleratorConfig, layout: ChunkLayout, schedule: Schedule) -> bool:
+    """Say whether the batch kernel can count a layer on a machine."""
+    return (
+        schedule.segments == 1
+        and config.dealing is not Dealing.QUEUE
+        and config.slots < RING
+        and spread(config, layout.filter_chunks) <= np.iinfo(np.uint16).max
+    )
+
+
+def group_key(config: AcceleratorConfig) -> tuple:
+    """Return what machines must have in common that are counted together."""
+    return (
+        config.chunk,
+        config.units,
+        config.filters_per_unit,
+        config.balance,
+        config.lanes,
+        config.skip_empty_chunks,
+    )
+
+
+def count_batched(
+    configs: Sequence[AcceleratorConfig], shared: SharedLayer, mode: SkipMode
+) -> list[LayerCounters]:
+    """Count a layer on machines of one group (``group_key``), all of which ``can_batch``.
+
+    Returns
+    -------
+    list of LayerCounters
+        In the order of the machines.
+    """
+    layer = _arrange_layer(configs[0], shared, mode)
+    units = configs[0].units
+    found: dict[int, LayerCounters] = {}
+    for part in _parts(configs):
+        deals, batches = _arrange_machines([[configs[i] for i in each] for each in part], shared)
+        times = _times(sum(configs[each[0]].clusters for each in part), units)
+        sums = _sums(int(deals.first_row[-1]), units)
+        run_batches(layer, deals, batches, _latencies(), times, sums)
+        for number, indices in enumerate(part):
+            each = _read(configs[indices[0]], number, deals, batches, times, sums)
+            found.update(zip(indices, each, strict=False))
+    return [found[index] for index in range(len(configs))]
+
+
+def _latencies() -> Latencies:
+    return Latencies(
+        start=Latency.START,
+        release=Latency.RELEASE,
+        load=Latency.LOAD,
+        load_free=Latency.LOAD_FREE,
+        deliver=Latency.DELIVER,
+        collector_free=Latency.COLLECTOR_FREE,
+    )
+
+
+def _parts(configs: Sequence[AcceleratorConfig]) -> Iterator[list[list[int]]]:
+    """Yield lists of batches, each the indices of at most 16 machines that deal alike."""
+
+    def order(index: int) -> tuple:
+        config = configs[index]
+        return _deal(config), config.fifo_depth, config.broadcast_width, config.filter_bus_bytes
+
+    part: list[list[int]] = []
+    held = 0
+    ordered = sorted(range(len(configs)), key=order)
+    for (clusters, _), alike in groupby(ordered, key=lambda index: _deal(configs[index])):
+        indices = list(alike)
+        for first in range(0, len(indices), MACHINES):
+            size = clusters * configs[0].units * MACHINES * _UNIT_BYTES
+            if part and held + size > STATE_BYTES_MAX:
+                yield part
+                part, held = [], 0
+            part.append(indices[first : first + MACHINES])
+            held += size
+    yield part
+
+
+def _deal(config: AcceleratorConfig) -> tuple[int, bool]:
+    """Return what decides which cluster gets which position."""
+    return config.clusters, config.dealing is Dealing.TILES
+
+
+def _arrange_layer(config: AcceleratorConfig, shared: SharedLayer, mode: SkipMode) -> Layer:
+    """Arrange a layer for the machines of a group."""
+    packed, schedule, shape = shared.packed(config), shared.schedule(config), shared.layer
+    layout = packed.layout
+    full = _full_masks(layout)
+    true_masks = packed.chunk_masks(shape.groups)
+    assignment = schedule.assignment
+    active: NDArray[np.bool_] = (assignment >= 0).any(axis=2)
+    units = active.sum(axis=1).astype(np.int64)
+    columns = -(-int(units.max()) // COLUMNS) * COLUMNS
+    by_unit = schedule.chunk_assignment
+    if by_unit is None:
+        by_unit = assignment[:, None]
+    passes, alike, _, slots = by_unit.shape
+    unit = np.zeros((passes, columns), dtype=np.int64)
+    held = np.full((passes, alike, slots, columns), -1, dtype=np.int32)
+    for index in range(passes):
+        numbers = np.flatnonzero(active[index])
+        unit[index, : len(numbers)] = numbers
+        held[index, :, :, : len(numbers)] = by_unit[index][:, numbers].transpose(0, 2, 1)
+    if mode.skips_weights:
+        weights = _octets(packed.weights.masks).reshape(-1, layout.filter_chunks, full.shape[1])
+    else:  # all filters are the same one
+        weights, held = np.tile(full, (layout.taps, 1))[None], np.minimum(held, 0)
+    nonzeros = shared.nonzero_outputs()
+    return Layer(
+        windows=shared.once(("windows", layout.im2row, layout.row_chunks),
+                            lambda: _windows(shape, layout)),
+        row_chunks=layout.row_chunks,
+        masks=_octets(true_masks) if mode.skips_activations else full,
+        dynamic=mode.skips_activations,
+        skip_empty=config.skip_empty_chunks and mode.skips_activations,
+        empty=(~true_masks.any(axis=1)).astype(np.uint8),
+        filters=_gather(weights, held, _mask_bytes(layout)),
+        least=(held >= 0).astype(np.uint16),
+        multipliers=config.lanes,
+        units=units,
+        unit=unit,
+        base=schedule.pass_group.astype(np.int64) * (len(true_masks) // shape.groups),
+        outputs=(assignment >= 0).sum(axis=(1, 2), dtype=np.int64),
+        nonzeros=np.stack(
+            [nonzeros[schedule.outputs(index)].sum(axis=0, dtype=np.int32)
+             for index in range(passes)]
+        ),
+    )  # fmt: skip
+
+
+def _octets(masks: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    """Return masks, axes ..., word, as bytes."""
+    return np.ascontiguousarray(masks.astype("<u8", copy=False)).view(np.uint8)
+
+
+def _mask_bytes(layout: ChunkLayout) -> int:
+    """Return how many bytes of a mask can hold a one; even."""
+    return -(-min(layout.chunk, layout.row_length) // 16) * 2
+
+
+def _full_masks(layout: ChunkLayout) -> NDArray[np.uint8]:
+    """Return the masks v of the chunks of one row, axes chunk, byte: ones where positions exist."""
+    lengths = np.array([layout.chunk_length(index) for index in range(layout.row_chunks)])
+    ones = np.arange(-(-layout.chunk // 64) * 64) < lengths[:, None]
+    return np.packbits(ones, axis=-1, bitorder="little")
+
+
+def _gather(
+    weights: NDArray[np.uint8], held: NDArray[np.int32], mask_bytes: int
+) -> NDArray[np.uint8]:
+    """Gather filters, axes filter, chunk, byte, by pass, filter chunk, slot, byte, column."""
+    chunks = weights.shape[1]
+    gathered = weights[held, np.arange(chunks)[None, :, None, None], :mask_bytes]
+    gathered[np.broadcast_to(held < 0, gathered.shape[:-1])] = 0
+    return np.ascontiguousarray(gathered.transpose(0, 1, 2, 4, 3))
+
+
+def _windows(layer: LayerShape, layout: ChunkLayout) -> NDArray[np.int32]:
+    """Return the first input chunk under each tap, axes position, tap.
+
+    A tap outside the input has the row of zeros after its group.
+    """
+    position = np.arange(layer.positions)[:, None]
+    if layout.im2row:
+        return (position * layout.row_chunks).astype(np.int32)
+    tap = np.arange(layer.taps)
+    y = position // layer.out_width * layer.stride_height - layer.pad_top + tap // layer.kernel_width
+    x = position % layer.out_width * layer.stride_width - layer.pad_left + tap % layer.kernel_width
+    inside = (y >= 0) & (y < layer.in_height) & (x >= 0) & (x < layer.in_width)
+    row = np.where(inside, y * layer.in_width + x, layer.in_height * layer.in_width)
+    return (row * layout.row_chunks).astype(np.int32)
+
+
+def _arrange_machines(
+    machines: list[list[AcceleratorConfig]], shared: SharedLayer
+) -> tuple[Deals, Batches]:
+    """Arrange batches of machines; the lanes that are left over repeat the last one."""
+    machines = [each + each[-1:] * (MACHINES - len(each)) for each in machines]
+    firsts = [each[0] for each in machines]
+    ways = [(*way, len(list(same))) for way, same in groupby(firsts, key=_deal)]
+    clusters = np.array([way[0] for way in ways], dtype=np.int64)
+    run = np.array(
+        [-(-shared.layer.positions // way[0]) if way[1] else 0 for way in ways], dtype=np.int64
+    )
+    slots = [sorted({config.slots for config in each}) for each in machines]
+    kinds = max(map(len, slots))
+    has_slots = np.zeros((len(machines), kinds, MACHINES), dtype=np.uint16)
+    for number, each in enumerate(machines):
+        for kind, count in enumerate(slots[number]):
+            has_slots[number, kind] = [0xFFFF if x.slots == count else 0 for x in each]
+    widths = [tuple(config.broadcast_width for config in each) for each in machines]
+    classes = {width: number for number, width in enumerate(dict.fromkeys(widths))}
+    taken = [
+        np.stack([shared.broadcast_words(config) for config in machines[widths.index(width)]], -1)
+        for width in classes
+    ]
+    schedule = shared.schedule(firsts[0])
+    outputs = [schedule.outputs(index) for index in range(len(schedule.assignment))]
+    counts = np.array([len(held) for held in outputs])
+    by_bus = {
+        config.filter_bus_bytes: [shared.load_beats(config)[held].sum() for held in outputs]
+        for each in machines
+        for config in {config.filter_bus_bytes: config for config in each}.values()
+    }
+    collection = Latency.DELIVER + Latency.COLLECTOR_FREE
+    return Deals(
+        clusters=clusters,
+        run=run,
+        first_row=_firsts(clusters),
+        first_batch=_firsts(np.array([way[2] for way in ways], dtype=np.int64)),
+    ), Batches(
+        first_row=_firsts(np.array([config.clusters for config in firsts], dtype=np.int64))[:-1],
+        slots=np.array([each + [0] * (kinds - len(each)) for each in slots], dtype=np.int64),
+        has_slots=has_slots,
+        taken=np.maximum(np.stack(taken), 1),
+        bus_class=np.array([classes[width] for width in widths], dtype=np.int64),
+        beats=np.array(
+            [[by_bus[config.filter_bus_bytes] for config in each] for each in machines],
+            dtype=np.int64,
+        ).transpose(0, 2, 1).copy(),
+        double_buffer=np.array([[x.filter_double_buffer for x in each] for each in machines]),
+        drain=np.array(
+            [[collection - (-counts // config.collector_width) for config in each]
+             for each in machines],
+            dtype=np.uint16,
+        ).transpose(0, 2, 1).copy(),
+    )  # fmt: skip
+
+
+def _firsts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where each of some runs begins, and where the last one ends."""
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def _times(rows: int, units: int) -> Times:
+    def make(dtype: type, *axes: int) -> NDArray:
+        return np.zeros((rows, *axes, MACHINES), dtype=dtype)
+
+    short, long = np.uint16, np.int64
+    return Times(
+        base=make(long),
+        arrived=make(short),
+        collector_free=make(short),
+        ring=make(short, RING),
+        finish=make(short, units),
+        siblings=make(short, units),
+        collector=make(short, units),
+        begun=make(long, units),
+        kept_finish=make(long, units),
+        waits=make(long, len(WAITS), units),
+        loaded=make(long),
+        released=make(long),
+        released_before=make(long),
+        beats=make(long),
+        words=make(long),
+    )
+
+
+def _sums(rows: int, units: int) -> Sums:
+    return Sums(
+        np.zeros((rows, len(WORK), units), dtype=np.int64),
+        *(np.zeros(rows, dtype=np.int64) for _ in range(4)),
+    )
+
+
+def _read(
+    config: AcceleratorConfig, batch: int, deals: Deals, batches: Batches, times: Times, sums: Sums
+) -> list[LayerCounters]:
+    """Turn the times and sums of one batch into the counters of its machines."""
+    deal = int(np.searchsorted(deals.first_batch, batch, side="right")) - 1
+    shared = slice(deals.first_row[deal], deals.first_row[deal + 1])
+    rows = slice(batches.first_row[batch], batches.first_row[batch] + config.clusters)
+    outputs = sums.outputs[shared]
+    drained = times.base[rows] + times.collector_free[rows] - Latency.COLLECTOR_FREE
+    cycles = np.where(outputs[:, None] > 0, drained + Latency.TAIL, 0).T  # axes machine, cluster
+    work = dict(zip(WORK, sums.work[shared].transpose(1, 0, 2), strict=True))
+    waits = dict(zip(WAITS, times.waits[rows].transpose(1, 3, 0, 2), strict=True))
+    by_cluster = {
+        "cycles": cycles,
+        "pairs": work["pairs"].sum(axis=1),
+        "steps_delivered": sums.delivered[shared],
+        "steps_skipped": sums.steps[shared] - sums.delivered[shared],
+        "broadcast_words": times.words[rows].T,
+        "filter_beats": times.beats[rows].T,
+        "outputs": outputs,
+        "output_nonzeros": sums.nonzeros[shared],
+    }
+    by_unit = {
+        "busy_cycles": work["busy"],
+        "bubble_cycles": work["cost"] - work["busy"],
+        "wait_memory_cycles": waits["memory"],
+        "wait_siblings_cycles": waits["siblings"],
+        "wait_collector_cycles": waits["collector"],
+    }
+    # A pass spans a unit's costs and waits; the wait that is nothing else is the broadcast.
+    by_unit["wait_broadcast_cycles"] = waits["span"] - sum(by_unit.values())
+    by_unit["idle_cycles"] = cycles[:, :, None] - waits["span"]
+    clusters = _stack(by_cluster, CLUSTER_COUNTERS, cycles.shape)
+    units = _stack(by_unit, UNIT_COUNTERS, waits["span"].shape)
+    return [LayerCounters(*both) for both in zip(clusters, units, strict=True)]
+
+
+def _stack(
+    counters: dict[str, NDArray[np.int64]], names: tuple[str, ...], shape: tuple[int, ...]
+) -> NDArray[np.int64]:
+    """Put counters side by side on a last axis; the first axis is the machine."""
+    return np.stack([np.broadcast_to(counters[name], shape) for name in names], axis=-1)
