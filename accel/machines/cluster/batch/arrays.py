@@ -11,12 +11,47 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["WAITS", "WORK", "Batches", "Deals", "Layer", "Sums", "Times"]
+__all__ = ["WAITS", "WORK", "Batches", "Deals", "Layer", "Scratch", "Sizes", "Sums", "Times"]
 
 #: What is counted for a deal row, whatever a machine's buses and queues: axis 1 of ``Sums.work``.
 WORK = ("pairs", "busy", "cost")
 #: Sums of cycles of each unit: axis 1 of ``Times.waits``.
 WAITS = ("siblings", "memory", "collector", "span")
+
+
+class Sizes(NamedTuple):
+    """Lengths of axes.
+
+    Parameters
+    ----------
+    passes, positions, taps, columns, units : int
+    filter_chunks, input_chunks : int
+    slots : int
+        Filters of a unit.
+    mask_bytes, filter_bytes : int
+        Of an input mask and of a filter mask in memory.
+    least_chunks : int
+        1, or filter chunks.
+    slot_kinds : int
+        Different numbers of slots in a batch, at most.
+    deals, deal_rows, bus_classes : int
+    """
+
+    passes: int
+    positions: int
+    taps: int
+    columns: int
+    units: int
+    filter_chunks: int
+    input_chunks: int
+    slots: int
+    mask_bytes: int
+    filter_bytes: int
+    least_chunks: int
+    slot_kinds: int
+    deals: int
+    deal_rows: int
+    bus_classes: int
 
 
 class Layer(NamedTuple):
@@ -101,7 +136,7 @@ class Batches(NamedTuple):
         Cycles that the broadcast of a chunk takes, at least 1.
     bus_class : ndarray of int64
     beats : ndarray of int64, axes batch, pass, machine
-    double_buffer : ndarray of bool, axes batch, machine
+    double_buffer : ndarray of uint8, axes batch, machine
     drain : ndarray of uint16, axes batch, pass, machine
         From the last unit's finish of a position to a free result register.
     """
@@ -112,7 +147,7 @@ class Batches(NamedTuple):
     taken: NDArray[np.uint16]
     bus_class: NDArray[np.int64]
     beats: NDArray[np.int64]
-    double_buffer: NDArray[np.bool_]
+    double_buffer: NDArray[np.uint8]
     drain: NDArray[np.uint16]
 
 
@@ -177,3 +212,32 @@ class Sums(NamedTuple):
     delivered: NDArray[np.int64]
     outputs: NDArray[np.int64]
     nonzeros: NDArray[np.int64]
+
+
+class Scratch(NamedTuple):
+    """What is counted of one position in one pass.
+
+    Parameters
+    ----------
+    cost : ndarray of uint16, axes delivered step, column
+        c.
+    gaps, chunks : ndarrays of int64, axis delivered step
+        Skipped steps before it, and its input chunk.
+    short, work : ndarrays of uint16 and int64, axes ``WORK``, column
+        Sums over a few steps, and over the position.
+    words : ndarray of int64, axes bus class, machine
+        Broadcast words.
+    pass_work : ndarray of int64, axes deal row, ``WORK``, column
+        Sums over the pass's positions.
+    has_worked : ndarray of uint8, axis deal row
+    1 where it has, in this pass.
+    """
+
+    cost: NDArray[np.uint16]
+    gaps: NDArray[np.int64]
+    chunks: NDArray[np.int64]
+    short: NDArray[np.uint16]
+    work: NDArray[np.int64]
+    words: NDArray[np.int64]
+    pass_work: NDArray[np.int64]
+    has_worked: NDArray[np.uint8]

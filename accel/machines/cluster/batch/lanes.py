@@ -1,7 +1,7 @@
 """Vectors of fixed width inside Numba functions, whose lanes are machines or columns.
 
-A `LaneVector` holds unsigned integers: 16 or 32 of 16 bits, or 32 of 8 bits. Loads and stores are
-at flat indices of C-ordered arrays; nobody checks them.
+A `LaneVector` holds unsigned integers: 16 or 32 of 16 bits, or 32 of 8 bits. Arrays are given by
+their addresses (`addresses`), and indices are flat; nobody checks them.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ __all__ = [
     "COLUMNS",
     "MACHINES",
     "LaneVector",
+    "addresses",
     "count_ones",
-    "element",
     "excess",
     "largest",
     "load_columns",
@@ -70,23 +70,45 @@ def _call(builder, name, vector, arguments, result=None):
     return builder.call(function, arguments)
 
 
-def _address(context, builder, array_type, array, at):
-    data = context.make_array(array_type)(context, builder, array).data
-    return builder.gep(data, [at])
+@intrinsic
+def addresses(typingctx, group):
+    """Replace each array of a NamedTuple by its address.
+
+    Addresses cost nothing to pass on, while an array has a reference count. The arrays must
+    outlive them.
+    """
+    del typingctx
+    fields = [
+        types.CPointer(each.dtype) if isinstance(each, types.Array) else each for each in group
+    ]
+
+    def generate(context, builder, signature, arguments):
+        values = [
+            context.make_array(each)(context, builder, value).data
+            if isinstance(each, types.Array)
+            else value
+            for each, value in zip(
+                signature.args[0], cgutils.unpack_tuple(builder, arguments[0]), strict=True
+            )
+        ]
+        return context.make_tuple(builder, signature.return_type, values)
+
+    return types.NamedTuple(fields, group.instance_class)(group), generate
 
 
 def _make_load(lanes: int):
     @intrinsic
-    def load(typingctx, array, at):
+    def load(typingctx, memory, at):
         del typingctx, at
-        vector = LaneVector(lanes, array.dtype.bitwidth)
+        vector = LaneVector(lanes, memory.dtype.bitwidth)
 
         def generate(context, builder, signature, arguments):
-            address = _address(context, builder, signature.args[0], *arguments)
+            del context, signature
+            address = builder.gep(arguments[0], [arguments[1]])
             pointer = builder.bitcast(address, ir.PointerType(vector.llvm))
             return builder.load(pointer, align=vector.bits // 8)
 
-        return vector(array, types.intp), generate
+        return vector(memory, types.intp), generate
 
     return load
 
@@ -114,28 +136,18 @@ splat_machines, splat_columns = _make_splat(MACHINES), _make_splat(COLUMNS)
 
 
 @intrinsic
-def store(typingctx, array, at, vector):
-    """Store a vector in an array from flat index ``at``."""
+def store(typingctx, memory, at, vector):
+    """Store a vector from flat index ``at`` on."""
     del typingctx, at
 
     def generate(context, builder, signature, arguments):
-        address = _address(context, builder, signature.args[0], arguments[0], arguments[1])
+        del signature
+        address = builder.gep(arguments[0], [arguments[1]])
         pointer = builder.bitcast(address, ir.PointerType(vector.llvm))
         builder.store(arguments[2], pointer, align=vector.bits // 8)
         return context.get_dummy_value()
 
-    return types.none(array, types.intp, vector), generate
-
-
-@intrinsic
-def element(typingctx, array, at):
-    """Read one element of an array at a flat index that is known not to be negative."""
-    del typingctx, at
-
-    def generate(context, builder, signature, arguments):
-        return builder.load(_address(context, builder, signature.args[0], *arguments))
-
-    return array.dtype(array, types.intp), generate
+    return types.none(memory, types.intp, vector), generate
 
 
 def _make_binary(name: str):

@@ -9,7 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accel.machines.cluster.arrays import Latencies
-from accel.machines.cluster.batch.arrays import WAITS, WORK, Batches, Deals, Layer, Sums, Times
+from accel.machines.cluster.batch.arrays import (
+    WAITS,
+    WORK,
+    Batches,
+    Deals,
+    Layer,
+    Scratch,
+    Sizes,
+    Sums,
+    Times,
+)
 from accel.machines.cluster.batch.kernel import CHECK_STEPS, REBASE_CYCLES, RING, run_batches
 from accel.machines.cluster.batch.lanes import COLUMNS, MACHINES
 from accel.machines.cluster.shared import SharedLayer
@@ -22,6 +32,8 @@ __all__ = ["can_batch", "count_batched", "group_key", "spread"]
 
 #: Bytes of the machines' times that are held at once.
 STATE_BYTES_MAX = 256 << 20
+#: Bytes of a cache line.
+_LINE_BYTES = 64
 #: Of one unit of one machine, in ``Times``.
 _UNIT_BYTES = 3 * 2 + (2 + len(WAITS)) * 8
 
@@ -76,7 +88,10 @@ def count_batched(
         deals, batches = _arrange_machines([[configs[i] for i in each] for each in part], shared)
         times = _times(sum(configs[each[0]].clusters for each in part), units)
         sums = _sums(int(deals.first_row[-1]), units)
-        run_batches(layer, deals, batches, _latencies(), times, sums)
+        sizes = _sizes(layer, deals, batches, units)
+        run_batches(
+            sizes, layer, deals, batches, _latencies(), _scratch(sizes), times, sums
+        )
         for number, indices in enumerate(part):
             each = _read(configs[indices[0]], number, deals, batches, times, sums)
             found.update(zip(indices, each, strict=False))
@@ -258,7 +273,9 @@ def _arrange_machines(
             [[by_bus[config.filter_bus_bytes] for config in each] for each in machines],
             dtype=np.int64,
         ).transpose(0, 2, 1).copy(),
-        double_buffer=np.array([[x.filter_double_buffer for x in each] for each in machines]),
+        double_buffer=np.array(
+            [[x.filter_double_buffer for x in each] for each in machines], dtype=np.uint8
+        ),
         drain=np.array(
             [[collection - (-counts // config.collector_width) for config in each]
              for each in machines],
@@ -272,9 +289,45 @@ def _firsts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
+def _sizes(layer: Layer, deals: Deals, batches: Batches, units: int) -> Sizes:
+    passes, filter_chunks, slots, filter_bytes, columns = layer.filters.shape
+    positions, taps = layer.windows.shape
+    return Sizes(
+        passes=passes,
+        positions=positions,
+        taps=taps,
+        columns=columns,
+        units=units,
+        filter_chunks=filter_chunks,
+        input_chunks=batches.taken.shape[1],
+        slots=slots,
+        mask_bytes=layer.masks.shape[1],
+        filter_bytes=filter_bytes,
+        least_chunks=layer.least.shape[1],
+        slot_kinds=batches.slots.shape[1],
+        deals=len(deals.clusters),
+        deal_rows=int(deals.first_row[-1]),
+        bus_classes=len(batches.taken),
+    )
+
+
+def _scratch(sizes: Sizes) -> Scratch:
+    work = len(WORK) * sizes.columns
+    return Scratch(
+        cost=np.zeros(sizes.filter_chunks * sizes.columns, dtype=np.uint16),
+        gaps=np.zeros(sizes.filter_chunks, dtype=np.int64),
+        chunks=np.zeros(sizes.filter_chunks, dtype=np.int64),
+        short=np.zeros(work, dtype=np.uint16),
+        work=np.zeros(work, dtype=np.int64),
+        words=np.zeros(sizes.bus_classes * MACHINES, dtype=np.int64),
+        pass_work=np.zeros(sizes.deal_rows * work, dtype=np.int64),
+        has_worked=np.zeros(sizes.deal_rows, dtype=np.uint8),
+    )
+
+
 def _times(rows: int, units: int) -> Times:
     def make(dtype: type, *axes: int) -> NDArray:
-        return np.zeros((rows, *axes, MACHINES), dtype=dtype)
+        return _aligned((rows, *axes, MACHINES), dtype)
 
     short, long = np.uint16, np.int64
     return Times(
@@ -294,6 +347,14 @@ def _times(rows: int, units: int) -> Times:
         beats=make(long),
         words=make(long),
     )
+
+
+def _aligned(shape: tuple[int, ...], dtype: type) -> NDArray:
+    """Return zeros that begin with a cache line: no vector of theirs lies in two."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = np.zeros(size + _LINE_BYTES, dtype=np.uint8)
+    first = -memory.ctypes.data % _LINE_BYTES
+    return memory[first : first + size].view(dtype).reshape(shape)
 
 
 def _sums(rows: int, units: int) -> Sums:
