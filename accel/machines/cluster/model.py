@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from accel.machines.cluster.batch.program import Totals, count_shared, group_key
 from accel.machines.cluster.capacity import (
     check_filters,
     check_inputs,
@@ -15,10 +17,12 @@ from accel.machines.cluster.capacity import (
 )
 from accel.machines.cluster.packing import activation_masks, pack_filters
 from accel.machines.cluster.program import prepare_layer, run_layer
+from accel.machines.cluster.shared import SharedLayer
 from accel.machines.machine import (
     Access,
     AreaEstimate,
     Count,
+    Counted,
     DramTraffic,
     LayerCounts,
     Machine,
@@ -26,7 +30,7 @@ from accel.machines.machine import (
     input_share_bytes,
     layer_buffer,
 )
-from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS, LayerCounters
+from golden.counters import UNIT_COUNTERS, LayerCounters
 from golden.errors import CapacityError, ConfigError
 from golden.layer import LayerShape
 from golden.machines.cluster.config import AcceleratorConfig, Balance, SkipMode
@@ -132,30 +136,62 @@ class ClusterMachine(Machine):
             def count(mode: SkipMode) -> LayerCounts:
                 counters = run_layer(program, mode)
                 return self._counts(
-                    layer, schedule, counters, weight_bytes, dram_input_bytes, input_bytes
-                )
+                    layer, schedule, Totals.of(counters), weight_bytes, dram_input_bytes,
+                    input_bytes, counters,
+                )  # fmt: skip
 
             return count
 
         return load
 
+    @property
+    def sharing_key(self) -> tuple:
+        return group_key(self.config)
+
+    @classmethod
+    def count_machines(
+        cls,
+        machines: Sequence[Self],
+        task: LayerTask,
+        activations: Codes,
+        output: Codes,
+        modes: Sequence[SkipMode],
+    ) -> list[Counted]:
+        shared = SharedLayer(task, activations, output)
+        dram_input_bytes = _mask_bytes(activations.size) + int(np.count_nonzero(activations))
+
+        def counts(machine: Self, totals: Totals) -> LayerCounts:
+            packed = shared.packed(machine.config)
+            return machine._counts(
+                task.layer, shared.schedule(machine.config), totals, packed.weight_bytes,
+                dram_input_bytes, packed.input_bytes,
+            )  # fmt: skip
+
+        counted = count_shared([machine.config for machine in machines], shared, modes)
+        return [
+            found
+            if isinstance(found, CapacityError)
+            else {mode: counts(machine, totals) for mode, totals in found.items()}
+            for machine, found in zip(machines, counted, strict=True)
+        ]
+
     def _counts(
         self,
         layer: LayerShape,
         schedule: Schedule,
-        counters: LayerCounters,
+        totals: Totals,
         weight_bytes: int,
         dram_input_bytes: int,
         input_bytes: int,
+        counters: LayerCounters | None = None,
     ) -> LayerCounts:
-        sums = {
-            name: int(counters.cluster(name).sum()) for name in CLUSTER_COUNTERS if name != "cycles"
-        }
-        units = counters.units.reshape(self.units, -1).copy()
-        # A cluster that is done before the slowest is idle.
-        idle = UNIT_COUNTERS.index("idle_cycles")
-        ended = np.repeat(counters.cluster("cycles"), self.config.units)
-        units[:, idle] += counters.cycles - ended
+        sums = totals.clusters
+        units = totals.units[None]
+        if counters is not None:
+            units = counters.units.reshape(self.units, -1).copy()
+            # A cluster that is done before the slowest is idle.
+            ended = np.repeat(counters.cluster("cycles"), self.config.units)
+            units[:, UNIT_COUNTERS.index("idle_cycles")] += totals.cycles - ended
         dram = DramTraffic(
             input_bytes=dram_input_bytes,
             weight_bytes=weight_bytes,
@@ -163,7 +199,7 @@ class ClusterMachine(Machine):
         )
         streamed = sums["filter_beats"] * self.config.filter_bus_bytes
         return LayerCounts(
-            cycles=counters.cycles,
+            cycles=totals.cycles,
             pairs=sums["pairs"],
             units=units,
             additions=sums["pairs"],

@@ -17,6 +17,7 @@ from accel.machines.cluster.capacity import (
 )
 from accel.machines.cluster.kernels import count_broadcast_words
 from accel.machines.cluster.packing import activation_masks, pack_filters
+from accel.machines.cluster.program import LayerProgram, prepare_layer
 from golden.layer import ChunkLayout, LayerShape
 from golden.machines.cluster.config import AcceleratorConfig, Dealing
 from golden.machines.cluster.schedule import Schedule, make_schedule, window_density
@@ -113,6 +114,13 @@ class SharedLayer:
             return make_schedule(config, self.layer, self.packed(config).weights, density)
 
         return self.once(("schedule", *_schedule_key(config)), make)
+
+    def program(self, config: AcceleratorConfig) -> LayerProgram:
+        """Return the layer arranged for the kernel of single machines."""
+        packed = self.packed(config)
+        return prepare_layer(
+            config, self.layer, packed.weights, packed.masks, self.schedule(config), self.output
+        )
 
     def filter_demand(self, config: AcceleratorConfig) -> FilterDemand:
         """Return what a unit must hold of its filters."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +23,24 @@ from accel.machines.cluster.batch.arrays import (
 )
 from accel.machines.cluster.batch.kernel import CHECK_STEPS, REBASE_CYCLES, RING, run_batches
 from accel.machines.cluster.batch.lanes import COLUMNS, MACHINES
+from accel.machines.cluster.capacity import check_filters, check_inputs
+from accel.machines.cluster.program import run_layer
 from accel.machines.cluster.shared import SharedLayer
 from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS, LayerCounters
+from golden.errors import CapacityError
 from golden.layer import ChunkLayout
 from golden.machines.cluster.config import AcceleratorConfig, Dealing, Latency, SkipMode
 from golden.machines.cluster.schedule import Schedule
 
-__all__ = ["can_batch", "count_batched", "group_key", "spread"]
+__all__ = [
+    "Totals",
+    "can_batch",
+    "count_batched",
+    "count_shared",
+    "group_key",
+    "spread",
+    "total_batched",
+]
 
 #: Bytes of the machines' times that are held at once.
 STATE_BYTES_MAX = 256 << 20
@@ -71,6 +83,72 @@ def group_key(config: AcceleratorConfig) -> tuple:
     )
 
 
+def count_shared(
+    configs: Sequence[AcceleratorConfig], shared: SharedLayer, modes: Sequence[SkipMode]
+) -> list[dict[SkipMode, Totals] | CapacityError]:
+    """Count a layer on machines: those that can in batches, the others one by one.
+
+    Returns
+    -------
+    list of dict of SkipMode to Totals, or CapacityError
+        In the order of the machines; the error says why a layer does not fit.
+    """
+    found: dict[int, dict[SkipMode, Totals] | CapacityError] = {}
+    groups: dict[tuple, list[int]] = {}
+    for index, config in enumerate(configs):
+        try:
+            check_filters(config, shared.layer, shared.filter_demand(config))
+            check_inputs(config, shared.layer, shared.input_demand(config))
+        except CapacityError as error:
+            found[index] = error
+            continue
+        batched = can_batch(config, shared.packed(config).layout, shared.schedule(config))
+        key = group_key(config) if batched else (index,)
+        groups.setdefault(key, []).append(index)
+    for indices in groups.values():
+        alike = [configs[index] for index in indices]
+        if len(alike) > 1:
+            counted = [total_batched(alike, shared, mode) for mode in modes]
+            for index, *totals in zip(indices, *counted, strict=True):
+                found[index] = dict(zip(modes, totals, strict=True))
+        else:
+            program = shared.program(alike[0])
+            found[indices[0]] = {mode: Totals.of(run_layer(program, mode)) for mode in modes}
+    return [found[index] for index in range(len(configs))]
+
+
+class Totals(NamedTuple):
+    """Counters of a machine, its clusters and units added up.
+
+    Parameters
+    ----------
+    cycles : int
+        Of the slowest cluster.
+    clusters : dict of str to int
+        Each of ``CLUSTER_COUNTERS`` but the cycles.
+    units : ndarray of int64, axis ``UNIT_COUNTERS``
+        A cluster that is done before the slowest is idle: all together are units * cycles.
+    """
+
+    cycles: int
+    clusters: dict[str, int]
+    units: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, counters: LayerCounters) -> Totals:
+        """Add up counters."""
+        units = counters.units.sum(axis=(0, 1))
+        missing = counters.cycles - counters.cluster("cycles")
+        units[UNIT_COUNTERS.index("idle_cycles")] += missing.sum() * counters.units.shape[1]
+        sums = counters.clusters.sum(axis=0)
+        clusters = {
+            name: int(total)
+            for name, total in zip(CLUSTER_COUNTERS, sums, strict=True)
+            if name != "cycles"
+        }
+        return cls(counters.cycles, clusters, units)
+
+
 def count_batched(
     configs: Sequence[AcceleratorConfig], shared: SharedLayer, mode: SkipMode
 ) -> list[LayerCounters]:
@@ -81,21 +159,120 @@ def count_batched(
     list of LayerCounters
         In the order of the machines.
     """
+    found: dict[int, LayerCounters] = {}
+    for part, counted in _run(configs, shared, mode):
+        for number, indices in enumerate(part):
+            found.update(zip(indices, counted.counters(number), strict=False))
+    return [found[index] for index in range(len(configs))]
+
+
+def total_batched(
+    configs: Sequence[AcceleratorConfig], shared: SharedLayer, mode: SkipMode
+) -> list[Totals]:
+    """Do what ``count_batched`` does, and add the counters up."""
+    found: dict[int, Totals] = {}
+    for part, counted in _run(configs, shared, mode):
+        for indices, totals in zip(part, counted.totals(part), strict=True):
+            found.update(zip(indices, totals, strict=True))
+    return [found[index] for index in range(len(configs))]
+
+
+def _run(
+    configs: Sequence[AcceleratorConfig], shared: SharedLayer, mode: SkipMode
+) -> Iterator[tuple[list[list[int]], _Counted]]:
+    """Run machines of one group; yield which ones some batches hold, and what was counted."""
     layer = _arrange_layer(configs[0], shared, mode)
     units = configs[0].units
-    found: dict[int, LayerCounters] = {}
     for part in _parts(configs):
         deals, batches = _arrange_machines([[configs[i] for i in each] for each in part], shared)
         times = _times(sum(configs[each[0]].clusters for each in part), units)
         sums = _sums(int(deals.first_row[-1]), units)
         sizes = _sizes(layer, deals, batches, units)
-        run_batches(
-            sizes, layer, deals, batches, _latencies(), _scratch(sizes), times, sums
-        )
-        for number, indices in enumerate(part):
-            each = _read(configs[indices[0]], number, deals, batches, times, sums)
-            found.update(zip(indices, each, strict=False))
-    return [found[index] for index in range(len(configs))]
+        run_batches(sizes, layer, deals, batches, _latencies(), _scratch(sizes), times, sums)
+        yield part, _Counted(deals, batches, times, sums)
+
+
+class _Counted:
+    """What was counted of some batches; a shared sum has a machine axis of one."""
+
+    def __init__(self, deals: Deals, batches: Batches, times: Times, sums: Sums) -> None:
+        self._states = batches.first_row
+        self._deal = np.searchsorted(deals.first_batch, np.arange(len(self._states)), "right") - 1
+        self._rows = deals.first_row[:-1]
+        self._clusters = deals.clusters[self._deal]
+        # The deal row of each state row.
+        offset = np.repeat(self._rows[self._deal] - self._states, self._clusters)
+        row = offset + np.arange(len(offset))
+        drained = times.base + times.collector_free - Latency.COLLECTOR_FREE + Latency.TAIL
+        self._cycles = np.where(sums.outputs[row, None] > 0, drained, 0)
+        self._waits, self._work = times.waits, sums.work
+        self._by_state = {"broadcast_words": times.words, "filter_beats": times.beats}
+        self._by_row = {
+            "pairs": self._work[:, WORK.index("pairs")].sum(axis=1),
+            "steps_delivered": sums.delivered,
+            "steps_skipped": sums.steps - sums.delivered,
+            "outputs": sums.outputs,
+            "output_nonzeros": sums.nonzeros,
+        }
+
+    def counters(self, batch: int) -> list[LayerCounters]:
+        """Return the counters of each machine of a batch."""
+        states = slice(self._states[batch], self._states[batch] + self._clusters[batch])
+        first = self._rows[self._deal[batch]]
+        rows = slice(first, first + self._clusters[batch])
+        cycles = self._cycles[states].T  # axes machine, cluster
+        work = dict(zip(WORK, self._work[rows].transpose(1, 0, 2), strict=True))
+        waits = dict(zip(WAITS, self._waits[states].transpose(1, 3, 0, 2), strict=True))
+        by_unit = _unit_counters(work, waits)
+        by_unit["idle_cycles"] = cycles[:, :, None] - waits["span"]
+        by_cluster = {"cycles": cycles}
+        by_cluster |= {name: counts[states].T for name, counts in self._by_state.items()}
+        by_cluster |= {name: counts[rows] for name, counts in self._by_row.items()}
+        clusters = _stack(by_cluster, CLUSTER_COUNTERS, cycles.shape)
+        units = _stack(by_unit, UNIT_COUNTERS, waits["span"].shape)
+        return [LayerCounters(*both) for both in zip(clusters, units, strict=True)]
+
+    def totals(self, part: list[list[int]]) -> list[list[Totals]]:
+        """Return the sums over clusters and units of each machine of each batch."""
+        cycles = np.maximum.reduceat(self._cycles, self._states, axis=0)  # axes batch, machine
+        work = np.add.reduceat(self._work.sum(axis=2), self._rows, axis=0)[self._deal]
+        waits = np.add.reduceat(self._waits.sum(axis=2), self._states, axis=0)
+        by_wait = dict(zip(WAITS, waits.transpose(1, 0, 2), strict=True))
+        by_unit = _unit_counters(dict(zip(WORK, work.T[:, :, None], strict=True)), by_wait)
+        unit_cycles = cycles * (self._clusters * self._waits.shape[2])[:, None]
+        by_unit["idle_cycles"] = unit_cycles - by_wait["span"]
+        units = _stack(by_unit, UNIT_COUNTERS, cycles.shape)
+        sums = {
+            name: np.add.reduceat(counts, self._states, axis=0)
+            for name, counts in self._by_state.items()
+        }
+        for name, counts in self._by_row.items():
+            by_batch = np.add.reduceat(counts, self._rows)[self._deal, None]
+            sums[name] = np.broadcast_to(by_batch, cycles.shape)
+        listed = np.stack(list(sums.values()), axis=-1).tolist()
+        return [
+            [
+                Totals(most, dict(zip(sums, of_clusters, strict=True)), of_units)
+                for _, most, of_clusters, of_units in zip(indices, *of_batch, strict=False)
+            ]
+            for indices, *of_batch in zip(part, cycles.tolist(), listed, units, strict=True)
+        ]
+
+
+def _unit_counters(
+    work: dict[str, NDArray[np.int64]], waits: dict[str, NDArray[np.int64]]
+) -> dict[str, NDArray[np.int64]]:
+    """Return all counters of units but the idle cycles."""
+    by_unit = {
+        "busy_cycles": work["busy"],
+        "bubble_cycles": work["cost"] - work["busy"],
+        "wait_memory_cycles": waits["memory"],
+        "wait_siblings_cycles": waits["siblings"],
+        "wait_collector_cycles": waits["collector"],
+    }
+    # A pass spans a unit's costs and waits; the wait that is nothing else is the broadcast.
+    by_unit["wait_broadcast_cycles"] = waits["span"] - sum(by_unit.values())
+    return by_unit
 
 
 def _latencies() -> Latencies:
@@ -362,43 +539,6 @@ def _sums(rows: int, units: int) -> Sums:
         np.zeros((rows, len(WORK), units), dtype=np.int64),
         *(np.zeros(rows, dtype=np.int64) for _ in range(4)),
     )
-
-
-def _read(
-    config: AcceleratorConfig, batch: int, deals: Deals, batches: Batches, times: Times, sums: Sums
-) -> list[LayerCounters]:
-    """Turn the times and sums of one batch into the counters of its machines."""
-    deal = int(np.searchsorted(deals.first_batch, batch, side="right")) - 1
-    shared = slice(deals.first_row[deal], deals.first_row[deal + 1])
-    rows = slice(batches.first_row[batch], batches.first_row[batch] + config.clusters)
-    outputs = sums.outputs[shared]
-    drained = times.base[rows] + times.collector_free[rows] - Latency.COLLECTOR_FREE
-    cycles = np.where(outputs[:, None] > 0, drained + Latency.TAIL, 0).T  # axes machine, cluster
-    work = dict(zip(WORK, sums.work[shared].transpose(1, 0, 2), strict=True))
-    waits = dict(zip(WAITS, times.waits[rows].transpose(1, 3, 0, 2), strict=True))
-    by_cluster = {
-        "cycles": cycles,
-        "pairs": work["pairs"].sum(axis=1),
-        "steps_delivered": sums.delivered[shared],
-        "steps_skipped": sums.steps[shared] - sums.delivered[shared],
-        "broadcast_words": times.words[rows].T,
-        "filter_beats": times.beats[rows].T,
-        "outputs": outputs,
-        "output_nonzeros": sums.nonzeros[shared],
-    }
-    by_unit = {
-        "busy_cycles": work["busy"],
-        "bubble_cycles": work["cost"] - work["busy"],
-        "wait_memory_cycles": waits["memory"],
-        "wait_siblings_cycles": waits["siblings"],
-        "wait_collector_cycles": waits["collector"],
-    }
-    # A pass spans a unit's costs and waits; the wait that is nothing else is the broadcast.
-    by_unit["wait_broadcast_cycles"] = waits["span"] - sum(by_unit.values())
-    by_unit["idle_cycles"] = cycles[:, :, None] - waits["span"]
-    clusters = _stack(by_cluster, CLUSTER_COUNTERS, cycles.shape)
-    units = _stack(by_unit, UNIT_COUNTERS, waits["span"].shape)
-    return [LayerCounters(*both) for both in zip(clusters, units, strict=True)]
 
 
 def _stack(
