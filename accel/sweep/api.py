@@ -1,0 +1,375 @@
+"""The public functions of sweeps: ``sweep`` and ``evaluate``."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from accel.api import LoadedNetwork, load
+from accel.costs.energy import EnergyTable
+from accel.results import Timing
+from accel.sweep.evaluator import Evaluator, Outcome
+from accel.sweep.objectives import Objective, find_objectives, measure
+from accel.sweep.search import Search, make_search
+from accel.sweep.space import Point, Space
+from accel.sweep.store import Row, Store, code_digest, package_version, point_key
+from accel.sweep.study import Found, Study
+from accel.trace import content_digest
+from golden.config import TomlConfig
+from golden.errors import ConfigError, UserError
+from golden.machines import registry
+from golden.machines.cluster.config import SkipMode
+
+__all__ = ["Progress", "evaluate", "sweep"]
+
+#: Seconds of work between two writes to the store: what a stop loses at most, more or less.
+_BLOCK_SECONDS = 5.0
+_BLOCK_POINTS_MIN, _BLOCK_POINTS_MAX = 16, 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a sweep is.
+
+    Parameters
+    ----------
+    proposed : int
+        Points that the search has proposed so far.
+    done : int
+        Of them, those whose rows are kept; ``kept_before`` were kept when the sweep began.
+    kept_before : int
+    share : float
+        Of the present group of points, 0..1.
+    """
+
+    proposed: int
+    done: int
+    kept_before: int
+    share: float
+
+
+def sweep(
+    net: Any,
+    space: Space | Mapping[str, Any] | Iterable[Mapping[str, Any]],
+    objectives: Sequence[str] = ("cycles",),
+    search: str = "grid",
+    trials: int | None = None,
+    *,
+    store: str | os.PathLike[str] | Store = ":memory:",
+    images: int = 1,
+    modes: Sequence[SkipMode | str] | None = (),
+    clock_mhz: float | None = None,
+    technology_node: str = "45nm",
+    seed: int = 0,
+    progress: Callable[[Progress], None] | None = None,
+) -> Study:
+    """Count machines of a space on a network, and keep what was counted.
+
+    Every figure is exact: it is that of ``accel.simulate`` on the same machine. A sweep that was
+    stopped goes on where it was, when it is called again with the same store.
+
+    Parameters
+    ----------
+    net : str, LoadedNetwork, a sequence of them, or a dict of them to weights
+        With several networks an objective is the weighted sum (images a second: the weighted
+        mean rate).
+    space : Space, dict or list of dict
+        As ``docs/sweeps.md`` says.
+    objectives : sequence of str
+        Of ``accel.sweep.objectives.OBJECTIVES``.
+    search : str
+        ``grid``, ``random``, ``latin``, ``tpe`` or ``nsga2``.
+    trials : int, optional
+        Points to look at; a grid is looked at as a whole.
+    store : path or Store
+        An SQLite file that keeps the points; only memory by default.
+    images : int
+        How many of a network's images are run.
+    modes : sequence of SkipMode, optional
+        Skip modes to count in; the one that skips most where it is empty, all where it is None.
+    clock_mhz : float, optional
+        For images a second.
+    technology_node : str
+        Of the energies: ``45nm`` or ``7nm``.
+    seed : int
+        Of the search's random numbers.
+    progress : function of Progress, optional
+
+    Raises
+    ------
+    UserError
+        Something of this is bad, or the store can't be used.
+    """
+    chosen = find_objectives(list(objectives), clock_mhz)
+    space = space if isinstance(space, Space) else Space(space)
+    way = make_search(search, space, trials, seed, chosen)
+    networks = _networks(net, images, modes, technology_node)
+    described = {
+        "space": space.to_dict(),
+        "networks": {each.name: each.weight for each in networks},
+        "network_digests": [each.digest for each in networks],
+        "objectives": list(objectives),
+        "clock_mhz": clock_mhz,
+        "search": search,
+        "trials": trials,
+        "seed": seed,
+        "images": images,
+    }
+    opened = store if isinstance(store, Store) else Store(store)
+    try:
+        opened.describe(described)
+        return _Sweep(opened, networks, chosen, clock_mhz, progress).run(way)
+    finally:
+        if opened is not store:
+            opened.close()
+
+
+def evaluate(
+    config: TomlConfig | Mapping[str, Any],
+    net: Any,
+    *,
+    machine: str | None = None,
+    images: int = 1,
+    mode: SkipMode | str | None = None,
+    technology_node: str = "45nm",
+) -> Timing:
+    """Count one machine, for a search of one's own: sums over a network's layers.
+
+    What a network's machines share stays in memory between calls.
+
+    Parameters
+    ----------
+    config : TomlConfig, or dict of str to object
+        A configuration; a dict has the fields that differ from the machine's own preset.
+    net : str or LoadedNetwork
+    machine : str, optional
+        A name of ``accel machines``; by default what the configuration says.
+    mode : SkipMode, optional
+        The one that skips most by default.
+
+    Raises
+    ------
+    CapacityError, ConfigError, UserError
+        A layer does not fit, there is no such machine, or no such network.
+    """
+    if isinstance(config, TomlConfig):
+        point = Point.of(config, machine or registry.kind_of(config))
+    else:
+        name = machine or registry.DEFAULT
+        kind = registry.find(name)
+        preset = kind.load_config().preset(kind.load_model().preset)
+        point = Point.of(preset.replace(**config), name)
+    network = _network(net, images, () if mode is None else (SkipMode(mode),), technology_node)
+    outcome = network.evaluator.evaluate([point])[0]
+    if outcome.status == "infeasible":
+        raise ConfigError(outcome.message)
+    if outcome.status != "ok":
+        raise UserError(f"Machine could not be counted: {outcome.message}")
+    return list(outcome.timings.values())[-1]
+
+
+@dataclass(frozen=True, eq=False)
+class _SweptNetwork:
+    """A network of a sweep.
+
+    Parameters
+    ----------
+    digest : str
+        Of the network and the images.
+    weight : float
+    """
+
+    name: str
+    digest: str
+    weight: float
+    images: int
+    modes: tuple[SkipMode, ...] | None
+    evaluator: Evaluator
+
+    def key(self, point: Point) -> str:
+        modes = None if self.modes is None else [mode.value for mode in self.modes]
+        return point_key(point, self.digest, modes, self.evaluator.table.node)
+
+    def row(self, point: Point, outcome: Outcome) -> Row:
+        return Row(
+            key=self.key(point),
+            point=point,
+            network=self.name,
+            network_digest=self.digest,
+            images=self.images,
+            technology_node=self.evaluator.table.node,
+            status=outcome.status,
+            message=outcome.message,
+            figures=outcome.figures(),
+            cpu_seconds=outcome.cpu_seconds,
+            package=package_version(),
+            code=code_digest(),
+        )
+
+
+def _networks(
+    net: Any, images: int, modes: Sequence[SkipMode | str] | None, technology_node: str
+) -> list[_SweptNetwork]:
+    if isinstance(net, (str, LoadedNetwork)):
+        weighted: dict[Any, float] = {net: 1}
+    elif isinstance(net, Mapping):
+        weighted = dict(net)
+    else:
+        weighted = dict.fromkeys(net, 1)
+    if not weighted:
+        raise UserError("Networks must be at least 1, not none")
+    for weight in weighted.values():
+        if type(weight) not in (int, float) or not 0 < weight < float("inf"):
+            raise UserError(f"Weight of a network must be a number above 0, not {weight!r}")
+    try:
+        chosen = None if modes is None else tuple(SkipMode(mode) for mode in modes)
+    except ValueError:
+        accepted = ", ".join(mode.value for mode in SkipMode)
+        raise UserError(f"Skip mode must be one of {accepted}, not {modes!r}") from None
+    if type(images) is not int or images < 1:
+        raise UserError(f"Images must be at least 1, not {images!r}")
+    found = [
+        replace(_network(each, images, chosen, technology_node), weight=weight)
+        for each, weight in weighted.items()
+    ]
+    if len({each.name for each in found}) < len(found):
+        raise UserError("Networks of a sweep must have different names")
+    return found
+
+
+@lru_cache(maxsize=4)
+def _network(
+    net: str | LoadedNetwork, images: int, modes: tuple[SkipMode, ...] | None, node: str
+) -> _SweptNetwork:
+    loaded = load(net) if isinstance(net, str) else net
+    network, codes = loaded.network, loaded.images[:images]
+    if not network.convolutions:
+        raise UserError(f"Network {network.name} must have a convolution or linear layer")
+    return _SweptNetwork(
+        name=network.name,
+        digest=content_digest(
+            network.input, network.nodes, network.synthetic_inputs, network.channel_density, codes
+        ),
+        weight=1,
+        images=len(codes),
+        modes=modes,
+        evaluator=Evaluator(network, codes, EnergyTable.load(node), modes),
+    )
+
+
+class _Sweep:
+    """A sweep as it runs."""
+
+    def __init__(
+        self,
+        store: Store,
+        networks: list[_SweptNetwork],
+        objectives: list[Objective],
+        clock_mhz: float | None,
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self._store = store
+        self._networks = networks
+        self._objectives = objectives
+        self._clock_mhz = clock_mhz
+        self._progress = progress
+        self._found: list[Found] = []
+        self._kept_before = 0
+        self._points_a_second = 1.0
+
+    def run(self, way: Search) -> Study:
+        while points := way.ask():
+            found = self._find(points)
+            self._found += found
+            way.tell(points, [_complete(each.figures) for each in found])
+        return Study(objectives=tuple(self._objectives), found=tuple(self._found))
+
+    def _find(self, points: list[Point]) -> list[Found]:
+        """Return what became of some points; count those that the store has not."""
+        keys = {
+            (network.name, point.canonical()): network.key(point)
+            for network in self._networks
+            for point in points
+        }
+        rows = {
+            key: row
+            for key, row in self._store.rows(list(keys.values())).items()
+            if row.status != "failed"
+        }
+        missing = [
+            (network, point)
+            for network in self._networks
+            for point in points
+            if keys[network.name, point.canonical()] not in rows
+        ]
+        self._kept_before += len(keys) - len(missing)
+        for network in self._networks:
+            # Points that share work come one after the other.
+            left = sorted(
+                (point for other, point in missing if other is network), key=_sharing_key
+            )
+            done = 0
+            while done < len(left):
+                block = left[done : done + self._block_points()]
+                for row in self._count(network, block, (done, len(left), len(points))):
+                    rows[row.key] = row
+                done += len(block)
+        found = []
+        for point in points:
+            of_point = [rows[keys[network.name, point.canonical()]] for network in self._networks]
+            weights = [network.weight for network in self._networks]
+            weighted = list(zip(of_point, weights, strict=True))
+            figures = measure(self._objectives, weighted, self._clock_mhz)
+            found.append(Found(point=point, rows=tuple(of_point), figures=figures))
+        return found
+
+    def _block_points(self) -> int:
+        wanted = int(self._points_a_second * _BLOCK_SECONDS)
+        return max(_BLOCK_POINTS_MIN, min(_BLOCK_POINTS_MAX, wanted))
+
+    def _count(
+        self, network: _SweptNetwork, block: list[Point], place: tuple[int, int, int]
+    ) -> list[Row]:
+        """Count points, and keep their rows."""
+        done, missing, points = place
+        begun = time.monotonic()
+
+        def tick(layers: int, all_layers: int) -> None:
+            if self._progress:
+                share = (done + len(block) * layers / all_layers) / missing
+                self._progress(
+                    Progress(
+                        proposed=len(self._found) + points,
+                        done=len(self._found) + done,
+                        kept_before=self._kept_before,
+                        share=share,
+                    )
+                )
+
+        outcomes = network.evaluator.evaluate(block, tick)
+        rows = [
+            network.row(point, outcome) for point, outcome in zip(block, outcomes, strict=True)
+        ]
+        self._store.add(rows)
+        self._points_a_second = len(block) / max(time.monotonic() - begun, 1e-3)
+        return rows
+
+
+def _complete(figures: list[float | None] | None) -> list[float] | None:
+    """Return figures where none is missing."""
+    if figures is None:
+        return None
+    known = [figure for figure in figures if figure is not None]
+    return known if len(known) == len(figures) else None
+
+
+def _sharing_key(point: Point) -> tuple[str, str, str]:
+    try:
+        key = repr(point.load().sharing_key)
+    except ConfigError:
+        key = ""
+    return str(point.weight_density), point.machine, key
