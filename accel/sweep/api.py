@@ -309,9 +309,7 @@ class _Sweep:
         self._kept_before += len(keys) - len(missing)
         for network in self._networks:
             # Points that share work come one after the other.
-            left = sorted(
-                (point for other, point in missing if other is network), key=_sharing_key
-            )
+            left = sorted((point for other, point in missing if other is network), key=_sharing_key)
             done = 0
             while done < len(left):
                 block = left[done : done + self._block_points()]
@@ -351,9 +349,7 @@ class _Sweep:
                 )
 
         outcomes = network.evaluator.evaluate(block, tick)
-        rows = [
-            network.row(point, outcome) for point, outcome in zip(block, outcomes, strict=True)
-        ]
+        rows = [network.row(point, outcome) for point, outcome in zip(block, outcomes, strict=True)]
         self._store.add(rows)
         self._points_a_second = len(block) / max(time.monotonic() - begun, 1e-3)
         return rows

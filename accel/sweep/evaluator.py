@@ -230,9 +230,7 @@ class _Running:
 
     def outcome(self) -> Outcome:
         if self.status:
-            return Outcome(
-                status=self.status, message=self._message, cpu_seconds=self.cpu_seconds
-            )
+            return Outcome(status=self.status, message=self._message, cpu_seconds=self.cpu_seconds)
         return Outcome(
             status=OK,
             timings={mode: Timing.sum(parts) for mode, parts in self._timings.items()},

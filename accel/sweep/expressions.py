@@ -1,4 +1,4 @@
-"""Expressions over a point's fields: ``units * clusters <= 1024``. They compute, and nothing else."""
+"""Expressions over a point's fields, such as ``units * clusters <= 1024``: they only compute."""
 
 from __future__ import annotations
 

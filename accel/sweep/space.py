@@ -10,7 +10,7 @@ from enum import Enum
 from itertools import product
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from accel.sweep.expressions import Expression
 from golden.config import TomlConfig
@@ -119,7 +119,7 @@ class Part:
             str(name): config.preset(preset or kind.load_model().preset).to_dict()
             for name, kind in zip(machines, kinds, strict=True)
         }
-        self.constraints = [_expression(text) for text in _texts(given.pop("constraints", []))]
+        self.constraints = [Expression(text) for text in _texts(given.pop("constraints", []))]
         known = [field.name for field in fields(config) if field.name != "name"]
         self.axes: dict[str, list[Any]] = {}
         self.derived: dict[str, Expression] = {}
@@ -215,7 +215,7 @@ class Space:
         if isinstance(described, Space):
             parts: list[Part] = described.parts
         elif isinstance(described, Mapping):
-            parts = [Part(described)]
+            parts = [Part(cast("Mapping[str, Any]", described))]
         else:
             parts = [Part(each) for each in described]
         if not parts:
@@ -268,10 +268,6 @@ def _texts(value: Any) -> list[str]:
     return list(texts)
 
 
-def _expression(text: str) -> Expression:
-    return Expression(text)
-
-
 def _values(key: str, value: Any) -> list[Any]:
     """Return the values of an axis, each once."""
     if isinstance(value, Mapping):
@@ -307,5 +303,3 @@ def _range(key: str, described: Mapping[str, Any]) -> Iterable[int]:
         f"Axis {key} must be a value, a list, {{log2 = [low, high]}} or {{range = [low, high]}}, "
         f"not {dict(described)!r}"
     )
-
-

@@ -203,9 +203,7 @@ class Store:
         text = json.dumps(described, sort_keys=True)
         digest = blake2b(text.encode(), digest_size=16).hexdigest()
         with self._refusing(), self._connected:
-            self._connected.execute(
-                "INSERT OR REPLACE INTO sweeps VALUES (?, ?)", (digest, text)
-            )
+            self._connected.execute("INSERT OR REPLACE INTO sweeps VALUES (?, ?)", (digest, text))
 
     def sweeps(self) -> list[dict[str, Any]]:
         """Return what the sweeps were asked that wrote this store, the latest last."""

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 __all__ = ["WAITS", "WORK", "Batches", "Deals", "Layer", "Scratch", "Sizes", "Sums", "Times"]
 
 #: What is counted for a deal row, whatever a machine's buses and queues: axis 1 of ``Sums.work``.
-WORK = ("pairs", "busy", "cost")
+WORK: tuple[str, ...] = ("pairs", "busy", "cost")
 #: Sums of cycles of each unit: axis 1 of ``Times.waits``.
-WAITS = ("siblings", "memory", "collector", "span")
+WAITS: tuple[str, ...] = ("siblings", "memory", "collector", "span")
 
 
 class Sizes(NamedTuple):

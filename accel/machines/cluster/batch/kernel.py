@@ -330,9 +330,7 @@ def _run_position(
             number += 1
             break
         next_floor = arrived + splat_machines(np.uint16(scratch.gaps[step + 1]))
-        next_sent = maximum(
-            next_floor, _freed(sizes, batches, times, batch, state, number + 1)
-        )
+        next_sent = maximum(next_floor, _freed(sizes, batches, times, batch, state, number + 1))
         at_chunk = (at_taken + scratch.chunks[step + 1]) * MACHINES
         next_arrived = next_sent + load_machines(batches.taken, at_chunk)
         at_next_cost = at_cost + columns

@@ -216,7 +216,7 @@ def _register(symbol, operation: str) -> None:
                 return signature(args[0], *args)
             return None
 
-    @lower_builtin(symbol, LaneVector, LaneVector)
+    @cast(Any, lower_builtin)(symbol, LaneVector, LaneVector)
     def _lower(context, builder, signature, arguments):
         del context, signature
         return getattr(builder, operation)(*arguments)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ from accel.machines.cluster.program import run_layer
 from accel.machines.cluster.shared import SharedLayer
 from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS, LayerCounters
 from golden.errors import CapacityError
-from golden.layer import ChunkLayout
+from golden.layer import ChunkLayout, LayerShape
 from golden.machines.cluster.config import AcceleratorConfig, Dealing, Latency, SkipMode
 from golden.machines.cluster.schedule import Schedule
 
@@ -260,7 +260,7 @@ class _Counted:
 
 
 def _unit_counters(
-    work: dict[str, NDArray[np.int64]], waits: dict[str, NDArray[np.int64]]
+    work: Mapping[str, NDArray[np.int64]], waits: Mapping[str, NDArray[np.int64]]
 ) -> dict[str, NDArray[np.int64]]:
     """Return all counters of units but the idle cycles."""
     by_unit = {
@@ -320,7 +320,7 @@ def _arrange_layer(config: AcceleratorConfig, shared: SharedLayer, mode: SkipMod
     full = _full_masks(layout)
     true_masks = packed.chunk_masks(shape.groups)
     assignment = schedule.assignment
-    active: NDArray[np.bool_] = (assignment >= 0).any(axis=2)
+    active: NDArray[np.bool_] = np.any(assignment >= 0, axis=2)
     units = active.sum(axis=1).astype(np.int64)
     columns = -(-int(units.max()) // COLUMNS) * COLUMNS
     by_unit = schedule.chunk_assignment
@@ -345,7 +345,7 @@ def _arrange_layer(config: AcceleratorConfig, shared: SharedLayer, mode: SkipMod
         masks=_octets(true_masks) if mode.skips_activations else full,
         dynamic=mode.skips_activations,
         skip_empty=config.skip_empty_chunks and mode.skips_activations,
-        empty=(~true_masks.any(axis=1)).astype(np.uint8),
+        empty=np.all(true_masks == 0, axis=1).astype(np.uint8),
         filters=_gather(weights, held, _mask_bytes(layout)),
         least=(held >= 0).astype(np.uint16),
         multipliers=config.lanes,
@@ -396,7 +396,11 @@ def _windows(layer: LayerShape, layout: ChunkLayout) -> NDArray[np.int32]:
     if layout.im2row:
         return (position * layout.row_chunks).astype(np.int32)
     tap = np.arange(layer.taps)
-    y = position // layer.out_width * layer.stride_height - layer.pad_top + tap // layer.kernel_width
+    y = (
+        position // layer.out_width * layer.stride_height
+        - layer.pad_top
+        + tap // layer.kernel_width
+    )
     x = position % layer.out_width * layer.stride_width - layer.pad_left + tap % layer.kernel_width
     inside = (y >= 0) & (y < layer.in_height) & (x >= 0) & (x < layer.in_width)
     row = np.where(inside, y * layer.in_width + x, layer.in_height * layer.in_width)
