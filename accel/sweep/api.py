@@ -318,7 +318,11 @@ class _Sweep:
                 done += len(block)
         found = []
         for point in points:
-            of_point = [rows[keys[network.name, point.canonical()]] for network in self._networks]
+            # Networks of the same content share their rows, whatever they are called.
+            of_point = [
+                replace(rows[keys[network.name, point.canonical()]], network=network.name)
+                for network in self._networks
+            ]
             weights = [network.weight for network in self._networks]
             weighted = list(zip(of_point, weights, strict=True))
             figures = measure(self._objectives, weighted, self._clock_mhz)

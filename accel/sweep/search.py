@@ -19,9 +19,11 @@ from golden.errors import UserError
 __all__ = ["SEARCHES", "Search", "make_search"]
 
 #: Proposals that a search makes for each trial before it gives up to find points that are allowed.
-_TRIES = 200
+_TRIES = 50
 #: Points that a search proposes at once, where it learns from their figures.
 _GROUP = 32
+#: Groups without a new point after which such a search is done.
+_STALE_GROUPS = 8
 
 
 class Search(ABC):
@@ -132,16 +134,14 @@ class _Optuna(Search):
         )
         self._space = space
         self._left = min(trials, space.size)
-        self._tries = _TRIES * trials
         self._asked: list[tuple[Any, str]] = []
         self._known: dict[str, Sequence[float] | None] = {}
 
     def ask(self) -> list[Point]:
         fresh: dict[str, Point] = {}
-        while not fresh and self._left > 0 and self._tries > 0:
-            self._asked = []
+        stale = 0
+        while not fresh and self._left > 0 and stale < _STALE_GROUPS:
             for _ in range(_GROUP):
-                self._tries -= 1
                 trial = self._study.ask()
                 point = self._suggest(trial)
                 if point is None:
@@ -154,6 +154,7 @@ class _Optuna(Search):
             if not fresh:
                 # All of them are known: what they are told again leads elsewhere.
                 self._answer()
+                stale += 1
         self._left -= len(fresh)
         return list(fresh.values())
 
@@ -212,11 +213,14 @@ def make_search(
         points = _grid(space, trials)
     elif trials is None:
         raise UserError(f"Search {name!r} must be given its trials")
+    elif trials >= space.size:
+        # There is nothing to choose.
+        points = list(space.grid())
     elif name in ("tpe", "nsga2"):
         return _Optuna(space, trials, seed, objectives, name)
     else:
         draw = random.Random(seed)
-        points = (_draw_random if name == "random" else _draw_latin)(space, trials, draw)
+        points = (_draw_latin if name == "latin" else _draw_random)(space, trials, draw)
     if not points:
         raise UserError("Space must have at least one point that meets its constraints, not none")
     return _Listed(points)

@@ -8,7 +8,8 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from accel.machines.cluster.batch.program import Totals, count_shared, group_key
+from accel.machines.cluster.batch.counters import Totals
+from accel.machines.cluster.batch.program import count_shared, group_key
 from accel.machines.cluster.capacity import (
     check_filters,
     check_inputs,

@@ -372,13 +372,12 @@ def _run_position(
         step += 2
     free = load_machines(times.collector_free, state * MACHINES)
     if largest(excess(free, arrived)) > 0:
-        at = at_units
         for column in range(units):
+            at = at_units + column * MACHINES
             finish = load_machines(times.finish, at)
             waits = load_machines(times.collector, at) + excess(free, finish)
             store(times.collector, at, waits)
             store(times.finish, at, maximum(finish, free))
-            at += MACHINES
         longest = maximum(longest, free)
         at_place = (at_ring + ((number - 1) & (RING - 1))) * MACHINES
         store(times.ring, at_place, longest + release)

@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba import extending, types
 from numba.core import cgutils
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import lower_builtin, models, register_model
+from numba.extending import models, register_model
 
 __all__ = [
     "COLUMNS",
@@ -39,6 +39,7 @@ COLUMNS = 32
 
 #: Callers don't give the first parameter, the typing context, which type checkers can't know.
 intrinsic = cast(Any, extending.intrinsic)
+lower_builtin = cast(Any, extending.lower_builtin)
 
 
 class LaneVector(types.Type):
@@ -216,7 +217,7 @@ def _register(symbol, operation: str) -> None:
                 return signature(args[0], *args)
             return None
 
-    @cast(Any, lower_builtin)(symbol, LaneVector, LaneVector)
+    @lower_builtin(symbol, LaneVector, LaneVector)
     def _lower(context, builder, signature, arguments):
         del context, signature
         return getattr(builder, operation)(*arguments)
