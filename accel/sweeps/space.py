@@ -12,7 +12,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from accel.sweep.expressions import Expression
+from accel.sweeps.expressions import Expression
 from golden.config import TomlConfig
 from golden.errors import UserError
 from golden.machines import registry

@@ -8,8 +8,8 @@ from functools import cache
 from typing import Any
 
 from accel.costs.area import Area, AreaTable
-from accel.sweep.space import Point
-from accel.sweep.store import Row
+from accel.sweeps.space import Point
+from accel.sweeps.store import Row
 from golden.errors import UserError, look_up
 
 __all__ = ["OBJECTIVES", "Objective", "area_of", "find_objectives", "measure"]

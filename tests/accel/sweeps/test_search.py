@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from accel.sweep.objectives import find_objectives
-from accel.sweep.search import SEARCHES, make_search
-from accel.sweep.space import Space
-from accel.sweep.study import pareto_front
+from accel.sweeps.objectives import find_objectives
+from accel.sweeps.search import SEARCHES, make_search
+from accel.sweeps.space import Space
+from accel.sweeps.study import pareto_front
 from golden.errors import UserError
 
 _SPACE = Space(

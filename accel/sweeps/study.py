@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accel.sweep.objectives import Objective, area_of
-from accel.sweep.space import DENSITY, Point
-from accel.sweep.store import Row
+from accel.sweeps.objectives import Objective, area_of
+from accel.sweeps.space import DENSITY, Point
+from accel.sweeps.store import Row
 from golden.errors import UserError
 
 if TYPE_CHECKING:

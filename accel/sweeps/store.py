@@ -20,7 +20,7 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import Any, Self
 
-from accel.sweep.space import Point
+from accel.sweeps.space import Point
 from golden.errors import UserError
 
 __all__ = ["Row", "Store", "code_digest", "point_key"]
@@ -59,8 +59,8 @@ _COUNTING = (
     ("accel", "functional.py"),
     ("accel", "results.py"),
     ("accel", "trace.py"),
-    ("accel.sweep", "evaluator.py"),
-    ("accel.sweep", "networks.py"),
+    ("accel.sweeps", "evaluator.py"),
+    ("accel.sweeps", "networks.py"),
 )
 
 
@@ -77,7 +77,7 @@ class Row:
     images : int
     technology_node : str
     status, message : str
-        As in ``accel.sweep.evaluator.Outcome``.
+        As in ``accel.sweeps.evaluator.Outcome``.
     figures : dict of str to object
         ``modes``: what was counted in each; ``layer_cycles``.
     cpu_seconds : float

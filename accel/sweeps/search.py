@@ -12,8 +12,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from accel.sweep.objectives import Objective
-from accel.sweep.space import Part, Point, Space
+from accel.sweeps.objectives import Objective
+from accel.sweeps.space import Part, Point, Space
 from golden.errors import UserError
 
 __all__ = ["SEARCHES", "Search", "make_search"]

@@ -13,8 +13,8 @@ from accel.costs.energy import EnergyTable
 from accel.machines.machine import Counted, Machine
 from accel.results import Timing
 from accel.run import layer_task
-from accel.sweep.networks import prune_network
-from accel.sweep.space import Point
+from accel.sweeps.networks import prune_network
+from accel.sweeps.space import Point
 from accel.trace import LayerTrace, Trace
 from golden.errors import CapacityError, ConfigError, UserError
 from golden.machines.cluster.config import SkipMode

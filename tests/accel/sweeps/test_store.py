@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from accel.sweep.space import Point
-from accel.sweep.store import Row, Store, code_digest, point_key
+from accel.sweeps.space import Point
+from accel.sweeps.store import Row, Store, code_digest, point_key
 from golden.errors import UserError
 
 _ROW = Row(

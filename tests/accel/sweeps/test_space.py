@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from accel.sweep.expressions import Expression
-from accel.sweep.networks import prune_network
-from accel.sweep.space import Space, log2
+from accel.sweeps.expressions import Expression
+from accel.sweeps.networks import prune_network
+from accel.sweeps.space import Space, log2
 from golden.errors import ConfigError, UserError
 from golden.machines.cluster.config import Balance
 from sw.networks import zoo

@@ -12,12 +12,12 @@ from typing import Any
 from accel.api import LoadedNetwork, load
 from accel.costs.energy import EnergyTable
 from accel.results import Timing
-from accel.sweep.evaluator import Evaluator, Outcome
-from accel.sweep.objectives import Objective, find_objectives, measure
-from accel.sweep.search import Search, make_search
-from accel.sweep.space import Point, Space
-from accel.sweep.store import Row, Store, code_digest, package_version, point_key
-from accel.sweep.study import Found, Study
+from accel.sweeps.evaluator import Evaluator, Outcome
+from accel.sweeps.objectives import Objective, find_objectives, measure
+from accel.sweeps.search import Search, make_search
+from accel.sweeps.space import Point, Space
+from accel.sweeps.store import Row, Store, code_digest, package_version, point_key
+from accel.sweeps.study import Found, Study
 from accel.trace import content_digest
 from golden.config import TomlConfig
 from golden.errors import ConfigError, UserError
@@ -80,7 +80,7 @@ def sweep(
     space : Space, dict or list of dict
         As ``docs/sweeps.md`` says.
     objectives : sequence of str
-        Of ``accel.sweep.objectives.OBJECTIVES``.
+        Of ``accel.sweeps.objectives.OBJECTIVES``.
     search : str
         ``grid``, ``random``, ``latin``, ``tpe`` or ``nsga2``.
     trials : int, optional
