@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -12,13 +11,14 @@ from typing import Any
 from accel.api import LoadedNetwork, load
 from accel.costs.energy import EnergyTable
 from accel.results import Timing
-from accel.sweeps.evaluator import Evaluator, Outcome
+from accel.sweeps.engine import DaskEngine, Engine, LocalEngine, Tick
+from accel.sweeps.evaluator import INFEASIBLE, OK, Outcome
+from accel.sweeps.networks import SweptNetwork
 from accel.sweeps.objectives import Objective, find_objectives, measure
 from accel.sweeps.search import Search, make_search
 from accel.sweeps.space import Point, Space
 from accel.sweeps.store import Row, Store, code_digest, package_version, point_key
 from accel.sweeps.study import Found, Study
-from accel.trace import content_digest
 from golden.config import TomlConfig
 from golden.errors import ConfigError, UserError
 from golden.machines import registry
@@ -26,9 +26,8 @@ from golden.machines.cluster.config import SkipMode
 
 __all__ = ["Progress", "evaluate", "sweep"]
 
-#: Seconds of work between two writes to the store: what a stop loses at most, more or less.
-_BLOCK_SECONDS = 5.0
-_BLOCK_POINTS_MIN, _BLOCK_POINTS_MAX = 16, 512
+#: Processes of one machine.
+_WORKERS_MAX = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +64,8 @@ def sweep(
     clock_mhz: float | None = None,
     technology_node: str = "45nm",
     seed: int = 0,
+    workers: int = 1,
+    scheduler: str | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Study:
     """Count machines of a space on a network, and keep what was counted.
@@ -97,6 +98,10 @@ def sweep(
         Of the energies: ``45nm`` or ``7nm``.
     seed : int
         Of the search's random numbers.
+    workers : int
+        Processes that count; this one alone where it is 1.
+    scheduler : str, optional
+        Address of a Dask scheduler, whose workers count instead.
     progress : function of Progress, optional
 
     Raises
@@ -111,7 +116,7 @@ def sweep(
     described = {
         "space": space.to_dict(),
         "networks": {each.name: each.weight for each in networks},
-        "network_digests": [each.digest for each in networks],
+        "network_digests": [each.content for each in networks],
         "objectives": list(objectives),
         "clock_mhz": clock_mhz,
         "search": search,
@@ -122,7 +127,11 @@ def sweep(
     opened = store if isinstance(store, Store) else Store(store)
     try:
         opened.describe(described)
-        return _Sweep(opened, networks, chosen, clock_mhz, progress).run(way)
+        engine = _engine(scheduler, workers)
+        try:
+            return _Sweep(opened, engine, networks, chosen, clock_mhz, progress).run(way)
+        finally:
+            engine.close()
     finally:
         if opened is not store:
             opened.close()
@@ -165,55 +174,16 @@ def evaluate(
         point = Point.of(preset.replace(**config), name)
     network = _network(net, images, () if mode is None else (SkipMode(mode),), technology_node)
     outcome = network.evaluator.evaluate([point])[0]
-    if outcome.status == "infeasible":
+    if outcome.status == INFEASIBLE:
         raise ConfigError(outcome.message)
-    if outcome.status != "ok":
+    if outcome.status != OK:
         raise UserError(f"Machine could not be counted: {outcome.message}")
     return list(outcome.timings.values())[-1]
 
 
-@dataclass(frozen=True, eq=False)
-class _SweptNetwork:
-    """A network of a sweep.
-
-    Parameters
-    ----------
-    digest : str
-        Of the network and the images.
-    weight : float
-    """
-
-    name: str
-    digest: str
-    weight: float
-    images: int
-    modes: tuple[SkipMode, ...] | None
-    evaluator: Evaluator
-
-    def key(self, point: Point) -> str:
-        modes = None if self.modes is None else [mode.value for mode in self.modes]
-        return point_key(point, self.digest, modes, self.evaluator.table.node)
-
-    def row(self, point: Point, outcome: Outcome) -> Row:
-        return Row(
-            key=self.key(point),
-            point=point,
-            network=self.name,
-            network_digest=self.digest,
-            images=self.images,
-            technology_node=self.evaluator.table.node,
-            status=outcome.status,
-            message=outcome.message,
-            figures=outcome.figures(),
-            cpu_seconds=outcome.cpu_seconds,
-            package=package_version(),
-            code=code_digest(),
-        )
-
-
 def _networks(
     net: Any, images: int, modes: Sequence[SkipMode | str] | None, technology_node: str
-) -> list[_SweptNetwork]:
+) -> list[SweptNetwork]:
     if isinstance(net, (str, LoadedNetwork)):
         weighted: dict[Any, float] = {net: 1}
     elif isinstance(net, Mapping):
@@ -244,21 +214,43 @@ def _networks(
 @lru_cache(maxsize=4)
 def _network(
     net: str | LoadedNetwork, images: int, modes: tuple[SkipMode, ...] | None, node: str
-) -> _SweptNetwork:
+) -> SweptNetwork:
     loaded = load(net) if isinstance(net, str) else net
     network, codes = loaded.network, loaded.images[:images]
     if not network.convolutions:
         raise UserError(f"Network {network.name} must have a convolution or linear layer")
-    return _SweptNetwork(
-        name=network.name,
-        digest=content_digest(
-            network.input, network.nodes, network.synthetic_inputs, network.channel_density, codes
-        ),
-        weight=1,
-        images=len(codes),
-        modes=modes,
-        evaluator=Evaluator(network, codes, EnergyTable.load(node), modes),
+    EnergyTable.load(node)  # refuses a node that it has not
+    return SweptNetwork(network=network, images=codes, modes=modes, technology_node=node)
+
+
+def _key(network: SweptNetwork, point: Point) -> str:
+    modes = None if network.modes is None else [mode.value for mode in network.modes]
+    return point_key(point, network.content, modes, network.technology_node)
+
+
+def _row(network: SweptNetwork, point: Point, outcome: Outcome) -> Row:
+    return Row(
+        key=_key(network, point),
+        point=point,
+        network=network.name,
+        network_digest=network.content,
+        images=len(network.images),
+        technology_node=network.technology_node,
+        status=outcome.status,
+        message=outcome.message,
+        figures=outcome.figures(),
+        cpu_seconds=outcome.cpu_seconds,
+        package=package_version(),
+        code=code_digest(),
     )
+
+
+def _engine(scheduler: str | None, workers: int) -> Engine:
+    if type(workers) is not int or not 1 <= workers <= _WORKERS_MAX:
+        raise UserError(f"Workers must be between 1 and {_WORKERS_MAX}, not {workers!r}")
+    if scheduler is None and workers == 1:
+        return LocalEngine()
+    return DaskEngine(scheduler, workers)
 
 
 class _Sweep:
@@ -267,19 +259,20 @@ class _Sweep:
     def __init__(
         self,
         store: Store,
-        networks: list[_SweptNetwork],
+        engine: Engine,
+        networks: list[SweptNetwork],
         objectives: list[Objective],
         clock_mhz: float | None,
         progress: Callable[[Progress], None] | None,
     ) -> None:
         self._store = store
+        self._engine = engine
         self._networks = networks
         self._objectives = objectives
         self._clock_mhz = clock_mhz
         self._progress = progress
         self._found: list[Found] = []
         self._kept_before = 0
-        self._points_a_second = 1.0
 
     def run(self, way: Search) -> Study:
         while points := way.ask():
@@ -291,7 +284,7 @@ class _Sweep:
     def _find(self, points: list[Point]) -> list[Found]:
         """Return what became of some points; count those that the store has not."""
         keys = {
-            (network.name, point.canonical()): network.key(point)
+            (network.name, point.canonical()): _key(network, point)
             for network in self._networks
             for point in points
         }
@@ -310,12 +303,14 @@ class _Sweep:
         for network in self._networks:
             # Points that share work come one after the other.
             left = sorted((point for other, point in missing if other is network), key=_sharing_key)
-            done = 0
-            while done < len(left):
-                block = left[done : done + self._block_points()]
-                for row in self._count(network, block, (done, len(left), len(points))):
-                    rows[row.key] = row
-                done += len(block)
+            tick = self._ticker(len(points), len(left))
+            for block, outcomes in self._engine.run(network, left, tick):
+                counted = [
+                    _row(network, point, outcome)
+                    for point, outcome in zip(block, outcomes, strict=True)
+                ]
+                self._store.add(counted)
+                rows |= {row.key: row for row in counted}
         found = []
         for point in points:
             # Networks of the same content share their rows, whatever they are called.
@@ -329,34 +324,22 @@ class _Sweep:
             found.append(Found(point=point, rows=tuple(of_point), figures=figures))
         return found
 
-    def _block_points(self) -> int:
-        wanted = int(self._points_a_second * _BLOCK_SECONDS)
-        return max(_BLOCK_POINTS_MIN, min(_BLOCK_POINTS_MAX, wanted))
+    def _ticker(self, points: int, missing: int) -> Tick:
+        """Return what tells how far a group of points is, of which some are missing."""
 
-    def _count(
-        self, network: _SweptNetwork, block: list[Point], place: tuple[int, int, int]
-    ) -> list[Row]:
-        """Count points, and keep their rows."""
-        done, missing, points = place
-        begun = time.monotonic()
-
-        def tick(layers: int, all_layers: int) -> None:
+        def tick(share: float) -> None:
             if self._progress:
-                share = (done + len(block) * layers / all_layers) / missing
+                kept = points - missing
                 self._progress(
                     Progress(
                         proposed=len(self._found) + points,
-                        done=len(self._found) + done,
+                        done=len(self._found) + kept + int(share * missing),
                         kept_before=self._kept_before,
                         share=share,
                     )
                 )
 
-        outcomes = network.evaluator.evaluate(block, tick)
-        rows = [network.row(point, outcome) for point, outcome in zip(block, outcomes, strict=True)]
-        self._store.add(rows)
-        self._points_a_second = len(block) / max(time.monotonic() - begun, 1e-3)
-        return rows
+        return tick
 
 
 def _complete(figures: list[float | None] | None) -> list[float] | None:

@@ -13,7 +13,7 @@ from accel.costs.energy import EnergyTable
 from accel.machines.machine import Counted, Machine
 from accel.results import Timing
 from accel.run import layer_task
-from accel.sweeps.networks import prune_network
+from accel.sweeps.pruning import prune_network
 from accel.sweeps.space import Point
 from accel.trace import LayerTrace, Trace
 from golden.errors import CapacityError, ConfigError, UserError
@@ -21,7 +21,7 @@ from golden.machines.cluster.config import SkipMode
 from golden.network import Network
 from golden.program import Codes
 
-__all__ = ["Evaluator", "Outcome"]
+__all__ = ["FAILED", "INFEASIBLE", "OK", "Evaluator", "Outcome"]
 
 #: Bytes of a trace that is held in memory while machines are counted.
 _HELD_BYTES_MAX = 512 << 20

@@ -1,46 +1,62 @@
-"""Networks of a sweep: as they are, or with their weights pruned to a density."""
+"""Networks of a sweep: with their images, and what is asked of them."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from accel.costs.energy import EnergyTable
+from accel.sweeps.evaluator import Evaluator
+from accel.trace import content_digest
+from golden.machines.cluster.config import SkipMode
+from golden.network import Network
+from golden.program import Codes
 
-from golden.network import Convolution, Network
-
-__all__ = ["prune_network"]
+__all__ = ["SweptNetwork"]
 
 
-def prune_network(network: Network, density: float) -> Network:
-    """Set the smallest weights of each layer to 0, so that at most this share stays.
-
-    Accuracy is not looked at: it is a way to ask how a machine fares at a density. A layer that
-    is sparser already keeps its weights.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SweptNetwork:
+    """A network of a sweep, with its images and what is asked of it.
 
     Parameters
     ----------
-    density : float
-        Share of each layer's weights, above 0 and at most 1; at least one weight stays.
+    network : Network
+    images : ndarray of int8 or uint8, axes n, y, x, channel
+    modes : tuple of SkipMode, or None
+        As `accel.sweeps.evaluator.Evaluator` takes them.
+    technology_node : str
+        Of the energies.
+    weight : float
+        In sums over networks.
     """
-    nodes = tuple(
-        replace(node, weights=_prune(node.weights, density))
-        if isinstance(node, Convolution)
-        else node
-        for node in network.nodes
-    )
-    return replace(
-        network,
-        name=f"{network.name}@{density:g}",
-        source=f"{network.source}; pruned by magnitude to {density:g} of each layer's weights",
-        nodes=nodes,
-    )
 
+    network: Network
+    images: Codes
+    modes: tuple[SkipMode, ...] | None = ()
+    technology_node: str = "45nm"
+    weight: float = 1
 
-def _prune(weights: NDArray[np.int8], density: float) -> NDArray[np.int8]:
-    kept = max(1, int(density * weights.size))
-    # The order is stable: of equal weights those that come first stay, on every machine.
-    order = np.argsort(-np.abs(weights.reshape(-1).astype(np.int16)), kind="stable")
-    pruned = weights.reshape(-1).copy()
-    pruned[order[kept:]] = 0
-    return pruned.reshape(weights.shape)
+    @property
+    def name(self) -> str:
+        return self.network.name
+
+    @cached_property
+    def content(self) -> str:
+        """Digest of the network and its images."""
+        network = self.network
+        return content_digest(
+            network.input, network.nodes, network.synthetic_inputs, network.channel_density,
+            self.images,
+        )  # fmt: skip
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """What counts points on it, in this process."""
+        table = EnergyTable.load(self.technology_node)
+        return Evaluator(self.network, self.images, table, self.modes)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs: not what was made of it here."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}

@@ -60,7 +60,7 @@ _COUNTING = (
     ("accel", "results.py"),
     ("accel", "trace.py"),
     ("accel.sweeps", "evaluator.py"),
-    ("accel.sweeps", "networks.py"),
+    ("accel.sweeps", "pruning.py"),
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from accel.sweeps.expressions import Expression
-from accel.sweeps.networks import prune_network
+from accel.sweeps.pruning import prune_network
 from accel.sweeps.space import Space, log2
 from golden.errors import ConfigError, UserError
 from golden.machines.cluster.config import Balance
@@ -99,7 +99,7 @@ def test_refusals(described, words):
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("units = ", "must be TOML"), ('wdith = 1\n', "not 'wdith'"), (None, "can't be read")],
+    [("units = ", "must be TOML"), ("wdith = 1\n", "not 'wdith'"), (None, "can't be read")],
 )
 def test_bad_files(tmp_path, text, words):
     path = tmp_path / "space.toml"

@@ -15,7 +15,7 @@ from accel.machines.cluster.model import InnerJoin
 from accel.results import Timing
 from accel.sweeps.api import evaluate, sweep
 from accel.sweeps.evaluator import Evaluator
-from accel.sweeps.networks import prune_network
+from accel.sweeps.pruning import prune_network
 from accel.sweeps.space import Space
 from accel.sweeps.store import Store
 from golden.errors import CapacityError, ConfigError, UserError
@@ -144,7 +144,7 @@ def test_a_sweep_goes_on_where_it_was_stopped(net, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return evaluate_points(self, points, tick)
 
-    monkeypatch.setattr("accel.sweeps.api._BLOCK_POINTS_MAX", 16)
+    monkeypatch.setattr("accel.sweeps.engine._BLOCK_POINTS_MAX", 16)
     monkeypatch.setattr(Evaluator, "evaluate", count)
     with pytest.raises(KeyboardInterrupt):
         sweep(net, _SPACE, ["cycles", "energy_pj"], store=path)
