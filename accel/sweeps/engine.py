@@ -54,12 +54,9 @@ class LocalEngine:
         done = 0
         while done < len(points):
             block = points[done : done + self._block_points()]
+            before, after = done / len(points), (done + len(block)) / len(points)
             begun = time.monotonic()
-
-            def tick_block(layers: int, all_layers: int, first=done, size=len(block)) -> None:
-                tick((first + size * layers / all_layers) / len(points))
-
-            yield block, network.evaluator.evaluate(block, tick_block)
+            yield block, network.evaluator.evaluate(block, _between(tick, before, after))
             done += len(block)
             self._points_a_second = len(block) / max(time.monotonic() - begun, 1e-3)
 
@@ -69,6 +66,11 @@ class LocalEngine:
     def _block_points(self) -> int:
         wanted = int(self._points_a_second * _BLOCK_SECONDS)
         return max(_BLOCK_POINTS_MIN, min(_BLOCK_POINTS_MAX, wanted))
+
+
+def _between(tick: Tick, before: float, after: float) -> Callable[[int, int], None]:
+    """Return what tells how far a block is, as a share of all points."""
+    return lambda done, total: tick(before + (after - before) * done / total)
 
 
 class DaskEngine:

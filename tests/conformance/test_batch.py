@@ -100,7 +100,7 @@ def test_drawn_groups(seed):
 
 @pytest.mark.parametrize("filters", [1, 2])
 def test_the_longest_times_fit(filters):
-    """All ones in the widest chunks, most slots, narrowest buses: times move far from their base."""
+    """All ones in the widest chunks, most slots, narrow buses: times move far from their base."""
     machine = _BASE.replace(
         units=32, chunk=256, filters_per_unit=filters, collector_width=1, broadcast_width=1,
         filter_bus_bytes=1, fifo_depth=16,

@@ -12,7 +12,8 @@ from typing import Any, cast
 from llvmlite import ir
 from numba import extending, types
 from numba.core import cgutils
-from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.core.typing import templates
+from numba.core.typing.templates import AbstractTemplate, signature
 from numba.extending import models, register_model
 
 __all__ = [
@@ -39,6 +40,7 @@ COLUMNS = 32
 
 #: Callers don't give the first parameter, the typing context, which type checkers can't know.
 intrinsic = cast(Any, extending.intrinsic)
+infer_global = cast(Any, templates.infer_global)
 lower_builtin = cast(Any, extending.lower_builtin)
 
 
