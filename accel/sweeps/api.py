@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -18,13 +19,13 @@ from accel.sweeps.objectives import Objective, find_objectives, measure
 from accel.sweeps.search import Search, make_search
 from accel.sweeps.space import Point, Space
 from accel.sweeps.store import Row, Store, code_digest, package_version, point_key
-from accel.sweeps.study import Found, Study
+from accel.sweeps.study import Found, Study, found_points
 from golden.config import TomlConfig
 from golden.errors import ConfigError, UserError
 from golden.machines import registry
 from golden.machines.cluster.config import SkipMode
 
-__all__ = ["Progress", "evaluate", "sweep"]
+__all__ = ["Progress", "evaluate", "open_study", "sweep"]
 
 #: Processes of one machine.
 _WORKERS_MAX = 1024
@@ -123,18 +124,49 @@ def sweep(
         "trials": trials,
         "seed": seed,
         "images": images,
+        "technology_node": technology_node,
     }
-    opened = store if isinstance(store, Store) else Store(store)
-    try:
-        opened.describe(described)
+    with ExitStack() as stack:
         engine = _engine(scheduler, workers)
-        try:
-            return _Sweep(opened, engine, networks, chosen, clock_mhz, progress).run(way)
-        finally:
-            engine.close()
-    finally:
-        if opened is not store:
-            opened.close()
+        stack.callback(engine.close)
+        if not isinstance(store, Store):
+            store = stack.enter_context(Store(store))
+        store.describe(described)
+        return _Sweep(store, engine, networks, chosen, clock_mhz, progress).run(way)
+
+
+def open_study(
+    store: str | os.PathLike[str],
+    objectives: Sequence[str] | None = None,
+    clock_mhz: float | None = None,
+) -> Study:
+    """Return the points of a store on the networks of its last sweep, while it may go on.
+
+    Parameters
+    ----------
+    objectives : sequence of str, optional
+        Those of the last sweep by default.
+
+    Raises
+    ------
+    UserError
+        The store can't be used, holds no sweep, or an objective is bad.
+    """
+    with Store(store, write=False) as opened:
+        sweeps, rows = opened.sweeps(), list(opened.rows().values())
+    if not sweeps:
+        raise UserError(f"Store {os.fspath(store)} must hold a sweep, not none")
+    last = sweeps[-1]
+    clock_mhz = clock_mhz or last["clock_mhz"]
+    chosen = find_objectives(objectives or last["objectives"], clock_mhz)
+    networks = dict(zip(last["network_digests"], last["networks"].values(), strict=True))
+    asked = [
+        row
+        for row in rows
+        if row.images == last["images"] and row.technology_node == last["technology_node"]
+    ]
+    found = found_points(asked, networks, chosen, clock_mhz)
+    return Study(objectives=tuple(chosen), found=tuple(found))
 
 
 def evaluate(

@@ -178,7 +178,7 @@ class Store:
             (
                 row.key,
                 row.point.machine,
-                json.dumps(dict(row.point.config), sort_keys=True),
+                json.dumps(dict(row.point.config)),
                 row.point.weight_density,
                 row.network,
                 row.network_digest,

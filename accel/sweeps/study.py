@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accel.sweeps.objectives import Objective, area_of
+from accel.sweeps.objectives import Objective, area_of, measure
 from accel.sweeps.space import DENSITY, Point
 from accel.sweeps.store import Row
 from golden.errors import UserError
@@ -19,7 +19,7 @@ from golden.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Found", "Study", "pareto_front"]
+__all__ = ["Found", "Study", "found_points", "pareto_front"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +145,33 @@ def pareto_front(figures: NDArray[np.float64]) -> list[int]:
         if not len(front) or not np.any(np.all(kept <= figures[index], axis=1)):
             front.append(int(index))
     return sorted(front)
+
+
+def found_points(
+    rows: Iterable[Row],
+    networks: Mapping[str, float],
+    objectives: Sequence[Objective],
+    clock_mhz: float | None,
+) -> list[Found]:
+    """Return the points of which there are rows on all networks.
+
+    Parameters
+    ----------
+    networks : dict of str to float
+        Digests and weights.
+    """
+    by_point: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        # A row that was counted later, by other code, stands for the earlier one.
+        by_point.setdefault(row.point.canonical(), {})[row.network_digest] = row
+    found = []
+    for each in by_point.values():
+        if set(networks) <= set(each):
+            weighted = [(each[digest], weight) for digest, weight in networks.items()]
+            figures = measure(objectives, weighted, clock_mhz)
+            of_point = tuple(row for row, _ in weighted)
+            found.append(Found(point=of_point[0].point, rows=of_point, figures=figures))
+    return found
 
 
 def _frame(found: Iterable[Found], objectives: Sequence[Objective]) -> pd.DataFrame:
