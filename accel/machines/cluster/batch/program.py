@@ -95,18 +95,16 @@ def count_shared(
         except CapacityError as error:
             found[index] = error
             continue
-        batched = can_batch(config, shared.packed(config).layout, shared.schedule(config))
-        key = group_key(config) if batched else (index,)
-        groups.setdefault(key, []).append(index)
+        if can_batch(config, shared.packed(config).layout, shared.schedule(config)):
+            groups.setdefault(group_key(config), []).append(index)
+        else:
+            program = shared.program(config)
+            found[index] = {mode: Totals.of(run_layer(program, mode)) for mode in modes}
     for indices in groups.values():
         alike = [configs[index] for index in indices]
-        if len(alike) > 1:
-            counted = [total_batched(alike, shared, mode) for mode in modes]
-            for index, *totals in zip(indices, *counted, strict=True):
-                found[index] = dict(zip(modes, totals, strict=True))
-        else:
-            program = shared.program(alike[0])
-            found[indices[0]] = {mode: Totals.of(run_layer(program, mode)) for mode in modes}
+        counted = [total_batched(alike, shared, mode) for mode in modes]
+        for index, *totals in zip(indices, *counted, strict=True):
+            found[index] = dict(zip(modes, totals, strict=True))
     return [found[index] for index in range(len(configs))]
 
 
