@@ -13,8 +13,7 @@ from accel.api import LoadedNetwork, load
 from accel.costs.energy import EnergyTable
 from accel.results import Timing
 from accel.sweeps.engine import DaskEngine, Engine, LocalEngine, Tick
-from accel.sweeps.evaluator import INFEASIBLE, OK, Outcome
-from accel.sweeps.networks import SweptNetwork
+from accel.sweeps.evaluator import INFEASIBLE, OK, Outcome, SweptNetwork
 from accel.sweeps.objectives import Objective, find_objectives, measure
 from accel.sweeps.search import Search, make_search
 from accel.sweeps.space import Point, Space

@@ -10,8 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, Self
 
-from accel.sweeps.evaluator import FAILED, Evaluator, Outcome
-from accel.sweeps.networks import SweptNetwork
+from accel.sweeps.evaluator import FAILED, Evaluator, Outcome, SweptNetwork
 from accel.sweeps.space import Point
 from accel.sweeps.store import code_digest
 from golden.errors import UserError

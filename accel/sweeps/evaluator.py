@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
 from threadpoolctl import threadpool_limits
@@ -15,13 +16,13 @@ from accel.results import Timing
 from accel.run import layer_task
 from accel.sweeps.pruning import prune_network
 from accel.sweeps.space import Point
-from accel.trace import LayerTrace, Trace
+from accel.trace import LayerTrace, Trace, content_digest
 from golden.errors import CapacityError, ConfigError, UserError
 from golden.machines.cluster.config import SkipMode
 from golden.network import Network
 from golden.program import Codes
 
-__all__ = ["FAILED", "INFEASIBLE", "OK", "Evaluator", "Outcome"]
+__all__ = ["FAILED", "INFEASIBLE", "OK", "Evaluator", "Outcome", "SweptNetwork"]
 
 #: Bytes of a trace that is held in memory while machines are counted.
 _HELD_BYTES_MAX = 512 << 20
@@ -237,3 +238,49 @@ class _Running:
             layer_cycles=self._cycles,
             cpu_seconds=self.cpu_seconds,
         )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SweptNetwork:
+    """A network of a sweep, with its images and what is asked of it.
+
+    Parameters
+    ----------
+    network : Network
+    images : ndarray of int8 or uint8, axes n, y, x, channel
+    modes : tuple of SkipMode, or None
+        As `Evaluator` takes them.
+    technology_node : str
+        Of the energies.
+    weight : float
+        In sums over networks.
+    """
+
+    network: Network
+    images: Codes
+    modes: tuple[SkipMode, ...] | None = ()
+    technology_node: str = "45nm"
+    weight: float = 1
+
+    @property
+    def name(self) -> str:
+        return self.network.name
+
+    @cached_property
+    def content(self) -> str:
+        """Digest of the network and its images."""
+        network = self.network
+        return content_digest(
+            network.input, network.nodes, network.synthetic_inputs, network.channel_density,
+            self.images,
+        )  # fmt: skip
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """What counts points on it, in this process."""
+        table = EnergyTable.load(self.technology_node)
+        return Evaluator(self.network, self.images, table, self.modes)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs: not what was made of it here."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}

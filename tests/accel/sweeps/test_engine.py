@@ -15,8 +15,7 @@ import accel
 from accel.sweeps import engine
 from accel.sweeps.api import sweep
 from accel.sweeps.engine import DaskEngine
-from accel.sweeps.evaluator import Outcome
-from accel.sweeps.networks import SweptNetwork
+from accel.sweeps.evaluator import Outcome, SweptNetwork
 from accel.sweeps.space import Point
 from accel.sweeps.store import Store
 from golden.errors import UserError

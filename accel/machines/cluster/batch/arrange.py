@@ -101,8 +101,8 @@ def _octets(masks: NDArray[np.uint64]) -> NDArray[np.uint8]:
 
 
 def _mask_bytes(layout: ChunkLayout) -> int:
-    """Return how many bytes of a mask can hold a one; even."""
-    return -(-min(layout.chunk, layout.row_length) // 16) * 2
+    """Return how many bytes of a mask can hold a one, rounded up to what is counted at once."""
+    return -(-min(layout.chunk, layout.row_length) // 32) * 4
 
 
 def _full_masks(layout: ChunkLayout) -> NDArray[np.uint8]:

@@ -142,15 +142,19 @@ def _count(sizes, layer, scratch, index, position):
                 of_filter = zero
                 for first in range(0, sizes.filter_bytes, _BYTES):
                     ones = zero_bytes
-                    for byte in range(first, min(first + _BYTES, sizes.filter_bytes), 2):
-                        even = splat_columns(layer.masks[at_mask + byte])
-                        odd = splat_columns(layer.masks[at_mask + byte + 1])
-                        # These two are added first: each sum waits for the one before.
+                    for byte in range(first, min(first + _BYTES, sizes.filter_bytes), 4):
+                        # Pairs are added first: each sum waits for the one before.
                         ones = ones + (
-                            count_ones(load_columns(layer.filters, at) & even)
-                            + count_ones(load_columns(layer.filters, at + columns) & odd)
+                            (
+                                _count_byte(layer, at_mask + byte, at)
+                                + _count_byte(layer, at_mask + byte + 1, at + columns)
+                            )
+                            + (
+                                _count_byte(layer, at_mask + byte + 2, at + 2 * columns)
+                                + _count_byte(layer, at_mask + byte + 3, at + 3 * columns)
+                            )
                         )
-                        at += 2 * columns
+                        at += 4 * columns
                     of_filter = of_filter + widen(ones)
                 pairs = pairs + of_filter
                 if layer.multipliers == 2:
@@ -171,6 +175,13 @@ def _count(sizes, layer, scratch, index, position):
                 scratch.work[at] += scratch.short[at]
                 scratch.short[at] = 0
     return delivered
+
+
+@njit(error_model="numpy", inline="always")
+def _count_byte(layer, at_mask, at_filter):
+    """Count the ones that a byte of an input mask has in common with those of filters."""
+    byte = splat_columns(layer.masks[at_mask])
+    return count_ones(load_columns(layer.filters, at_filter) & byte)
 
 
 @njit(error_model="numpy", inline="always")
