@@ -144,3 +144,8 @@ def test_a_scheduler_that_does_not_answer(monkeypatch):
         sweep("lenet5", _SPACE, scheduler="tcp://127.0.0.1:9")
     with pytest.raises(UserError, match="Workers must be between 1 and 1024, not 0"):
         sweep("lenet5", _SPACE, workers=0)
+
+
+def test_workers_with_other_code_are_refused():
+    with pytest.raises(UserError, match="Workers must have the same version of this package"):
+        engine._count_block("content", "other code", ())
