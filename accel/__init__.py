@@ -25,6 +25,9 @@ if TYPE_CHECKING:
         write_verilog,
     )
     from accel.results import LayerResult, MachineResult, Run, Timing
+    from accel.sweeps.api import evaluate, sweep
+    from accel.sweeps.space import Space, log2
+    from accel.sweeps.study import Study
     from accel.verification import Verification
     from golden.config import TomlConfig
     from golden.errors import (
@@ -55,6 +58,9 @@ _PLACES = {
         "write_verilog",
     ),
     "accel.results": ("LayerResult", "MachineResult", "Run", "Timing"),
+    "accel.sweeps.api": ("evaluate", "sweep"),
+    "accel.sweeps.space": ("Space", "log2"),
+    "accel.sweeps.study": ("Study",),
     "accel.verification": ("Verification",),
     "golden.config": ("TomlConfig",),
     "golden.errors": (
@@ -89,16 +95,21 @@ __all__ = [
     "Run",
     "ScnnConfig",
     "SkipMode",
+    "Space",
+    "Study",
     "Timing",
     "TomlConfig",
     "UserError",
     "Verification",
     "compare",
     "compress",
+    "evaluate",
     "load",
+    "log2",
     "machine",
     "networks",
     "simulate",
+    "sweep",
     "verify",
     "write_verilog",
 ]

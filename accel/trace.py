@@ -28,7 +28,7 @@ from golden.layer import LayerShape
 from golden.network import Convolution, Network
 from golden.program import Codes
 
-__all__ = ["LayerTrace", "Trace", "count_effectual_pairs", "trace_folder"]
+__all__ = ["LayerTrace", "Trace", "content_digest", "count_effectual_pairs", "trace_folder"]
 
 #: Bytes of all traces on disk together; the ones that were read longest ago go first.
 CACHE_BYTES_MAX = 2 << 30
@@ -321,6 +321,13 @@ def _network_digest(network: Network) -> bytes:
     _feed(digest, network.nodes)
     _feed(digest, network.synthetic_inputs)
     return digest.digest()
+
+
+def content_digest(*values: object) -> str:
+    """Return a digest of arrays, dataclasses, containers and plain values, by what they hold."""
+    digest = hashlib.blake2b(digest_size=16)
+    _feed(digest, values)
+    return digest.hexdigest()
 
 
 def _feed(digest: hashlib.blake2b, value: object) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from accel.cli import coding, hardware, listing, matrix, simulation, training
+from accel.cli import coding, hardware, listing, matrix, simulation, sweep, training
 from accel.cli.options import examples
 from accel.cli.output import complain
 from golden.errors import UserError
@@ -31,6 +31,7 @@ app = typer.Typer(
 for family in (simulation, hardware, coding, training):
     app.add_typer(family.commands)
 app.add_typer(matrix.commands, name="matrix")
+app.add_typer(sweep.commands, name="sweep")
 app.add_typer(listing.commands)
 
 

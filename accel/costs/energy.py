@@ -82,6 +82,7 @@ class EnergyTable:
                 raise FormatError(f"Energy table must have item {item} for node {node}, not none")
         self._log_capacity = np.log([capacity for capacity, _ in buffers])
         self._log_pj_bit = np.log([pj for _, pj in buffers])
+        self._known_pj_bit: dict[int, float] = {}
 
     @classmethod
     def load(cls, node: str, path: str | Path | None = None) -> EnergyTable:
@@ -111,8 +112,10 @@ class EnergyTable:
 
     def buffer_pj_per_bit(self, capacity_bytes: int) -> float:
         """Return the energy of a bit read from or written to a buffer of that size."""
-        log = np.interp(np.log(max(1, capacity_bytes)), self._log_capacity, self._log_pj_bit)
-        return float(np.exp(log))
+        if capacity_bytes not in self._known_pj_bit:
+            log = np.interp(np.log(max(1, capacity_bytes)), self._log_capacity, self._log_pj_bit)
+            self._known_pj_bit[capacity_bytes] = float(np.exp(log))
+        return self._known_pj_bit[capacity_bytes]
 
     def energy(self, counts: LayerCounts) -> Energy:
         """Return the energy of what a machine counted."""

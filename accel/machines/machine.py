@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.counters import UNIT_COUNTERS, Counters
+from golden.errors import CapacityError
 from golden.layer import LayerShape
 from golden.machines.cluster.config import SkipMode
 from golden.program import Codes, LayerTask
@@ -20,6 +21,7 @@ __all__ = [
     "Access",
     "AreaEstimate",
     "Count",
+    "Counted",
     "DramTraffic",
     "LayerCounts",
     "Machine",
@@ -155,6 +157,8 @@ class LayerCounts:
 
 #: Counts a layer of one image in one skip mode.
 Count = Callable[[SkipMode], LayerCounts]
+#: A layer's counts on one machine in each mode, or why it does not fit.
+Counted = Mapping[SkipMode, LayerCounts] | CapacityError
 #: A layer arranged for a machine, checked against its buffers: all that does not depend on the
 #: image. It takes an image's input codes (axes y, x, channel) and output codes (axes p, q, k) and
 #: returns what counts it; several threads may count at once. Cycles do not depend on the output.
@@ -245,6 +249,35 @@ class Machine(ABC):
         CapacityError
             It does not fit a buffer.
         """
+
+    @property
+    def sharing_key(self) -> tuple:
+        """What machines of this kind have in common that ``count_machines`` is fastest with."""
+        return ()
+
+    @classmethod
+    def count_machines(
+        cls,
+        machines: Sequence[Self],
+        task: LayerTask,
+        activations: Codes,
+        output: Codes,
+        modes: Sequence[SkipMode],
+    ) -> list[Counted]:
+        """Count a layer of one image on several machines of this kind, in their order.
+
+        It is what each one's program counts, but that ``LayerCounts.units`` may have a single
+        row, all units added up. A kind may share work among its machines.
+        """
+        found: list[Counted] = []
+        for machine in machines:
+            try:
+                count = machine.prepare(task)(activations, output)
+            except CapacityError as error:
+                found.append(error)
+            else:
+                found.append({mode: count(mode) for mode in modes})
+        return found
 
     def estimate_area(self) -> AreaEstimate | None:
         """Return what the machine would consist of, where it has no measured hardware."""

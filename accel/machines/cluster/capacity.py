@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,14 +11,63 @@ from golden.errors import CapacityError
 from golden.layer import LayerShape
 from golden.machines.cluster.config import AcceleratorConfig, Dealing
 from golden.machines.cluster.schedule import Schedule
-from golden.tensor import BitmaskTensor, popcount
 
-__all__ = ["check_filters", "check_inputs"]
+__all__ = [
+    "FilterDemand",
+    "InputDemand",
+    "check_filters",
+    "check_inputs",
+    "filter_demand",
+    "input_demand",
+]
 
 
-def check_filters(
-    config: AcceleratorConfig, layer: LayerShape, weights: BitmaskTensor, schedule: Schedule
-) -> None:
+class FilterDemand(NamedTuple):
+    """What a unit holds of its filters at once, without double buffering.
+
+    Parameters
+    ----------
+    filters : int
+        Filters of one unit.
+    segment_chunks : int
+        Chunks of each.
+    values : int
+        Most values of a unit's filters in one segment.
+    """
+
+    filters: int
+    segment_chunks: int
+    values: int
+
+
+class InputDemand(NamedTuple):
+    """What a cluster holds of the input: chunks, and their values."""
+
+    chunks: int
+    values: int
+
+
+def filter_demand(schedule: Schedule, counts: NDArray[np.int64]) -> FilterDemand:
+    """Return what a unit must hold of its filters.
+
+    Parameters
+    ----------
+    counts : ndarray of int64, axes filter, filter chunk
+        Values of each chunk.
+    """
+    held = int((schedule.assignment >= 0).sum(axis=2).max())
+    starts = np.arange(schedule.segments) * schedule.segment_chunks
+    if schedule.chunk_assignment is not None:
+        values = _chunk_balanced_values(schedule, counts, starts)
+    else:
+        by_segment = np.add.reduceat(counts, starts, axis=1)
+        # One more row, of zeros, for the slots that hold no filter.
+        by_segment = np.concatenate([by_segment, np.zeros_like(by_segment[:1])])
+        values = int(by_segment[schedule.assignment].sum(axis=2).max())
+    return FilterDemand(held, schedule.segment_chunks, values)
+
+
+def check_filters(config: AcceleratorConfig, layer: LayerShape, demand: FilterDemand) -> None:
     """Check that a unit can hold a segment of its filters, twice with double buffering.
 
     Raises
@@ -25,27 +76,18 @@ def check_filters(
         Names the buffer, the demand, the size, and what would make it fit.
     """
     copies = 2 if config.filter_double_buffer else 1
-    held = int((schedule.assignment >= 0).sum(axis=2).max())
-    chunks = schedule.segment_chunks * held * copies
-    fits = config.filter_buffer_chunks // (held * copies)
-    filter_chunks = layer.layout(config).filter_chunks
-    counts = popcount(weights.masks).reshape(layer.out_channels, filter_chunks)
-    starts = np.arange(schedule.segments) * schedule.segment_chunks
-    by_segment = np.add.reduceat(counts, starts, axis=1)
-    # One more row, of zeros, for the slots that hold no filter.
-    by_segment = np.concatenate([by_segment, np.zeros_like(by_segment[:1])])
-    values = int(by_segment[schedule.assignment].sum(axis=2).max()) * copies
-    if schedule.chunk_assignment is not None:
-        values = _chunk_balanced_values(schedule, counts, starts) * copies
+    chunks = demand.segment_chunks * demand.filters * copies
+    values = demand.values * copies
+    fits = config.filter_buffer_chunks // (demand.filters * copies)
     remedy = "filter_double_buffer = false" if copies == 2 else "filters_per_unit = 1"
     _require(
         layer, "filter_buffer_chunks", chunks, config.filter_buffer_chunks, "chunks a unit",
         f"segment_chunks = {fits}" if fits else remedy,
     )  # fmt: skip
-    shorter = max(1, schedule.segment_chunks * config.filter_buffer_bytes // max(values, 1))
+    shorter = max(1, demand.segment_chunks * config.filter_buffer_bytes // max(values, 1))
     _require(
         layer, "filter_buffer_bytes", values, config.filter_buffer_bytes, "bytes a unit",
-        f"segment_chunks = {shorter}" if shorter < schedule.segment_chunks else remedy,
+        f"segment_chunks = {shorter}" if shorter < demand.segment_chunks else remedy,
     )  # fmt: skip
 
 
@@ -61,38 +103,37 @@ def _chunk_balanced_values(
     return int(np.add.reduceat(by_unit, starts, axis=1).max())
 
 
-def check_inputs(config: AcceleratorConfig, layer: LayerShape, masks: NDArray[np.uint64]) -> int:
-    """Check that a cluster can hold the input rows that its positions read.
+def input_demand(
+    config: AcceleratorConfig, layer: LayerShape, counts: NDArray[np.int64]
+) -> InputDemand:
+    """Return what a cluster must hold of the input rows that its positions read.
 
     Parameters
     ----------
-    masks : ndarray of uint64, axes row, chunk of the row, word
+    counts : ndarray of int64, axes row, chunk of the row
+        Values of each chunk.
+    """
+    layout = layer.layout(config)
+    rows, values = len(counts), int(counts.sum())
+    if config.dealing is Dealing.TILES:
+        rows, values = _tile_demand(config, layer, layout.im2row, counts.sum(axis=1))
+    return InputDemand(rows * layout.row_chunks, values)
 
-    Returns
-    -------
-    int
-        Bytes of the compressed input: masks and values.
+
+def check_inputs(config: AcceleratorConfig, layer: LayerShape, demand: InputDemand) -> None:
+    """Check that a cluster can hold the input rows that its positions read.
 
     Raises
     ------
     CapacityError
         Names the buffer, the demand, the size, and what would make it fit.
     """
-    layout = layer.layout(config)
-    counts = popcount(masks).sum(axis=1)
-    if config.dealing is Dealing.TILES:
-        chunks, values = _tile_demand(config, layer, layout.im2row, counts)
-        remedy = "more clusters"
-    else:
-        chunks, values = len(counts), int(counts.sum())
-        remedy = "dealing = tiles"
-    chunks *= layout.row_chunks
-    for name, demand, unit in (
-        ("input_buffer_chunks", chunks, "chunks a cluster"),
-        ("input_buffer_bytes", values, "bytes a cluster"),
+    remedy = "more clusters" if config.dealing is Dealing.TILES else "dealing = tiles"
+    for name, needed, unit in (
+        ("input_buffer_chunks", demand.chunks, "chunks a cluster"),
+        ("input_buffer_bytes", demand.values, "bytes a cluster"),
     ):
-        _require(layer, name, demand, getattr(config, name), unit, remedy)
-    return masks.shape[0] * masks.shape[1] * config.chunk // 8 + int(counts.sum())
+        _require(layer, name, needed, getattr(config, name), unit, remedy)
 
 
 def _tile_demand(

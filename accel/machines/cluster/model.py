@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accel.machines.cluster.capacity import check_filters, check_inputs
+from accel.machines.cluster.batch.counters import Totals
+from accel.machines.cluster.batch.program import count_shared, group_key
+from accel.machines.cluster.capacity import (
+    check_filters,
+    check_inputs,
+    filter_demand,
+    input_demand,
+)
 from accel.machines.cluster.packing import activation_masks, pack_filters
-from accel.machines.cluster.program import LayerProgram, prepare_layer, run_layer
+from accel.machines.cluster.program import prepare_layer, run_layer
+from accel.machines.cluster.shared import SharedLayer
 from accel.machines.machine import (
     Access,
     AreaEstimate,
     Count,
+    Counted,
     DramTraffic,
     LayerCounts,
     Machine,
@@ -21,12 +31,14 @@ from accel.machines.machine import (
     input_share_bytes,
     layer_buffer,
 )
-from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS, LayerCounters
-from golden.errors import ConfigError
+from golden.counters import UNIT_COUNTERS, LayerCounters
+from golden.errors import CapacityError, ConfigError
+from golden.layer import LayerShape
 from golden.machines.cluster.config import AcceleratorConfig, Balance, SkipMode
 from golden.machines.cluster.schedule import Schedule, make_schedule, window_density
 from golden.machines.cluster.workload import LayerWorkload
 from golden.program import Codes, LayerTask
+from golden.tensor import popcount
 
 __all__ = [
     "ClusterMachine",
@@ -110,40 +122,77 @@ class ClusterMachine(Machine):
         weights = pack_filters(config, layer, task.weights)
         density = window_density(config, layer, task.channel_density)
         schedule = make_schedule(config, layer, weights, density)
-        check_filters(config, layer, weights, schedule)
-        weight_bytes = weights.masks.shape[0] * weights.masks.shape[1] * config.chunk // 8
-        weight_bytes += len(weights.values)
+        weight_counts = popcount(weights.masks).reshape(layer.out_channels, -1)
+        check_filters(config, layer, filter_demand(schedule, weight_counts))
+        weight_bytes = weight_counts.size * config.chunk // 8 + len(weights.values)
 
         def load(activations: Codes, output: Codes) -> Count:
             masks = activation_masks(config, layer, activations)
-            input_bytes = check_inputs(config, layer, masks)
+            demand = input_demand(config, layer, counts := popcount(masks))
+            check_inputs(config, layer, demand)
+            input_bytes = counts.size * config.chunk // 8 + int(counts.sum())
             program = prepare_layer(config, layer, weights, masks, schedule, output)
             dram_input_bytes = _mask_bytes(activations.size) + int(np.count_nonzero(activations))
 
             def count(mode: SkipMode) -> LayerCounts:
                 counters = run_layer(program, mode)
-                return self._counts(program, counters, weight_bytes, dram_input_bytes, input_bytes)
+                return self._counts(
+                    layer, schedule, Totals.of(counters), weight_bytes, dram_input_bytes,
+                    input_bytes, counters,
+                )  # fmt: skip
 
             return count
 
         return load
 
+    @property
+    def sharing_key(self) -> tuple:
+        return group_key(self.config)
+
+    @classmethod
+    def count_machines(
+        cls,
+        machines: Sequence[Self],
+        task: LayerTask,
+        activations: Codes,
+        output: Codes,
+        modes: Sequence[SkipMode],
+    ) -> list[Counted]:
+        shared = SharedLayer(task, activations, output)
+        dram_input_bytes = _mask_bytes(activations.size) + int(np.count_nonzero(activations))
+
+        def counts(machine: Self, totals: Totals) -> LayerCounts:
+            packed = shared.packed(machine.config)
+            return machine._counts(
+                task.layer, shared.schedule(machine.config), totals, packed.weight_bytes,
+                dram_input_bytes, packed.input_bytes,
+            )  # fmt: skip
+
+        counted = count_shared([machine.config for machine in machines], shared, modes)
+        return [
+            found
+            if isinstance(found, CapacityError)
+            else {mode: counts(machine, totals) for mode, totals in found.items()}
+            for machine, found in zip(machines, counted, strict=True)
+        ]
+
     def _counts(
         self,
-        program: LayerProgram,
-        counters: LayerCounters,
+        layer: LayerShape,
+        schedule: Schedule,
+        totals: Totals,
         weight_bytes: int,
         dram_input_bytes: int,
         input_bytes: int,
+        counters: LayerCounters | None = None,
     ) -> LayerCounts:
-        sums = {
-            name: int(counters.cluster(name).sum()) for name in CLUSTER_COUNTERS if name != "cycles"
-        }
-        units = counters.units.reshape(self.units, -1).copy()
-        # A cluster that is done before the slowest is idle.
-        idle = UNIT_COUNTERS.index("idle_cycles")
-        ended = np.repeat(counters.cluster("cycles"), self.config.units)
-        units[:, idle] += counters.cycles - ended
+        sums = totals.clusters
+        units = totals.units[None]
+        if counters is not None:
+            units = counters.units.reshape(self.units, -1).copy()
+            # A cluster that is done before the slowest is idle.
+            ended = np.repeat(counters.cluster("cycles"), self.config.units)
+            units[:, UNIT_COUNTERS.index("idle_cycles")] += totals.cycles - ended
         dram = DramTraffic(
             input_bytes=dram_input_bytes,
             weight_bytes=weight_bytes,
@@ -151,13 +200,13 @@ class ClusterMachine(Machine):
         )
         streamed = sums["filter_beats"] * self.config.filter_bus_bytes
         return LayerCounts(
-            cycles=counters.cycles,
+            cycles=totals.cycles,
             pairs=sums["pairs"],
             units=units,
             additions=sums["pairs"],
             accesses=(
                 layer_buffer(dram, streamed + dram.output_bytes),
-                *self._accesses(sums, program),
+                *self._accesses(sums, layer, schedule),
             ),
             dram=dram,
             details={
@@ -169,18 +218,20 @@ class ClusterMachine(Machine):
             counters=counters,
         )
 
-    def _accesses(self, sums: dict[str, int], program: LayerProgram) -> tuple[Access, ...]:
+    def _accesses(
+        self, sums: dict[str, int], layer: LayerShape, schedule: Schedule
+    ) -> tuple[Access, ...]:
         config = self.config
         streamed = 8 * config.filter_bus_bytes * sums["filter_beats"]
         broadcast = 8 * config.broadcast_width * sums["broadcast_words"]
         # A step sends one mask to every unit; each reads one of its filters' for every slot.
-        active = int((program.schedule.assignment >= 0).any(axis=2).sum(axis=1).max())
+        active = int((schedule.assignment >= 0).any(axis=2).sum(axis=1).max())
         masks = config.chunk * sums["steps_delivered"] * active * (1 + config.filters_per_unit)
         slots_bytes = config.slots * config.chunk
         return (
             Access(
                 buffer="input values",
-                capacity_bytes=input_share_bytes(program.layer, config.clusters),
+                capacity_bytes=input_share_bytes(layer, config.clusters),
                 bits=broadcast,
             ),
             Access(

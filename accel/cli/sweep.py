@@ -1,0 +1,155 @@
+"""`accel sweep`: many machines of a space, kept in a store, and what was found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from accel.cli.options import (
+    LimitOption,
+    ModeOption,
+    NodeOption,
+    SeedOption,
+    examples,
+    read_modes,
+)
+from accel.cli.output import check_writable, progress_bar, show, status
+
+__all__ = ["commands"]
+
+
+class _RunByDefault(TyperGroup):
+    """Takes ``accel sweep space.toml`` for ``accel sweep run space.toml``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in (*self.commands, "--help"):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+commands = typer.Typer(
+    rich_markup_mode=None, cls=_RunByDefault, help="Count many machines of a space."
+)
+
+StoreArgument = Annotated[
+    Path, typer.Argument(help="What a sweep has written.", metavar="FILE.sqlite")
+]
+ObjectivesOption = Annotated[
+    str | None,
+    typer.Option(help="What to look for, separated by commas.", metavar="NAMES"),
+]
+ClockOption = Annotated[
+    float | None, typer.Option("--clock", help="For images a second.", metavar="MHZ")
+]
+
+
+@commands.command(
+    epilog=examples(
+        "accel sweep space.toml --network resnet8",
+        "accel sweep space.toml --network vgg16 --search nsga2 --trials 1000",
+        "accel sweep space.toml --network resnet8 --workers 2",
+        "accel sweep show sweep.sqlite --objectives cycles,lut4",
+    )
+)
+def run(
+    space: Annotated[
+        Path, typer.Argument(help="The space (docs/sweeps.md).", metavar="SPACE.toml")
+    ],
+    network: Annotated[
+        list[str],
+        typer.Option(help="A network (`accel networks`); repeatable.", metavar="NAME[=WEIGHT]"),
+    ],
+    store: Annotated[
+        Path, typer.Option(help="Keeps the points; goes on where it was.", metavar="FILE.sqlite")
+    ] = Path("sweep.sqlite"),
+    objectives: ObjectivesOption = "cycles,energy_pj",
+    search: Annotated[
+        str, typer.Option(help="grid, random, latin, tpe or nsga2.", metavar="NAME")
+    ] = "grid",
+    trials: Annotated[
+        int | None, typer.Option(help="Points to look at; a grid has all.", metavar="N")
+    ] = None,
+    skip: ModeOption = None,
+    limit: LimitOption = 1,
+    clock: ClockOption = None,
+    node: NodeOption = "45nm",
+    seed: SeedOption = 0,
+    workers: Annotated[int, typer.Option(help="Processes that count.", metavar="N")] = 1,
+    scheduler: Annotated[
+        str | None, typer.Option(help="A Dask scheduler, whose workers count.", metavar="ADDRESS")
+    ] = None,
+) -> None:
+    """Count machines of a space on a network; again: go on.
+
+    The mode that skips most is counted where --skip is left out.
+    """
+    from accel.api import load
+    from accel.report.sweeps import study_report
+    from accel.sweeps.api import sweep
+    from accel.sweeps.space import Space
+
+    described = Space.from_toml(space)
+    with status("Loading"):
+        networks = {load(name): weight for name, weight in map(_weighted, network)}
+    modes = () if skip is None else read_modes(skip)
+    with progress_bar(f"Sweeping {described.size} points") as advance:
+        study = sweep(
+            networks,
+            described,
+            (objectives or "").split(","),
+            search,
+            trials,
+            store=store,
+            images=limit,
+            modes=modes,
+            clock_mhz=clock,
+            technology_node=node,
+            seed=seed,
+            workers=workers,
+            scheduler=scheduler,
+            progress=lambda each: advance(
+                each.done, each.proposed, f"{each.kept_before} were kept"
+            ),
+        )
+    show(*study_report(study))
+
+
+@commands.command(name="show", epilog=examples("accel sweep show sweep.sqlite"))
+def show_store(
+    store: StoreArgument, objectives: ObjectivesOption = None, clock: ClockOption = None
+) -> None:
+    """Show the Pareto front of a store, and why other points can't be."""
+    from accel.report.sweeps import study_report
+    from accel.sweeps.api import open_study
+
+    show(*study_report(open_study(store, _names(objectives), clock)))
+
+
+@commands.command(epilog=examples("accel sweep export sweep.sqlite points.parquet"))
+def export(
+    store: StoreArgument,
+    output: Annotated[Path, typer.Argument(help="A .csv or .parquet file.", metavar="FILE")],
+    objectives: ObjectivesOption = None,
+    clock: ClockOption = None,
+) -> None:
+    """Write all points of a store as a table."""
+    check_writable(output)
+    from accel.sweeps.api import open_study
+
+    open_study(store, _names(objectives), clock).export(output)
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else text.split(",")
+
+
+def _weighted(text: str) -> tuple[str, float]:
+    """Read ``NAME=WEIGHT``; a name alone weighs 1."""
+    name, _, weight = text.rpartition("=")
+    try:
+        return (name, float(weight)) if name else (text, 1)
+    except ValueError:  # a path with an equals sign
+        return text, 1

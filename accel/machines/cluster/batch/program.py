@@ -1,0 +1,173 @@
+"""Cluster machines arranged sixteen by sixteen for the kernel, and their counters read back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+import numpy as np
+
+from accel.machines.cluster.batch.arrange import (
+    UNIT_BYTES,
+    arrange_layer,
+    arrange_machines,
+    deal_of,
+    latencies,
+    make_scratch,
+    make_sizes,
+    make_sums,
+    make_times,
+)
+from accel.machines.cluster.batch.counters import Counted, Totals
+from accel.machines.cluster.batch.kernel import CHECK_STEPS, REBASE_CYCLES, RING, run_batches
+from accel.machines.cluster.batch.lanes import MACHINES
+from accel.machines.cluster.capacity import check_filters, check_inputs
+from accel.machines.cluster.program import run_layer
+from accel.machines.cluster.shared import SharedLayer
+from golden.counters import LayerCounters
+from golden.errors import CapacityError
+from golden.layer import ChunkLayout
+from golden.machines.cluster.config import AcceleratorConfig, Dealing, Latency, SkipMode
+from golden.machines.cluster.schedule import Schedule
+
+__all__ = [
+    "can_batch",
+    "count_batched",
+    "count_shared",
+    "group_key",
+    "spread",
+    "total_batched",
+]
+
+#: Bytes of the machines' times that are held at once.
+STATE_BYTES_MAX = 256 << 20
+
+
+def spread(config: AcceleratorConfig, filter_chunks: int) -> int:
+    """Return how far a short time can be from its base, in cycles (``docs/sweeps.md``)."""
+    step = config.filters_per_unit * -(-config.chunk // config.lanes)
+    collection = -(-config.group_filters // config.collector_width)
+    work = max(step, collection + Latency.DELIVER + Latency.COLLECTOR_FREE)
+    between_checks = CHECK_STEPS * (config.broadcast_words + Latency.RELEASE) + filter_chunks
+    return (
+        REBASE_CYCLES + (config.slots + CHECK_STEPS + 1) * work + between_checks + Latency.RELEASE
+    )
+
+
+def can_batch(config: AcceleratorConfig, layout: ChunkLayout, schedule: Schedule) -> bool:
+    """Say whether the batch kernel can count a layer on a machine."""
+    return (
+        schedule.segments == 1
+        and config.dealing is not Dealing.QUEUE
+        and config.slots < RING
+        and spread(config, layout.filter_chunks) <= np.iinfo(np.uint16).max
+    )
+
+
+def group_key(config: AcceleratorConfig) -> tuple:
+    """Return what machines must have in common that are counted together."""
+    return (
+        config.chunk,
+        config.units,
+        config.filters_per_unit,
+        config.balance,
+        config.lanes,
+        config.skip_empty_chunks,
+    )
+
+
+def count_shared(
+    configs: Sequence[AcceleratorConfig], shared: SharedLayer, modes: Sequence[SkipMode]
+) -> list[dict[SkipMode, Totals] | CapacityError]:
+    """Count a layer on machines: those that can in batches, the others one by one.
+
+    Returns
+    -------
+    list of dict of SkipMode to Totals, or CapacityError
+        In the order of the machines; the error says why a layer does not fit.
+    """
+    found: dict[int, dict[SkipMode, Totals] | CapacityError] = {}
+    groups: dict[tuple, list[int]] = {}
+    for index, config in enumerate(configs):
+        try:
+            check_filters(config, shared.layer, shared.filter_demand(config))
+            check_inputs(config, shared.layer, shared.input_demand(config))
+        except CapacityError as error:
+            found[index] = error
+            continue
+        if can_batch(config, shared.packed(config).layout, shared.schedule(config)):
+            groups.setdefault(group_key(config), []).append(index)
+        else:
+            program = shared.program(config)
+            found[index] = {mode: Totals.of(run_layer(program, mode)) for mode in modes}
+    for indices in groups.values():
+        alike = [configs[index] for index in indices]
+        counted = [total_batched(alike, shared, mode) for mode in modes]
+        for index, *totals in zip(indices, *counted, strict=True):
+            found[index] = dict(zip(modes, totals, strict=True))
+    return [found[index] for index in range(len(configs))]
+
+
+def count_batched(
+    configs: Sequence[AcceleratorConfig], shared: SharedLayer, mode: SkipMode
+) -> list[LayerCounters]:
+    """Count a layer on machines of one group (``group_key``), all of which ``can_batch``.
+
+    Returns
+    -------
+    list of LayerCounters
+        In the order of the machines.
+    """
+    found: dict[int, LayerCounters] = {}
+    for part, counted in _run(configs, shared, mode):
+        for number, indices in enumerate(part):
+            found.update(zip(indices, counted.counters(number), strict=False))
+    return [found[index] for index in range(len(configs))]
+
+
+def total_batched(
+    configs: Sequence[AcceleratorConfig], shared: SharedLayer, mode: SkipMode
+) -> list[Totals]:
+    """Do what ``count_batched`` does, and add the counters up."""
+    found: dict[int, Totals] = {}
+    for part, counted in _run(configs, shared, mode):
+        for indices, totals in zip(part, counted.totals(part), strict=True):
+            found.update(zip(indices, totals, strict=True))
+    return [found[index] for index in range(len(configs))]
+
+
+def _run(
+    configs: Sequence[AcceleratorConfig], shared: SharedLayer, mode: SkipMode
+) -> Iterator[tuple[list[list[int]], Counted]]:
+    """Run machines of one group; yield which ones some batches hold, and what was counted."""
+    layer = arrange_layer(configs[0], shared, mode)
+    units = configs[0].units
+    for part in _parts(configs):
+        deals, batches = arrange_machines([[configs[i] for i in each] for each in part], shared)
+        times = make_times(sum(configs[each[0]].clusters for each in part), units)
+        sums = make_sums(int(deals.first_row[-1]), units)
+        sizes = make_sizes(layer, deals, batches, units)
+        run_batches(sizes, layer, deals, batches, latencies(), make_scratch(sizes), times, sums)
+        yield part, Counted(deals, batches, times, sums)
+
+
+def _parts(configs: Sequence[AcceleratorConfig]) -> Iterator[list[list[int]]]:
+    """Yield lists of batches, each the indices of at most 16 machines that deal alike."""
+
+    def order(index: int) -> tuple:
+        config = configs[index]
+        return deal_of(config), config.fifo_depth, config.broadcast_width, config.filter_bus_bytes
+
+    part: list[list[int]] = []
+    held = 0
+    ordered = sorted(range(len(configs)), key=order)
+    for (clusters, _), alike in groupby(ordered, key=lambda index: deal_of(configs[index])):
+        indices = list(alike)
+        for first in range(0, len(indices), MACHINES):
+            size = clusters * configs[0].units * MACHINES * UNIT_BYTES
+            if part and held + size > STATE_BYTES_MAX:
+                yield part
+                part, held = [], 0
+            part.append(indices[first : first + MACHINES])
+            held += size
+    yield part

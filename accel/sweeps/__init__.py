@@ -1,0 +1,1 @@
+"""Sweeps: many machines of a space, each with its figures, kept and searched."""

@@ -1,0 +1,389 @@
+"""The public functions of sweeps: ``sweep`` and ``evaluate``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from accel.api import LoadedNetwork, load
+from accel.costs.energy import EnergyTable
+from accel.results import Timing
+from accel.sweeps.engine import DaskEngine, Engine, LocalEngine, Tick
+from accel.sweeps.evaluator import INFEASIBLE, OK, Outcome, SweptNetwork
+from accel.sweeps.objectives import Objective, find_objectives, measure
+from accel.sweeps.search import Search, make_search
+from accel.sweeps.space import Point, Space
+from accel.sweeps.store import Row, Store, code_digest, package_version, point_key
+from accel.sweeps.study import Found, Study, found_points
+from golden.config import TomlConfig
+from golden.errors import ConfigError, UserError
+from golden.machines import registry
+from golden.machines.cluster.config import SkipMode
+
+__all__ = ["Progress", "evaluate", "open_study", "sweep"]
+
+#: Processes of one machine.
+_WORKERS_MAX = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a sweep is.
+
+    Parameters
+    ----------
+    proposed : int
+        Points that the search has proposed so far.
+    done : int
+        Of them, those whose rows are kept; ``kept_before`` were kept when the sweep began.
+    kept_before : int
+    share : float
+        Of the present group of points, 0..1.
+    """
+
+    proposed: int
+    done: int
+    kept_before: int
+    share: float
+
+
+def sweep(
+    net: Any,
+    space: Space | Mapping[str, Any] | Iterable[Mapping[str, Any]],
+    objectives: Sequence[str] = ("cycles",),
+    search: str = "grid",
+    trials: int | None = None,
+    *,
+    store: str | os.PathLike[str] | Store = ":memory:",
+    images: int = 1,
+    modes: Sequence[SkipMode | str] | None = (),
+    clock_mhz: float | None = None,
+    technology_node: str = "45nm",
+    seed: int = 0,
+    workers: int = 1,
+    scheduler: str | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Study:
+    """Count machines of a space on a network, and keep what was counted.
+
+    Every figure is exact: it is that of ``accel.simulate`` on the same machine. A sweep that was
+    stopped goes on where it was, when it is called again with the same store.
+
+    Parameters
+    ----------
+    net : str, LoadedNetwork, a sequence of them, or a dict of them to weights
+        With several networks an objective is the weighted sum (images a second: the weighted
+        mean rate).
+    space : Space, dict or list of dict
+        As ``docs/sweeps.md`` says.
+    objectives : sequence of str
+        Of ``accel.sweeps.objectives.OBJECTIVES``.
+    search : str
+        ``grid``, ``random``, ``latin``, ``tpe`` or ``nsga2``.
+    trials : int, optional
+        Points to look at; a grid is looked at as a whole.
+    store : path or Store
+        An SQLite file that keeps the points; only memory by default.
+    images : int
+        How many of a network's images are run.
+    modes : sequence of SkipMode, optional
+        Skip modes to count in; the one that skips most where it is empty, all where it is None.
+    clock_mhz : float, optional
+        For images a second.
+    technology_node : str
+        Of the energies: ``45nm`` or ``7nm``.
+    seed : int
+        Of the search's random numbers.
+    workers : int
+        Processes that count; this one alone where it is 1.
+    scheduler : str, optional
+        Address of a Dask scheduler, whose workers count instead.
+    progress : function of Progress, optional
+
+    Raises
+    ------
+    UserError
+        Something of this is bad, or the store can't be used.
+    """
+    chosen = find_objectives(list(objectives), clock_mhz)
+    space = space if isinstance(space, Space) else Space(space)
+    way = make_search(search, space, trials, seed, chosen)
+    networks = _networks(net, images, modes, technology_node)
+    described = {
+        "space": space.to_dict(),
+        "networks": {each.name: each.weight for each in networks},
+        "network_digests": [each.content for each in networks],
+        "objectives": list(objectives),
+        "clock_mhz": clock_mhz,
+        "search": search,
+        "trials": trials,
+        "seed": seed,
+        "images": images,
+        "technology_node": technology_node,
+    }
+    with ExitStack() as stack:
+        engine = _engine(scheduler, workers)
+        stack.callback(engine.close)
+        if not isinstance(store, Store):
+            store = stack.enter_context(Store(store))
+        store.describe(described)
+        return _Sweep(store, engine, networks, chosen, clock_mhz, progress).run(way)
+
+
+def open_study(
+    store: str | os.PathLike[str],
+    objectives: Sequence[str] | None = None,
+    clock_mhz: float | None = None,
+) -> Study:
+    """Return the points of a store on the networks of its last sweep, while it may go on.
+
+    Parameters
+    ----------
+    objectives : sequence of str, optional
+        Those of the last sweep by default.
+
+    Raises
+    ------
+    UserError
+        The store can't be used, holds no sweep, or an objective is bad.
+    """
+    with Store(store, write=False) as opened:
+        sweeps, rows = opened.sweeps(), list(opened.rows().values())
+    if not sweeps:
+        raise UserError(f"Store {os.fspath(store)} must hold a sweep, not none")
+    last = sweeps[-1]
+    clock_mhz = clock_mhz or last["clock_mhz"]
+    chosen = find_objectives(objectives or last["objectives"], clock_mhz)
+    networks = dict(zip(last["network_digests"], last["networks"].values(), strict=True))
+    asked = [
+        row
+        for row in rows
+        if row.images == last["images"] and row.technology_node == last["technology_node"]
+    ]
+    found = found_points(asked, networks, chosen, clock_mhz)
+    return Study(objectives=tuple(chosen), found=tuple(found))
+
+
+def evaluate(
+    config: TomlConfig | Mapping[str, Any],
+    net: Any,
+    *,
+    machine: str | None = None,
+    images: int = 1,
+    mode: SkipMode | str | None = None,
+    technology_node: str = "45nm",
+) -> Timing:
+    """Count one machine, for a search of one's own: sums over a network's layers.
+
+    What a network's machines share stays in memory between calls.
+
+    Parameters
+    ----------
+    config : TomlConfig, or dict of str to object
+        A configuration; a dict has the fields that differ from the machine's own preset.
+    net : str or LoadedNetwork
+    machine : str, optional
+        A name of ``accel machines``; by default what the configuration says.
+    mode : SkipMode, optional
+        The one that skips most by default.
+
+    Raises
+    ------
+    CapacityError, ConfigError, UserError
+        A layer does not fit, there is no such machine, or no such network.
+    """
+    if isinstance(config, TomlConfig):
+        point = Point.of(config, machine or registry.kind_of(config))
+    else:
+        name = machine or registry.DEFAULT
+        kind = registry.find(name)
+        preset = kind.load_config().preset(kind.load_model().preset)
+        point = Point.of(preset.replace(**config), name)
+    network = _network(net, images, () if mode is None else (SkipMode(mode),), technology_node)
+    outcome = network.evaluator.evaluate([point])[0]
+    if outcome.status == INFEASIBLE:
+        raise ConfigError(outcome.message)
+    if outcome.status != OK:
+        raise UserError(f"Machine could not be counted: {outcome.message}")
+    return list(outcome.timings.values())[-1]
+
+
+def _networks(
+    net: Any, images: int, modes: Sequence[SkipMode | str] | None, technology_node: str
+) -> list[SweptNetwork]:
+    if isinstance(net, (str, LoadedNetwork)):
+        weighted: dict[Any, float] = {net: 1}
+    elif isinstance(net, Mapping):
+        weighted = dict(net)
+    else:
+        weighted = dict.fromkeys(net, 1)
+    if not weighted:
+        raise UserError("Networks must be at least 1, not none")
+    for weight in weighted.values():
+        if type(weight) not in (int, float) or not 0 < weight < float("inf"):
+            raise UserError(f"Weight of a network must be a number above 0, not {weight!r}")
+    try:
+        chosen = None if modes is None else tuple(SkipMode(mode) for mode in modes)
+    except ValueError:
+        accepted = ", ".join(mode.value for mode in SkipMode)
+        raise UserError(f"Skip mode must be one of {accepted}, not {modes!r}") from None
+    if type(images) is not int or images < 1:
+        raise UserError(f"Images must be at least 1, not {images!r}")
+    found = [
+        replace(_network(each, images, chosen, technology_node), weight=weight)
+        for each, weight in weighted.items()
+    ]
+    if len({each.name for each in found}) < len(found):
+        raise UserError("Networks of a sweep must have different names")
+    return found
+
+
+@lru_cache(maxsize=4)
+def _network(
+    net: str | LoadedNetwork, images: int, modes: tuple[SkipMode, ...] | None, node: str
+) -> SweptNetwork:
+    loaded = load(net) if isinstance(net, str) else net
+    network, codes = loaded.network, loaded.images[:images]
+    if not network.convolutions:
+        raise UserError(f"Network {network.name} must have a convolution or linear layer")
+    EnergyTable.load(node)  # refuses a node that it has not
+    return SweptNetwork(network=network, images=codes, modes=modes, technology_node=node)
+
+
+def _key(network: SweptNetwork, point: Point) -> str:
+    modes = None if network.modes is None else [mode.value for mode in network.modes]
+    return point_key(point, network.content, modes, network.technology_node)
+
+
+def _row(network: SweptNetwork, point: Point, outcome: Outcome) -> Row:
+    return Row(
+        key=_key(network, point),
+        point=point,
+        network=network.name,
+        network_digest=network.content,
+        images=len(network.images),
+        technology_node=network.technology_node,
+        status=outcome.status,
+        message=outcome.message,
+        figures=outcome.figures(),
+        cpu_seconds=outcome.cpu_seconds,
+        package=package_version(),
+        code=code_digest(),
+    )
+
+
+def _engine(scheduler: str | None, workers: int) -> Engine:
+    if type(workers) is not int or not 1 <= workers <= _WORKERS_MAX:
+        raise UserError(f"Workers must be between 1 and {_WORKERS_MAX}, not {workers!r}")
+    if scheduler is None and workers == 1:
+        return LocalEngine()
+    return DaskEngine(scheduler, workers)
+
+
+class _Sweep:
+    """A sweep as it runs."""
+
+    def __init__(
+        self,
+        store: Store,
+        engine: Engine,
+        networks: list[SweptNetwork],
+        objectives: list[Objective],
+        clock_mhz: float | None,
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self._store = store
+        self._engine = engine
+        self._networks = networks
+        self._objectives = objectives
+        self._clock_mhz = clock_mhz
+        self._progress = progress
+        self._found: list[Found] = []
+        self._kept_before = 0
+
+    def run(self, way: Search) -> Study:
+        while points := way.ask():
+            found = self._find(points)
+            self._found += found
+            way.tell(points, [_complete(each.figures) for each in found])
+        return Study(objectives=tuple(self._objectives), found=tuple(self._found))
+
+    def _find(self, points: list[Point]) -> list[Found]:
+        """Return what became of some points; count those that the store has not."""
+        keys = {
+            (network.name, point.canonical()): _key(network, point)
+            for network in self._networks
+            for point in points
+        }
+        rows = {
+            key: row
+            for key, row in self._store.rows(list(keys.values())).items()
+            if row.status != "failed"
+        }
+        missing = [
+            (network, point)
+            for network in self._networks
+            for point in points
+            if keys[network.name, point.canonical()] not in rows
+        ]
+        self._kept_before += len(keys) - len(missing)
+        for network in self._networks:
+            # Points that share work come one after the other.
+            left = sorted((point for other, point in missing if other is network), key=_sharing_key)
+            tick = self._ticker(len(points), len(left))
+            for block, outcomes in self._engine.run(network, left, tick):
+                counted = [
+                    _row(network, point, outcome)
+                    for point, outcome in zip(block, outcomes, strict=True)
+                ]
+                self._store.add(counted)
+                rows |= {row.key: row for row in counted}
+        found = []
+        for point in points:
+            # Networks of the same content share their rows, whatever they are called.
+            of_point = [
+                replace(rows[keys[network.name, point.canonical()]], network=network.name)
+                for network in self._networks
+            ]
+            weights = [network.weight for network in self._networks]
+            weighted = list(zip(of_point, weights, strict=True))
+            figures = measure(self._objectives, weighted, self._clock_mhz)
+            found.append(Found(point=point, rows=tuple(of_point), figures=figures))
+        return found
+
+    def _ticker(self, points: int, missing: int) -> Tick:
+        """Return what tells how far a group of points is, of which some are missing."""
+
+        def tick(share: float) -> None:
+            if self._progress:
+                kept = points - missing
+                self._progress(
+                    Progress(
+                        proposed=len(self._found) + points,
+                        done=len(self._found) + kept + int(share * missing),
+                        kept_before=self._kept_before,
+                        share=share,
+                    )
+                )
+
+        return tick
+
+
+def _complete(figures: list[float | None] | None) -> list[float] | None:
+    """Return figures where none is missing."""
+    if figures is None:
+        return None
+    known = [figure for figure in figures if figure is not None]
+    return known if len(known) == len(figures) else None
+
+
+def _sharing_key(point: Point) -> tuple[str, str, str]:
+    try:
+        key = repr(point.load().sharing_key)
+    except ConfigError:
+        key = ""
+    return str(point.weight_density), point.machine, key

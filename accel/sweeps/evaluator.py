@@ -1,0 +1,286 @@
+"""Counts the points of a sweep: layers outermost, machines inside, each layer's work shared."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+from accel.costs.energy import EnergyTable
+from accel.machines.machine import Counted, Machine
+from accel.results import Timing
+from accel.run import layer_task
+from accel.sweeps.pruning import prune_network
+from accel.sweeps.space import Point
+from accel.trace import LayerTrace, Trace, content_digest
+from golden.errors import CapacityError, ConfigError, UserError
+from golden.machines.cluster.config import SkipMode
+from golden.network import Network
+from golden.program import Codes
+
+__all__ = ["FAILED", "INFEASIBLE", "OK", "Evaluator", "Outcome", "SweptNetwork"]
+
+#: Bytes of a trace that is held in memory while machines are counted.
+_HELD_BYTES_MAX = 512 << 20
+
+OK, INFEASIBLE, FAILED = "ok", "infeasible", "failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of a point on a network.
+
+    Parameters
+    ----------
+    status : str
+        ``ok``; ``infeasible``: such a machine can't be, or a layer does not fit it;
+        ``failed``: something else went wrong.
+    message : str
+        The rule, or what went wrong.
+    timings : dict of SkipMode to Timing
+        Sums over layers and images, for each mode that was counted.
+    layer_cycles : dict of str to int
+        Of each layer, in the last of these modes, summed over images.
+    cpu_seconds : float
+        Spent on it; what machines share is divided evenly.
+    """
+
+    status: str
+    message: str = ""
+    timings: Mapping[SkipMode, Timing] = field(default_factory=dict)
+    layer_cycles: Mapping[str, int] = field(default_factory=dict)
+    cpu_seconds: float = 0.0
+
+    def figures(self) -> dict[str, Any]:
+        """Return all that was counted, as plain values."""
+        return {
+            "modes": {mode.value: _plain(timing) for mode, timing in self.timings.items()},
+            "layer_cycles": dict(self.layer_cycles),
+        }
+
+
+def _plain(timing: Timing) -> dict[str, Any]:
+    return {
+        "cycles": timing.cycles,
+        "pairs": timing.pairs,
+        "stray_pairs": timing.stray_pairs,
+        "additions": timing.additions,
+        "unit_cycles": dict(timing.unit_cycles),
+        "dram": asdict(timing.dram),
+        "energy": asdict(timing.energy),
+        "details": dict(timing.details),
+    }
+
+
+#: Called with the layers' machines that are done and all that there are.
+Tick = Callable[[int, int], None]
+
+
+class Evaluator:
+    """A network and its images, on which points are counted.
+
+    Parameters
+    ----------
+    network : Network
+    images : ndarray of int8 or uint8, axes n, y, x, channel
+    table : EnergyTable
+    modes : sequence of SkipMode, optional
+        All of a machine's where it is None; only its last one where it is empty.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        images: Codes,
+        table: EnergyTable,
+        modes: Sequence[SkipMode] | None = (),
+    ) -> None:
+        self.network = network
+        self.images = images
+        self.table = table
+        self.modes = modes
+        self._traces: dict[float | None, _Held] = {}
+
+    def evaluate(self, points: Sequence[Point], tick: Tick | None = None) -> list[Outcome]:
+        """Count points, in their order."""
+        outcomes: dict[int, Outcome] = {}
+        running: dict[float | None, dict[int, _Running]] = {}
+        for index, point in enumerate(points):
+            try:
+                machine = point.load()
+                modes = self._modes(machine)
+            except UserError as error:
+                outcomes[index] = Outcome(status=INFEASIBLE, message=str(error))
+            else:
+                running.setdefault(point.weight_density, {})[index] = _Running(machine, modes)
+        total = len(points) * len(self.network.convolutions) * len(self.images)
+        done = len(outcomes) * len(self.network.convolutions) * len(self.images)
+        with threadpool_limits(limits=1, user_api="blas"):
+            for density, each in running.items():
+                for step, task in self._trace(density):
+                    for group in _groups(each.values()):
+                        self._count(group, step, task)
+                    done += len(each)
+                    if tick:
+                        tick(done, total)
+                outcomes |= {index: one.outcome() for index, one in each.items()}
+        return [outcomes[index] for index in range(len(points))]
+
+    def _modes(self, machine: Machine) -> tuple[SkipMode, ...]:
+        if self.modes is None:
+            return machine.modes
+        if not self.modes:
+            return machine.modes[-1:]
+        if missing := [mode.value for mode in self.modes if mode not in machine.modes]:
+            raise ConfigError(f"Machine {machine.name} must have mode {missing[0]}")
+        return tuple(self.modes)
+
+    def _trace(self, density: float | None) -> _Held:
+        if density not in self._traces:
+            network = self.network if density is None else prune_network(self.network, density)
+            self._traces[density] = _Held(Trace(network, self.images))
+        return self._traces[density]
+
+    def _count(self, group: list[_Running], step: LayerTrace, task: Any) -> None:
+        """Count one layer on machines of one kind."""
+        begun = time.process_time()
+        machines = [each.machine for each in group]
+        try:
+            counted = _count_machines(machines, step, task, group[0].modes)
+        except Exception as error:  # of one of them: the others go on without it
+            if len(group) > 1:
+                for each in group:
+                    self._count([each], step, task)
+                return
+            group[0].fail(FAILED, f"{type(error).__name__}: {error}")
+            return
+        for each, found in zip(group, counted, strict=True):
+            each.add(step.node.layer.name, found, self.table)
+        spent = (time.process_time() - begun) / len(group)
+        for each in group:
+            each.cpu_seconds += spent
+
+
+def _count_machines(
+    machines: list[Machine], step: LayerTrace, task: Any, modes: tuple[SkipMode, ...]
+) -> list[Counted]:
+    return type(machines[0]).count_machines(machines, task, step.activations, step.output, modes)
+
+
+def _groups(running: Iterable[_Running]) -> Iterator[list[_Running]]:
+    """Yield the machines that still run, by kind."""
+    kinds: dict[type[Machine], list[_Running]] = {}
+    for each in running:
+        if not each.status:
+            kinds.setdefault(type(each.machine), []).append(each)
+    yield from kinds.values()
+
+
+class _Held:
+    """A trace, held in memory where it is not too large."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._steps: list[LayerTrace] | None = None
+
+    def __iter__(self) -> Iterator[tuple[LayerTrace, Any]]:
+        if self._steps is not None:
+            steps: Iterable[LayerTrace] = self._steps
+        else:
+            steps = self._trace
+        kept: list[LayerTrace] = []
+        size = 0
+        for step in steps:
+            size += step.activations.nbytes + step.output.nbytes
+            if size <= _HELD_BYTES_MAX:
+                kept.append(step)
+            yield step, layer_task(self._trace, step.node)
+        if size <= _HELD_BYTES_MAX:
+            self._steps = kept
+
+
+class _Running:
+    """A machine on its way through the layers."""
+
+    def __init__(self, machine: Machine, modes: tuple[SkipMode, ...]) -> None:
+        self.machine = machine
+        self.modes = modes
+        self.status = ""
+        self.cpu_seconds = 0.0
+        self._message = ""
+        self._timings: dict[SkipMode, list[Timing]] = {mode: [] for mode in modes}
+        self._cycles: dict[str, int] = {}
+
+    def add(self, layer: str, counted: Counted, table: EnergyTable) -> None:
+        """Add a layer's counts; a layer that does not fit ends it."""
+        if isinstance(counted, CapacityError):
+            self.fail(INFEASIBLE, str(counted))
+            return
+        for mode in self.modes:
+            timing = Timing.of(counted[mode], table)
+            self._timings[mode].append(timing)
+            if mode == self.modes[-1]:
+                self._cycles[layer] = self._cycles.get(layer, 0) + timing.cycles
+
+    def fail(self, status: str, message: str) -> None:
+        self.status, self._message = status, message
+
+    def outcome(self) -> Outcome:
+        if self.status:
+            return Outcome(status=self.status, message=self._message, cpu_seconds=self.cpu_seconds)
+        return Outcome(
+            status=OK,
+            timings={mode: Timing.sum(parts) for mode, parts in self._timings.items()},
+            layer_cycles=self._cycles,
+            cpu_seconds=self.cpu_seconds,
+        )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SweptNetwork:
+    """A network of a sweep, with its images and what is asked of it.
+
+    Parameters
+    ----------
+    network : Network
+    images : ndarray of int8 or uint8, axes n, y, x, channel
+    modes : tuple of SkipMode, or None
+        As `Evaluator` takes them.
+    technology_node : str
+        Of the energies.
+    weight : float
+        In sums over networks.
+    """
+
+    network: Network
+    images: Codes
+    modes: tuple[SkipMode, ...] | None = ()
+    technology_node: str = "45nm"
+    weight: float = 1
+
+    @property
+    def name(self) -> str:
+        return self.network.name
+
+    @cached_property
+    def content(self) -> str:
+        """Digest of the network and its images."""
+        network = self.network
+        return content_digest(
+            network.input, network.nodes, network.synthetic_inputs, network.channel_density,
+            self.images,
+        )  # fmt: skip
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """What counts points on it, in this process."""
+        table = EnergyTable.load(self.technology_node)
+        return Evaluator(self.network, self.images, table, self.modes)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs: not what was made of it here."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}

@@ -1,0 +1,215 @@
+"""What a sweep found: a row for each point, the Pareto front, tables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accel.sweeps.objectives import Objective, area_of, measure
+from accel.sweeps.space import DENSITY, Point
+from accel.sweeps.store import Row
+from golden.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Found", "Study", "found_points", "pareto_front"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A point with its figures.
+
+    Parameters
+    ----------
+    point : Point
+    rows : tuple of Row
+        One for each network.
+    figures : list of float or None
+        One for each objective; None where there is no estimate. None for all of them where the
+        point can't be, or failed.
+    """
+
+    point: Point
+    rows: tuple[Row, ...]
+    figures: list[float | None] | None
+
+    @property
+    def status(self) -> str:
+        """The worst of the rows' statuses."""
+        return max((row.status for row in self.rows), key=("ok", "infeasible", "failed").index)
+
+    @property
+    def message(self) -> str:
+        return next((row.message for row in self.rows if row.status != "ok"), "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """The points of a sweep, in the order in which they were proposed.
+
+    Parameters
+    ----------
+    objectives : tuple of Objective
+    found : tuple of Found
+    """
+
+    objectives: tuple[Objective, ...]
+    found: tuple[Found, ...]
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    def __repr__(self) -> str:
+        statuses = [each.status for each in self.found]
+        counts = ", ".join(
+            f"{statuses.count(status)} {status}" for status in ("ok", "infeasible", "failed")
+        )
+        names = ", ".join(each.name for each in self.objectives)
+        return f"<Study of {len(self)} points ({counts}) for {names}>"
+
+    def front(self) -> list[Found]:
+        """Return the points that no other is better than in every objective.
+
+        Points without an estimate of some objective are left out.
+        """
+        measured = [each for each in self.found if each.figures and None not in each.figures]
+        table = np.array([each.figures for each in measured], dtype=np.float64)
+        signs = np.array([1 if each.smaller_is_better else -1 for each in self.objectives])
+        if not measured:
+            return []
+        return [measured[index] for index in pareto_front(table * signs)]
+
+    def pareto(self) -> pd.DataFrame:
+        """Return the front as a data frame, best first in the first objective."""
+        table = _frame(self.front(), self.objectives)
+        first = self.objectives[0]
+        return table.sort_values(
+            first.name, ascending=first.smaller_is_better, kind="stable", ignore_index=True
+        )
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return all points as a data frame: fields, status, objectives, and what was counted."""
+        return _frame(self.found, self.objectives)
+
+    def export(self, path: str | os.PathLike[str]) -> None:
+        """Write all points to a file that ends in ``.csv`` or ``.parquet``.
+
+        Raises
+        ------
+        UserError
+            It ends in something else, can't be written, or PyArrow is needed and not installed.
+        """
+        path = Path(path)
+        if path.suffix not in (".csv", ".parquet"):
+            raise UserError(f"Export must end in .csv or .parquet, not {path.name!r}")
+        table = self.to_dataframe()
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            if path.suffix == ".csv":
+                table.to_csv(beside, index=False)
+            else:
+                table.to_parquet(beside, index=False)
+            beside.replace(path)
+        except ImportError:
+            raise UserError(
+                "Export to Parquet needs PyArrow, which is not installed: "
+                "pip install 'innerjoin[sweep]'"
+            ) from None
+        except OSError as error:
+            raise UserError(f"Export {path} can't be written: {error.strerror or error}") from None
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def pareto_front(figures: NDArray[np.float64]) -> list[int]:
+    """Return which rows no other row dominates, in their order; smaller is better.
+
+    Of equal rows the first one stays.
+
+    Parameters
+    ----------
+    figures : ndarray of float64, axes row, objective
+    """
+    # A row can be dominated only by one that comes before it in this order.
+    order = np.lexsort(figures.T[::-1])
+    front: list[int] = []
+    for index in order:
+        kept = figures[front]
+        if not len(front) or not np.any(np.all(kept <= figures[index], axis=1)):
+            front.append(int(index))
+    return sorted(front)
+
+
+def found_points(
+    rows: Iterable[Row],
+    networks: Mapping[str, float],
+    objectives: Sequence[Objective],
+    clock_mhz: float | None,
+) -> list[Found]:
+    """Return the points of which there are rows on all networks.
+
+    Parameters
+    ----------
+    networks : dict of str to float
+        Digests and weights.
+    """
+    by_point: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        # A row that was counted later, by other code, stands for the earlier one.
+        by_point.setdefault(row.point.canonical(), {})[row.network_digest] = row
+    found = []
+    for each in by_point.values():
+        if set(networks) <= set(each):
+            weighted = [(each[digest], weight) for digest, weight in networks.items()]
+            figures = measure(objectives, weighted, clock_mhz)
+            of_point = tuple(row for row, _ in weighted)
+            found.append(Found(point=of_point[0].point, rows=of_point, figures=figures))
+    return found
+
+
+def _frame(found: Iterable[Found], objectives: Sequence[Objective]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame([_line(each, objectives) for each in found])
+
+
+def _line(found: Found, objectives: Sequence[Objective]) -> dict[str, Any]:
+    """Return a flat row of a point."""
+    figures = found.figures or [None] * len(objectives)
+    line: dict[str, Any] = {"machine": found.point.machine, **found.point.config}
+    line |= {
+        DENSITY: found.point.weight_density,
+        "status": found.status,
+        "message": found.message,
+    }
+    line |= {each.name: figure for each, figure in zip(objectives, figures, strict=True)}
+    line |= {
+        "area": _area_basis(found.point) if found.status == "ok" else "",
+        "cpu_seconds": sum(row.cpu_seconds for row in found.rows),
+        "keys": " ".join(row.key for row in found.rows),
+        "package": found.rows[0].package,
+    }
+    if found.status == "ok":
+        for row in found.rows:
+            timing = row.figures["modes"][row.mode]
+            prefix = f"{row.network}." if len(found.rows) > 1 else ""
+            counted = {"mode": row.mode, "total_cycles": timing["cycles"], "pairs": timing["pairs"]}
+            counted |= timing["unit_cycles"] | timing["details"]
+            line |= {f"{prefix}{name}": value for name, value in counted.items()}
+    return line
+
+
+def _area_basis(point: Point) -> str:
+    """Say what a point's cells are counted from: they are those of other machines' blocks."""
+    area = area_of(point)
+    if area is None:
+        return "no estimate"
+    note = f": {area.note}" if area.note else ""
+    return f"{area.kind} of blocks of other sizes, error not measured{note}"

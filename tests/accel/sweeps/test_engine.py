@@ -1,0 +1,151 @@
+"""Many processes: the same rows as one, whatever happens to the workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+import accel
+from accel.sweeps import engine
+from accel.sweeps.api import sweep
+from accel.sweeps.engine import DaskEngine
+from accel.sweeps.evaluator import Outcome, SweptNetwork
+from accel.sweeps.space import Point
+from accel.sweeps.store import Store
+from golden.errors import UserError
+
+pytest.importorskip("distributed")
+
+_SPACE = {
+    "units": [4, 8],
+    "clusters": [1, 2, 3],
+    "chunk": [32, 64],
+    "fifo_depth": [1, 2, 4, 8],
+    "collector_width": "= units",
+    "filter_buffer_chunks": 1 << 12,
+    "filter_buffer_bytes": 1 << 18,
+    "input_buffer_chunks": 1 << 20,
+    "dealing": "tiles",
+}
+
+
+@pytest.fixture
+def scheduler():
+    """Start a scheduler and three workers; yield its address and the workers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    dask = [sys.executable, "-W", "ignore", "-m", "distributed.cli"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    host, port = "127.0.0.1", address.rsplit(":", 1)[1]
+    head = subprocess.Popen(
+        [*dask[:-1], "distributed.cli.dask_scheduler", "--host", host, "--port", port,
+         "--no-dashboard", "--no-show"], **quiet,
+    )  # fmt: skip
+    worker = [
+        *dask[:-1], "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny",
+        "--no-dashboard", "--death-timeout", "60",
+    ]  # fmt: skip
+    workers = [subprocess.Popen(worker, **quiet) for _ in range(3)]
+    yield address, workers
+    for process in [*workers, head]:
+        process.kill()
+        process.wait()
+
+
+def rows_of(path):
+    """Return all that a store holds but the time that it took."""
+    with Store(path, write=False) as store:
+        rows = store.rows().values()
+    return sorted(
+        json.dumps([row.key, row.point.canonical(), row.status, row.message, row.figures, row.code])
+        for row in rows
+    )
+
+
+def test_three_workers_one_killed(scheduler, tmp_path):
+    address, workers = scheduler
+    here, there = tmp_path / "here.sqlite", tmp_path / "there.sqlite"
+    sweep("lenet5", _SPACE, store=here)
+    killed = []
+
+    def kill(progress):
+        if not killed:
+            killed.append(workers[0].pid)
+            os.kill(workers[0].pid, signal.SIGKILL)
+
+    seen = []
+    study = sweep("lenet5", _SPACE, store=there, scheduler=address,
+                  progress=lambda each: (seen.append(each), kill(each)))  # fmt: skip
+    assert killed
+    assert workers[0].wait(10) == -signal.SIGKILL
+    assert len(study) == 48
+    assert {each.status for each in study.found} == {"ok"}
+    assert rows_of(there) == rows_of(here)
+    assert seen[-1].done == 48
+
+
+class Futures:
+    """Futures of a scheduler whose workers one point kills."""
+
+    def __init__(self, futures):
+        self._futures = futures
+
+    def __iter__(self):
+        while self._futures:
+            yield self._futures.pop(0)
+
+    def add(self, future):
+        self._futures.append(future)
+
+
+class Future:
+    def __init__(self, block):
+        self._block = block
+
+    def exception(self):
+        return OSError("killed") if any(x.config["units"] == 13 for x in self._block) else None
+
+    def result(self):
+        return [Outcome(status="ok", message=str(x.config["units"])) for x in self._block]
+
+
+def test_a_point_that_kills_workers_takes_no_other_with_it(monkeypatch):
+    dask = object.__new__(DaskEngine)
+    dask._distributed = type("Distributed", (), {"as_completed": Futures})
+    monkeypatch.setattr(dask, "_send", lambda network: None)
+    monkeypatch.setattr(dask, "_block_points", lambda points: 8)
+    monkeypatch.setattr(dask, "_submit", lambda network, block: Future(block))
+    loaded = accel.load("lenet5")
+    network = SweptNetwork(network=loaded.network, images=loaded.images)
+    points = [Point("innerjoin", {"units": number}) for number in range(30)]
+    shares = []
+    found = {
+        point.config["units"]: outcome
+        for block, outcomes in dask.run(network, points, shares.append)
+        for point, outcome in zip(block, outcomes, strict=True)
+    }
+    assert sorted(found) == list(range(30))
+    assert found.pop(13).message == "its worker ended: OSError"
+    assert all(outcome.message == str(number) for number, outcome in found.items())
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+
+
+def test_a_scheduler_that_does_not_answer(monkeypatch):
+    monkeypatch.setattr(engine, "_ANSWER_SECONDS", 0.3)
+    with pytest.raises(UserError, match=r"Scheduler tcp://127.0.0.1:9 must answer within 0\.3"):
+        sweep("lenet5", _SPACE, scheduler="tcp://127.0.0.1:9")
+    with pytest.raises(UserError, match="Workers must be between 1 and 1024, not 0"):
+        sweep("lenet5", _SPACE, workers=0)
+
+
+def test_workers_with_other_code_are_refused():
+    with pytest.raises(UserError, match="Workers must have the same version of this package"):
+        engine._count_block("content", "other code", ())
