@@ -193,8 +193,10 @@ def evaluate(
 
     Raises
     ------
-    CapacityError, ConfigError, UserError
-        A layer does not fit, there is no such machine, or no such network.
+    ConfigError
+        Such a machine can't be, or a layer does not fit it.
+    UserError
+        There is no such network or mode.
     """
     if isinstance(config, TomlConfig):
         point = Point.of(config, machine or registry.kind_of(config))
@@ -203,7 +205,7 @@ def evaluate(
         kind = registry.find(name)
         preset = kind.load_config().preset(kind.load_model().preset)
         point = Point.of(preset.replace(**config), name)
-    network = _network(net, images, () if mode is None else (SkipMode(mode),), technology_node)
+    network = _network(net, images, () if mode is None else (_mode(mode),), technology_node)
     outcome = network.evaluator.evaluate([point])[0]
     if outcome.status == INFEASIBLE:
         raise ConfigError(outcome.message)
@@ -226,11 +228,7 @@ def _networks(
     for weight in weighted.values():
         if type(weight) not in (int, float) or not 0 < weight < float("inf"):
             raise UserError(f"Weight of a network must be a number above 0, not {weight!r}")
-    try:
-        chosen = None if modes is None else tuple(SkipMode(mode) for mode in modes)
-    except ValueError:
-        accepted = ", ".join(mode.value for mode in SkipMode)
-        raise UserError(f"Skip mode must be one of {accepted}, not {modes!r}") from None
+    chosen = None if modes is None else tuple(map(_mode, modes))
     if type(images) is not int or images < 1:
         raise UserError(f"Images must be at least 1, not {images!r}")
     found = [
@@ -240,6 +238,13 @@ def _networks(
     if len({each.name for each in found}) < len(found):
         raise UserError("Networks of a sweep must have different names")
     return found
+
+
+def _mode(name: SkipMode | str) -> SkipMode:
+    if name not in list(SkipMode):
+        accepted = ", ".join(mode.value for mode in SkipMode)
+        raise UserError(f"Skip mode must be one of {accepted}, not {str(name)!r}")
+    return SkipMode(name)
 
 
 @lru_cache(maxsize=4)

@@ -77,7 +77,7 @@ def drawn_machines(rng: np.random.Generator, count: int) -> list[AcceleratorConf
     ]
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_drawn_groups(seed):
     rng = np.random.default_rng(seed)
     groups, kernel = int(rng.choice([1, 1, 2])), int(rng.integers(1, 4))

@@ -18,7 +18,7 @@ from accel.sweeps.evaluator import Evaluator
 from accel.sweeps.pruning import prune_network
 from accel.sweeps.space import Space
 from accel.sweeps.store import Store
-from golden.errors import CapacityError, ConfigError, UserError
+from golden.errors import ConfigError, UserError
 from golden.machines.cluster.config import SkipMode
 
 #: Fits all of LeNet-5.
@@ -80,7 +80,7 @@ def test_every_point_is_what_simulate_counts(net):
     study = sweep(net, space, modes=None, images=1)
     assert {each.status for each in study.found} == {"ok"}
     assert len(study) == 64 + 1 + 2 + 2 + 1
-    drawn = random.Random(0).sample(study.found[:64], 5) + list(study.found[64:])
+    drawn = random.Random(0).sample(study.found[:64], 24) + list(study.found[64:])
     for each in drawn:
         (row,) = each.rows
         density = each.point.weight_density
@@ -231,10 +231,12 @@ def test_one_machine_in_a_loop_of_ones_own(net):
     assert dense == run.machines[0].total.timings[SkipMode.DENSE]
     with pytest.raises(ConfigError, match="fifo_depth must be between"):
         evaluate({"fifo_depth": 0}, net)
-    with pytest.raises((CapacityError, ConfigError), match="filter_buffer_bytes"):
+    with pytest.raises(ConfigError, match="filter_buffer_bytes"):
         evaluate({"filter_buffer_bytes": 1}, net)
     with pytest.raises(ConfigError, match="Unknown key unit"):
         evaluate({"unit": 3}, net)
+    with pytest.raises(UserError, match=r"Skip mode must be one of dense, .* not 'fast'"):
+        evaluate({}, net, mode="fast")
 
 
 @pytest.mark.parametrize(

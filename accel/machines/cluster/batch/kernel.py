@@ -213,7 +213,6 @@ def _begin_pass(sizes, layer, batches, latency, times, index, batch, state, is_f
         times.loaded[at] = max(times.loaded[at], free) + beats
         times.beats[at] += beats
         ready = times.loaded[at] + latency.load
-        before = 0 if is_first else arrived
         base = max(arrived, ready)
         moved = base - times.base[at]
         for place in range(RING):
@@ -230,9 +229,8 @@ def _begin_pass(sizes, layer, batches, latency, times, index, batch, state, is_f
                 finish = max(finish, arrived)
             at_column = (state * sizes.units + column) * MACHINES + machine
             times.begun[at_column] = finish
-            waits = max(ready - max(finish, before), 0)
             at_wait = (state * _WAITS + _MEMORY) * sizes.units + unit
-            times.waits[at_wait * MACHINES + machine] += waits
+            times.waits[at_wait * MACHINES + machine] += max(ready - finish, 0)
             # What a unit waits for from here on begins at the base, or when it has finished.
             times.finish[at_column] = max(finish - base, 0)
 
