@@ -21,7 +21,6 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from accel.simulator import window_density
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track

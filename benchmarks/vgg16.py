@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accel.simulator import simulate_layer
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table

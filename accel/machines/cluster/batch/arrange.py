@@ -7,12 +7,12 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from accel.machines.cluster.arrays import Latencies
 from accel.machines.cluster.batch.arrays import (
     WAITS,
     WORK,
     Batches,
     Deals,
+    Latencies,
     Layer,
     Scratch,
     Sizes,

@@ -11,12 +11,34 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["WAITS", "WORK", "Batches", "Deals", "Layer", "Scratch", "Sizes", "Sums", "Times"]
+__all__ = [
+    "WAITS",
+    "WORK",
+    "Batches",
+    "Deals",
+    "Latencies",
+    "Layer",
+    "Scratch",
+    "Sizes",
+    "Sums",
+    "Times",
+]
 
 #: What is counted for a deal row, whatever a machine's buses and queues: axis 1 of ``Sums.work``.
 WORK: tuple[str, ...] = ("pairs", "busy", "cost")
 #: Sums of cycles of each unit: axis 1 of ``Times.waits``.
 WAITS: tuple[str, ...] = ("siblings", "memory", "collector", "span")
+
+
+class Latencies(NamedTuple):
+    """Constants of ``Latency``: a kernel that is kept on disk must not hold them."""
+
+    start: int
+    release: int
+    load: int
+    load_free: int
+    deliver: int
+    collector_free: int
 
 
 class Sizes(NamedTuple):

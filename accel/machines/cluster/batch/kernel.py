@@ -11,8 +11,8 @@ is inlined.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from accel.compiled import helper, inlined, njit
 from accel.machines.cluster.batch.lanes import (
     COLUMNS,
     MACHINES,
@@ -48,7 +48,7 @@ _SIBLINGS, _MEMORY, _COLLECTOR, _SPAN = range(4)
 _WAITS = 4
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit
 def run_batches(sizes, layer, deals, batches, latency, scratch, times, sums):
     """Run machines through a layer.
 
@@ -56,7 +56,7 @@ def run_batches(sizes, layer, deals, batches, latency, scratch, times, sums):
     ----------
     sizes, layer, deals, batches, scratch, times, sums
         Of `accel.machines.cluster.batch.arrays`; the last two are written.
-    latency : accel.machines.cluster.arrays.Latencies
+    latency : Latencies
     """
     layer, deals, batches = addresses(layer), addresses(deals), addresses(batches)
     scratch, times, sums = addresses(scratch), addresses(times), addresses(sums)
@@ -107,7 +107,7 @@ def run_batches(sizes, layer, deals, batches, latency, scratch, times, sums):
                         sums.work[(row * _KINDS + kind) * sizes.units + unit] += counted
 
 
-@njit(error_model="numpy", inline="always")
+@inlined
 def _count(sizes, layer, scratch, index, position):
     """Count the joins of one position in one pass; return its delivered steps."""
     columns, chunks = sizes.columns, sizes.filter_chunks
@@ -177,14 +177,14 @@ def _count(sizes, layer, scratch, index, position):
     return delivered
 
 
-@njit(error_model="numpy", inline="always")
+@inlined
 def _count_byte(layer, at_mask, at_filter):
     """Count the ones that a byte of an input mask has in common with those of filters."""
     byte = splat_columns(layer.masks[at_mask])
     return count_ones(load_columns(layer.filters, at_filter) & byte)
 
 
-@njit(error_model="numpy", inline="always")
+@inlined
 def _count_words(sizes, batches, scratch, delivered):
     """Count the broadcast words of a position."""
     for bus_class in range(sizes.bus_classes):
@@ -197,7 +197,7 @@ def _count_words(sizes, batches, scratch, delivered):
                 scratch.words[at_words + machine] += batches.taken[at + machine]
 
 
-@njit(error_model="numpy", inline="always")
+@inlined
 def _begin_pass(sizes, layer, batches, latency, times, index, batch, state, is_first):
     """Load a cluster's filters: the base becomes max(A, G), and units wait for it."""
     for machine in range(MACHINES):
@@ -235,7 +235,7 @@ def _begin_pass(sizes, layer, batches, latency, times, index, batch, state, is_f
             times.finish[at_column] = max(finish - base, 0)
 
 
-@njit(error_model="numpy", inline="always")
+@inlined
 def _end_pass(sizes, layer, latency, times, index, state):
     """Keep the times of a cluster's units until its next pass."""
     _move_base(sizes, layer, times, index, state)
@@ -253,7 +253,7 @@ def _end_pass(sizes, layer, latency, times, index, state):
         times.released[at] = longest + latency.load_free
 
 
-@njit(error_model="numpy")
+@helper
 def _move_base(sizes, layer, times, index, state):
     """Make A of the last step each machine's base; add up the short sums.
 
@@ -283,7 +283,7 @@ def _move_base(sizes, layer, times, index, state):
     store(times.arrived, at, zero)
 
 
-@njit(error_model="numpy", inline="always")
+@inlined
 def _freed(sizes, batches, times, batch, state, number):
     """Return R of the delivered step of that number."""
     freed = splat_machines(np.uint16(0))
@@ -294,7 +294,7 @@ def _freed(sizes, batches, times, batch, state, number):
     return freed
 
 
-@njit(error_model="numpy", inline="always")
+@inlined
 def _run_position(
     sizes, layer, batches, latency, scratch, times, index, batch, state, delivered, number
 ):
