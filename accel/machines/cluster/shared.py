@@ -142,7 +142,9 @@ class SharedLayer:
 
         def count() -> NDArray[np.uint16]:
             masks = self.packed(config).chunk_masks(self.layer.groups)
-            return count_broadcast_words(masks, config.broadcast_width)
+            counts = np.empty(len(masks), dtype=np.uint16)
+            count_broadcast_words(masks, config.broadcast_width, counts)
+            return counts
 
         return self.once(("broadcast words", config.chunk, config.broadcast_width), count)
 
