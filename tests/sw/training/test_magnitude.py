@@ -192,6 +192,14 @@ def test_bad_options_are_refused(options: dict[str, object], words: str) -> None
         make("magnitude", options)
 
 
+def test_a_compiled_module_is_refused_and_not_reported_as_pruned(tmp_path: Path) -> None:
+    with pytest.warns(DeprecationWarning, match="trace"):
+        model = torch.jit.trace(toy_net().eval(), torch.zeros(1, *SHAPE))
+    with pytest.raises(UserError, match=r"must be one of Python, not compiled by torch\.jit"):
+        _prune(tmp_path, model, density=0.5)
+    assert not list(tmp_path.glob("*.pt"))
+
+
 def test_unknown_methods_and_layers_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="must be one of magnitude"):
         make("nonsense", {})
