@@ -425,7 +425,9 @@ class Engine:
 
     def _served_empty(self, entry: ListEntry, now: int) -> None:
         if entry.kind is Kind.WRITE:
-            self.chip.written.append(now)
+            # Its turn comes after the writes before it.
+            before = [b.there for b in self.chip.bursts if b.kind is Kind.WRITE]
+            self.chip.written.append(max(now, *before, *self.chip.written, 0))
         elif entry.last:
             self.chip.parser.close_empty(entry.tile, now)
 
