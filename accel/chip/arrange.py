@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
+from dataclasses import asdict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accel.chip.arrays import TILE_COUNTERS, Bursts, Constants, Entries, Layers, Tiles, Times
+from accel.chip.arrays import (
+    BURST,
+    CONSTANTS,
+    ENTRY,
+    LAYER,
+    RESIDUAL,
+    TILE,
+    TILE_COUNTERS,
+    WRITE,
+    Work,
+)
 from accel.chip.jobs import ClusterState, Tensors
 from accel.chip.memory import memory_parameters, memory_state
-from accel.chip.walk import Work, count_bursts
+from accel.chip.walk import COUNTS, count_bursts
 from accel.machines.cluster.kernels import count_broadcast_words
 from accel.machines.cluster.packing import activation_masks
 from golden.chip.config import ChipConfig, ChipLatency
@@ -21,41 +31,53 @@ from golden.layer import LayerShape
 from golden.machines.cluster.config import Latency
 from golden.program import Codes
 
-__all__ = ["arrange_tensors", "arrange_walk"]
+__all__ = ["arrange_clusters", "arrange_tensors", "arrange_walk"]
 
 
-def arrange_walk(
-    program: ChipProgram, tensors: Tensors, memory: Memory, latency: ChipLatency
-) -> Work:
-    """Return what ``walk_list`` walks, at its beginning.
-
-    Parameters
-    ----------
-    tensors : Tensors
-        Of ``arrange_tensors``.
-    """
+def arrange_walk(program: ChipProgram, memory: Memory, latency: ChipLatency) -> Work:
+    """Return what ``walk_list`` walks, at its beginning."""
     config = program.config
     entries, layers = _entries(program), _layers(program)
     counts = count_bursts(entries, layers, config.burst_bytes)
-    passes = int(tensors.places[:, 5].max(initial=0))
+    passes = int(layers["passes"].max())
+
+    def unknown(size: int, record: np.dtype) -> NDArray[np.void]:
+        result = np.zeros(size, dtype=record)
+        for name in record.names or ():
+            result[name] = -1
+        return result
+
+    def times(size: int) -> NDArray[np.int64]:
+        return np.full(size, -1, dtype=np.int64)
+
+    tiles = _tiles(program)
     return Work(
         constants=_constants(config, latency, program),
         entries=entries,
-        tiles=_tiles(program),
+        tiles=tiles,
         layers=layers,
-        tensors=tensors,
-        clusters=ClusterState(
-            finish=np.zeros((config.clusters, config.units), dtype=np.int64),
-            ring=np.zeros((config.clusters, config.slots), dtype=np.int64),
-            scalars=np.zeros((config.clusters, 5), dtype=np.int64),
-            cost=np.zeros(config.units, dtype=np.int64),
-        ),
-        times=_times(program, entries, counts),
-        bursts=Bursts(*(np.zeros(counts.sum(), dtype=np.int64) for _ in Bursts._fields)),
+        bursts=unknown(int(counts.sum()), BURST),
+        writes=unknown(counts[Kind.WRITE], WRITE),
+        residuals=unknown(counts[Kind.RESIDUAL], RESIDUAL),
+        blocks=times(counts[Kind.LIST]),
+        written=times(int((entries["kind"] == Kind.WRITE).sum())),
+        filters=times(counts[Kind.FILTERS]),
+        rows=times(counts[Kind.ROWS] + counts[Kind.OPERAND]),
+        counters=np.zeros((len(tiles), len(TILE_COUNTERS)), dtype=np.int64),
+        released=np.zeros(passes, dtype=np.int64),
         memory=memory_parameters(memory),
         memory_state=memory_state(memory),
-        counts=np.zeros(16, dtype=np.int64),
-        released=np.zeros(passes, dtype=np.int64),
+        counts=np.zeros(COUNTS, dtype=np.int64),
+    )
+
+
+def arrange_clusters(config: ChipConfig) -> ClusterState:
+    """Return the state of clusters before a job."""
+    return ClusterState(
+        finish=np.zeros((config.clusters, config.units), dtype=np.int64),
+        ring=np.zeros((config.clusters, config.slots), dtype=np.int64),
+        scalars=np.zeros((config.clusters, 5), dtype=np.int64),
+        cost=np.zeros(config.units, dtype=np.int64),
     )
 
 
@@ -85,9 +107,7 @@ def arrange_tensors(program: ChipProgram, read: dict[str, Codes]) -> Tensors:
         )  # fmt: skip
         for kept, array in zip(parts, arrays, strict=True):
             kept.append(array.reshape(-1))
-        sizes = [
-            size + arrays[at].size for size, at in zip(sizes, (0, 1, 2, 5, 6), strict=True)
-        ]
+        sizes = [size + arrays[at].size for size, at in zip(sizes, (0, 1, 2, 5, 6), strict=True)]
     kinds = (np.uint64, np.int64, np.int64, np.int64, np.int64, np.uint64, np.uint16)
     flat = [
         np.concatenate(kept) if kept else np.zeros(0, dtype=kind)
@@ -96,9 +116,7 @@ def arrange_tensors(program: ChipProgram, read: dict[str, Codes]) -> Tensors:
     return Tensors(*flat, places=places, shapes=shapes)
 
 
-def _layer_arrays(
-    config: ChipConfig, compiled: CompiledLayer, codes: Codes
-) -> tuple[NDArray, ...]:
+def _layer_arrays(config: ChipConfig, compiled: CompiledLayer, codes: Codes) -> tuple[NDArray, ...]:
     """Return a layer's parts in the order of ``Convolution``."""
     layer, filters = compiled.layer, compiled.filters
     assert layer.shape is not None
@@ -146,34 +164,21 @@ def _full_masks(shape: LayerShape, config: ChipConfig) -> NDArray[np.uint64]:
     return np.packbits(ones, axis=-1, bitorder="little").view("<u8").astype(np.uint64)
 
 
-def _constants(config: ChipConfig, latency: ChipLatency, program: ChipProgram) -> Constants:
+def _constants(config: ChipConfig, latency: ChipLatency, program: ChipProgram) -> NDArray[np.void]:
     skips = program.layers[0].descriptor["skip_activations"]
-    return Constants(
-        *astuple(latency),
-        cluster_start=Latency.START,
-        release=Latency.RELEASE,
-        load=Latency.LOAD,
-        load_free=Latency.LOAD_FREE,
-        deliver=Latency.DELIVER,
-        collector_free=Latency.COLLECTOR_FREE,
-        tail=Latency.TAIL,
-        clusters=config.clusters,
-        bus_bytes=config.bus_bytes,
-        burst_bytes=config.burst_bytes,
-        outstanding=config.outstanding,
-        filter_bursts=config.filter_bursts,
-        row_bursts=config.row_bursts,
-        residual_bursts=config.residual_bursts,
-        write_bursts=config.write_bursts,
-        filter_bus_bytes=config.filter_bus_bytes,
-        filter_buffers=config.filter_buffers,
-        vector_lanes=config.vector_lanes,
-        chunk=config.chunk,
-        skip_empty=int(config.skip_empty_chunks and skips),
-    )
+    cluster = {
+        "cluster_start": Latency.START, "release": Latency.RELEASE, "load": Latency.LOAD,
+        "load_free": Latency.LOAD_FREE, "deliver": Latency.DELIVER,
+        "collector_free": Latency.COLLECTOR_FREE, "tail": Latency.TAIL,
+    }  # fmt: skip
+    known = asdict(latency) | cluster
+    known["skip_empty"] = int(config.skip_empty_chunks and skips)
+    names = CONSTANTS.names or ()
+    values = [known[name] if name in known else getattr(config, name) for name in names]
+    return np.array([tuple(values)], dtype=CONSTANTS)
 
 
-def _entries(program: ChipProgram) -> Entries:
+def _entries(program: ChipProgram) -> NDArray[np.void]:
     """Return the list with the reads of its blocks between."""
     per_block = program.config.burst_bytes // ENTRY_BYTES
     total = len(program.entries)
@@ -192,56 +197,27 @@ def _entries(program: ChipProgram) -> Entries:
         )  # fmt: skip
         if (at + 1) % per_block == 0 and at // per_block + 2 < blocks:
             rows.append(read(at // per_block + 2))
-    return Entries(*np.array(rows, dtype=np.int64).T.copy())
+    return np.array(rows, dtype=ENTRY)
 
 
-def _tiles(program: ChipProgram) -> Tiles:
+def _tiles(program: ChipProgram) -> NDArray[np.void]:
     rows = []
     for number, compiled in enumerate(program.layers):
         for at, tile in enumerate(compiled.tiles):
             loads = -1
             if compiled.filters is not None:
                 loads = len(compiled.filters.loads) * compiled.loads(compiled.first_tile + at)
-            rows.append((number, tile.first, tile.pixels, int(at == 0), loads))
-    return Tiles(*np.array(rows, dtype=np.int64).T.copy())
+            rows.append((number, tile.first, tile.pixels, int(at == 0), loads, *[-1] * 7))
+    return np.array(rows, dtype=TILE)
 
 
-def _layers(program: ChipProgram) -> Layers:
+def _layers(program: ChipProgram) -> NDArray[np.void]:
     rows = []
     for compiled in program.layers:
         d = compiled.descriptor
         rows.append(
             (d["in_channels"], d["in_channels"] // d["groups"], d["out_channels"],
-             d["pixel_stride"], d["window_height"] * d["window_width"], d["residual"])
+             d["pixel_stride"], d["window_height"] * d["window_width"], d["residual"],
+             d["passes"], -1)
         )  # fmt: skip
-    return Layers(*np.array(rows, dtype=np.int64).T.copy())
-
-
-def _times(program: ChipProgram, entries: Entries, counts: NDArray[np.int64]) -> Times:
-    tiles, layers = program.tiles, len(program.layers)
-    rows = counts[Kind.ROWS] + counts[Kind.OPERAND]
-    writes = int((entries.kind == Kind.WRITE).sum())
-
-    def unknown(*shape: int) -> NDArray[np.int64]:
-        return np.full(shape, -1, dtype=np.int64)
-
-    return Times(
-        record=unknown(tiles),
-        ready=unknown(tiles),
-        start=unknown(tiles),
-        done=unknown(tiles),
-        half=unknown(tiles),
-        layer=unknown(layers),
-        block=unknown(counts[Kind.LIST]),
-        written=unknown(writes),
-        filter_free=unknown(counts[Kind.FILTERS]),
-        row_free=unknown(rows),
-        made=unknown(counts[Kind.WRITE]),
-        responded=unknown(counts[Kind.WRITE]),
-        stalled=unknown(counts[Kind.WRITE], 2),
-        residual_there=unknown(counts[Kind.RESIDUAL]),
-        residual_end=unknown(counts[Kind.RESIDUAL]),
-        residual_free=unknown(counts[Kind.RESIDUAL]),
-        held=unknown(tiles, 2),
-        counters=np.zeros((tiles, len(TILE_COUNTERS)), dtype=np.int64),
-    )
+    return np.array(rows, dtype=LAYER)

@@ -1,4 +1,7 @@
-"""What the chip's kernel is given, and what it gives back."""
+"""What the chip's kernel is given, and what it gives back: records, all of int64.
+
+One array of records in place of an array a field keeps the kernel's compilation short.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TILE_COUNTERS", "Bursts", "Constants", "Entries", "Layers", "Tiles", "Times"]
+__all__ = [
+    "BURST",
+    "CONSTANTS",
+    "ENTRY",
+    "LAYER",
+    "RESIDUAL",
+    "TILE",
+    "TILE_COUNTERS",
+    "WRITE",
+    "Work",
+]
 
-#: The counters that partition the chip's cycles, axis 1 of ``Times.counters``.
+#: The counters that partition the chip's cycles, axis 1 of ``Work.counters``.
 TILE_COUNTERS = (
     "compute_cycles",
     "filter_cycles",
@@ -21,154 +34,77 @@ TILE_COUNTERS = (
 )
 
 
-class Constants(NamedTuple):
-    """Latencies of the chip and of its clusters, and sizes."""
-
-    start: int
-    list: int
-    entry: int
-    count: int
-    fill: int
-    credit: int
-    parse: int
-    layer: int
-    tile: int
-    job: int
-    encode: int
-    vector: int
-    half: int
-    end: int
-    cluster_start: int
-    release: int
-    load: int
-    load_free: int
-    deliver: int
-    collector_free: int
-    tail: int
-    clusters: int
-    bus_bytes: int
-    burst_bytes: int
-    outstanding: int
-    filter_bursts: int
-    row_bursts: int
-    residual_bursts: int
-    write_bursts: int
-    filter_bus_bytes: int
-    filter_buffers: int
-    vector_lanes: int
-    chunk: int
-    skip_empty: int
+def _record(*names: str) -> np.dtype:
+    return np.dtype([(name, np.int64) for name in names])
 
 
-class Entries(NamedTuple):
-    """The transfer list with the reads of itself between: ndarrays of int64, axis entry.
+#: Latencies of the chip, then of its clusters, then sizes.
+CONSTANTS = _record(
+    "start", "list", "entry", "count", "fill", "credit", "parse", "layer", "tile", "job",
+    "encode", "vector", "half", "end", "cluster_start", "release", "load", "load_free", "deliver",
+    "collector_free", "tail", "clusters", "bus_bytes", "burst_bytes", "outstanding",
+    "filter_bursts", "row_bursts", "residual_bursts", "write_bursts", "filter_bus_bytes",
+    "filter_buffers", "vector_lanes", "chunk", "skip_empty",
+)  # fmt: skip
+#: The transfer list with the reads of itself between. ``block`` is the block of the list that an
+#: entry lies in, or that it reads.
+ENTRY = _record(
+    "kind", "address", "length", "last", "tiles", "writes", "layer", "tile", "block"
+)  # fmt: skip
+#: A tile: ``loads`` are the passes whose filters are loaded, 0 where they are resident, -1 of a
+#: vector tile. Then events, -1 while unknown: A of its record, ready, start, done, Z, and from
+#: when to when its half was waited for.
+TILE = _record(
+    "layer", "first", "pixels", "begins", "loads",
+    "record", "ready", "start", "done", "half", "held_from", "held_to",
+)  # fmt: skip
+#: A layer: sizes of its input, of the map that it writes, the vector unit's taps, 1 with a
+#: residual, passes; A of its descriptor and tables.
+LAYER = _record(
+    "channels", "group_channels", "write_channels", "pixel_stride", "taps", "residual", "passes",
+    "there"
+)  # fmt: skip
+#: A burst, in the order in which they are served.
+BURST = _record("kind", "address", "length", "asked", "there")
+#: A write burst: P, A, and the vector unit's wait for a residual, from and to.
+WRITE = _record("made", "responded", "stalled_from", "stalled_to")
+#: A residual burst: A, the bytes up to its end, and P of the write burst that uses the last.
+RESIDUAL = _record("there", "end", "used")
 
-    Parameters
-    ----------
-    block : ndarray
-        The block of the list that an entry lies in; of a read of the list, the one it reads.
-    """
 
-    kind: NDArray[np.int64]
-    address: NDArray[np.int64]
-    length: NDArray[np.int64]
-    last: NDArray[np.int64]
-    tiles: NDArray[np.int64]
-    writes: NDArray[np.int64]
-    layer: NDArray[np.int64]
-    tile: NDArray[np.int64]
-    block: NDArray[np.int64]
-
-
-class Tiles(NamedTuple):
-    """Tiles of the network: ndarrays of int64, axis tile.
+class Work(NamedTuple):
+    """What ``accel.chip.walk`` works with.
 
     Parameters
     ----------
-    loads : ndarray
-        Passes whose filters are loaded; 0 where they are resident, -1 of a vector tile.
+    constants : ndarray of ``CONSTANTS``, one of them
+    entries, tiles, layers, bursts, writes, residuals : ndarrays of the records above
+    blocks, written : ndarrays of int64, axes block of the list, write entry
+        A, W.
+    filters, rows : ndarrays of int64, axis burst of the kind
+        X, XR.
+    counters : ndarray of int64, axes tile, ``TILE_COUNTERS``
+    released : ndarray of int64, axis pass
+        Largest F' of each pass of the job in work, plus LOAD_FREE.
+    memory, memory_state : ndarrays of int64
+        Of `accel.chip.memory`.
+    counts : ndarray of int64
+        Where the walk stands.
     """
 
-    layer: NDArray[np.int64]
-    first: NDArray[np.int64]
-    pixels: NDArray[np.int64]
-    begins: NDArray[np.int64]
-    loads: NDArray[np.int64]
-
-
-class Layers(NamedTuple):
-    """Layers: ndarrays of int64, axis layer.
-
-    Parameters
-    ----------
-    channels, group_channels : ndarrays
-        Of the input.
-    write_channels, pixel_stride : ndarrays
-        Of the map that is written.
-    taps : ndarray
-        Of the vector unit's window.
-    residual : ndarray
-        1 where there is one.
-    """
-
-    channels: NDArray[np.int64]
-    group_channels: NDArray[np.int64]
-    write_channels: NDArray[np.int64]
-    pixel_stride: NDArray[np.int64]
-    taps: NDArray[np.int64]
-    residual: NDArray[np.int64]
-
-
-class Bursts(NamedTuple):
-    """Bursts in the order in which they are served: ndarrays of int64, axis burst."""
-
-    kind: NDArray[np.int64]
-    address: NDArray[np.int64]
-    length: NDArray[np.int64]
-    asked: NDArray[np.int64]
-    there: NDArray[np.int64]
-
-
-class Times(NamedTuple):
-    """Events: ndarrays of int64; -1 where one is not known (yet).
-
-    Parameters
-    ----------
-    record, ready, start, done, half : ndarrays, axis tile
-        A of its record, ready, start, done, Z.
-    layer : ndarray, axis layer
-        A of its descriptor and tables.
-    block : ndarray, axis block of the list
-    written : ndarray, axis write entry
-        W.
-    filter_free : ndarray, axis filter burst: X
-    row_free : ndarray, axis row burst: XR
-    made : ndarray, axis write burst: P
-    responded : ndarray, axis write burst: A
-    stalled : ndarray, axes write burst, 2
-        The vector unit's wait for a residual: from, to.
-    residual_there, residual_end, residual_free : ndarrays, axis residual burst
-        A, the bytes up to its end, and P of the write burst that uses the last of them.
-    held : ndarray, axes tile, 2
-        The wait for an assembly half: from, to.
-    counters : ndarray, axes tile, ``TILE_COUNTERS``
-    """
-
-    record: NDArray[np.int64]
-    ready: NDArray[np.int64]
-    start: NDArray[np.int64]
-    done: NDArray[np.int64]
-    half: NDArray[np.int64]
-    layer: NDArray[np.int64]
-    block: NDArray[np.int64]
+    constants: NDArray[np.void]
+    entries: NDArray[np.void]
+    tiles: NDArray[np.void]
+    layers: NDArray[np.void]
+    bursts: NDArray[np.void]
+    writes: NDArray[np.void]
+    residuals: NDArray[np.void]
+    blocks: NDArray[np.int64]
     written: NDArray[np.int64]
-    filter_free: NDArray[np.int64]
-    row_free: NDArray[np.int64]
-    made: NDArray[np.int64]
-    responded: NDArray[np.int64]
-    stalled: NDArray[np.int64]
-    residual_there: NDArray[np.int64]
-    residual_end: NDArray[np.int64]
-    residual_free: NDArray[np.int64]
-    held: NDArray[np.int64]
+    filters: NDArray[np.int64]
+    rows: NDArray[np.int64]
     counters: NDArray[np.int64]
+    released: NDArray[np.int64]
+    memory: NDArray[np.int64]
+    memory_state: NDArray[np.int64]
+    counts: NDArray[np.int64]

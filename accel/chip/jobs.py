@@ -1,4 +1,4 @@
-"""A cluster's equations of ``docs/machine.md`` for one pass of one tile, given when filters are there.
+"""A cluster's equations of ``docs/machine.md`` for one pass of one tile.
 
 The kernel of `accel.machines.cluster` runs a whole layer and loads its filters itself; here the
 chip's filter FIFO says when a load has ended, and a tile is a job that begins anew. Symbols are
@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 
 from accel.machines.vectors import count_ones
 
-__all__ = ["PLACES", "ClusterState", "Convolution", "Tensors", "begin_job", "convolution_of", "run_pass"]
+__all__ = [
+    "PLACES",
+    "ClusterState",
+    "Convolution",
+    "Tensors",
+    "begin_job",
+    "convolution_of",
+    "run_pass",
+]
 
 
 class ClusterState(NamedTuple):
