@@ -14,6 +14,7 @@ __all__ = [
     "BURST",
     "CONSTANTS",
     "ENTRY",
+    "FILTER",
     "LAYER",
     "RESIDUAL",
     "TILE",
@@ -66,6 +67,8 @@ LAYER = _record(
 )  # fmt: skip
 #: A burst, in the order in which they are served.
 BURST = _record("kind", "address", "length", "asked", "there")
+#: A filter burst: A, the beats that it holds, whether it begins a load, and X.
+FILTER = _record("there", "beats", "begins", "used")
 #: A write burst: P, A, and the vector unit's wait for a residual, from and to.
 WRITE = _record("made", "responded", "stalled_from", "stalled_to")
 #: A residual burst: A, the bytes up to its end, and P of the write burst that uses the last.
@@ -78,11 +81,11 @@ class Work(NamedTuple):
     Parameters
     ----------
     constants : ndarray of ``CONSTANTS``, one of them
-    entries, tiles, layers, bursts, writes, residuals : ndarrays of the records above
+    entries, tiles, layers, bursts, writes, residuals, filters : ndarrays of the records above
     blocks, written : ndarrays of int64, axes block of the list, write entry
         A, W.
-    filters, rows : ndarrays of int64, axis burst of the kind
-        X, XR.
+    rows : ndarray of int64, axis burst of rows and operands
+        XR.
     counters : ndarray of int64, axes tile, ``TILE_COUNTERS``
     released : ndarray of int64, axis pass
         Largest F' of each pass of the job in work, plus LOAD_FREE.
@@ -101,7 +104,7 @@ class Work(NamedTuple):
     residuals: NDArray[np.void]
     blocks: NDArray[np.int64]
     written: NDArray[np.int64]
-    filters: NDArray[np.int64]
+    filters: NDArray[np.void]
     rows: NDArray[np.int64]
     counters: NDArray[np.int64]
     released: NDArray[np.int64]

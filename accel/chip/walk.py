@@ -22,9 +22,9 @@ _RESIDUAL, _WRITE = Kind.RESIDUAL, Kind.WRITE
 
 # What the walk remembers: places of ``Work.counts``.
 _CURSOR, _BURST, _DONE, _WRITTEN, _FILTER, _ROW, _MADE, _RESIDUALS, _PASS = range(9)
-_USED, _GIVEN, _RELEASED, _ARRIVED, _LATEST, _RESIDUAL_BYTES, _TILE_MADE = range(9, 16)
+_USED, _GIVEN, _FILTERED, _ARRIVED, _LATEST, _RESIDUAL_BYTES, _TILE_MADE, _BEGINS = range(9, 17)
 #: Length of ``Work.counts``.
-COUNTS = 16
+COUNTS = 17
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -46,6 +46,7 @@ def walk_list(work, tensors, clusters):
     """Fill the events of ``work``; return the network's cycles, -1 where it hangs."""
     k, counts, entries = work.constants[0], work.counts, work.entries
     counts[_CURSOR] = k.start - k.entry
+    counts[_BEGINS] = 1
     for e in range(len(entries) + 1):
         # Tiles that load no filters run when something asks for them; at last, all of them.
         needed = _tiles_needed(e, entries) if e < len(entries) else len(work.tiles)
@@ -63,11 +64,10 @@ def walk_list(work, tensors, clusters):
         served = _served(e, work)
         if served < 0 or not _serve(e, served, work):
             return np.int64(-1)
-        if entries[e].kind == _FILTERS:
+        if entries[e].kind == _FILTERS and entries[e].last:
             tile = entries[e].tile
-            _run_pass(
-                tile, counts[_PASS], work.filters[counts[_FILTER] - 1], work, tensors, clusters
-            )
+            loaded = work.filters[counts[_FILTER] - 1].used
+            _run_pass(tile, counts[_PASS], loaded, work, tensors, clusters)
             counts[_PASS] += 1
             if counts[_PASS] == work.tiles[tile].loads:
                 _end_job(tile, work, clusters)
@@ -80,7 +80,7 @@ def walk_list(work, tensors, clusters):
 def _tiles_needed(e, entries):
     """Count the tiles that must be done for an entry."""
     needed, kind = entries[e].tiles, entries[e].kind
-    if kind == _FILTERS:
+    if kind == _FILTERS and entries[e].last:
         needed = max(needed, entries[e].tile)
     elif kind == _WRITE:
         needed = max(needed, entries[e].tile + 1)
@@ -125,9 +125,12 @@ def _serve(e, served, work):
     kind, tile = entries[e].kind, entries[e].tile
     ready = np.int64(0)
     if kind == _FILTERS:
-        ready = _load_ready(tile, work)
-        if ready < 0:
-            return False
+        ready = np.int64(-1)
+        if entries[e].last:
+            ready = _load_ready(tile, work)
+            if ready < 0:
+                return False
+            _use_filters(ready, work)
     elif kind == _OPERAND:
         free = _half_free(tile, work.tiles, work.constants[0])
         if free < 0:
@@ -182,7 +185,10 @@ def _place_free(e, offset, length, ready, work):
     kind = work.entries[e].kind
     if kind == _FILTERS:
         at = counts[_FILTER] - k.filter_bursts
-        return work.filters[at] + k.credit if at >= 0 else np.int64(0)
+        if at < 0:
+            return np.int64(0)
+        # Filters whose job can't begin yet are not used up.
+        return work.filters[at].used + k.credit if at < counts[_FILTERED] else np.int64(-1)
     if kind == _ROWS or kind == _OPERAND:
         at = counts[_ROW] - k.row_bursts
         free = work.rows[at] + k.credit if at >= 0 else np.int64(0)
@@ -257,13 +263,13 @@ def _receive(e, offset, length, there, ready, work):
     kind, layer = work.entries[e].kind, work.entries[e].layer
     if kind == _FILTERS:
         f = counts[_FILTER]
-        begun = there + k.fill
-        if f > 0:
-            begun = max(begun, work.filters[f - 1])
-        if offset == 0:
-            begun = max(begun, ready)
-        work.filters[f] = begun + length // k.filter_bus_bytes
+        work.filters[f].there = there
+        work.filters[f].beats = length // k.filter_bus_bytes
+        work.filters[f].begins = counts[_BEGINS]
+        counts[_BEGINS] = 0
         counts[_FILTER] = f + 1
+        if ready >= 0:
+            _use_filters(ready, work)
     elif kind == _ROWS or kind == _OPERAND:
         r = counts[_ROW]
         begun = there + k.fill
@@ -286,6 +292,20 @@ def _receive(e, offset, length, there, ready, work):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _use_filters(ready, work):
+    """Let the units take the filter bursts that are there: X; their load may begin at ``ready``."""
+    k, counts, filters = work.constants[0], work.counts, work.filters
+    for f in range(counts[_FILTERED], counts[_FILTER]):
+        begun = filters[f].there + k.fill
+        if f > 0:
+            begun = max(begun, filters[f - 1].used)
+        if filters[f].begins:
+            begun = max(begun, ready)
+        filters[f].used = begun + filters[f].beats
+    counts[_FILTERED] = counts[_FILTER]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _end_entry(e, served, there, work):
     """Note what an entry has done; ``there`` is A of its last burst, -1 where it has none."""
     k, counts, entries = work.constants[0], work.counts, work.entries
@@ -296,6 +316,8 @@ def _end_entry(e, served, there, work):
         work.layers[layer].there = there
     elif kind == _TILE:
         work.tiles[tile].record = there
+    elif kind == _FILTERS and entries[e].last:
+        counts[_BEGINS] = 1
     elif (kind == _ROWS or kind == _OPERAND) and entries[e].last:
         free = work.rows[counts[_ROW] - 1] if counts[_ROW] > 0 else np.int64(0)
         work.tiles[tile].ready = (free if there >= 0 else max(free, served)) + k.parse

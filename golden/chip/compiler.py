@@ -61,10 +61,13 @@ def compile_network(
             windows = replace(layer.source, name=f"windows of {layer.name}", shape=shape)
             layer = replace(layer, source=windows)
         filters = None
-        if layer.node is not None:
+        if layer.node is None:
+            tiles = vector_tiles(config, layer)
+        else:
             density = network.channel_density.get(layer.node.input)
             filters = prepare_filters(config, layer, density)
-        tiles = (vector_tiles if layer.node is None else convolution_tiles)(config, layer)
+            streamed_bytes = 0 if filters.resident else sum(map(len, filters.loads))
+            tiles = convolution_tiles(config, layer, streamed_bytes)
         layers.append(
             CompiledLayer(
                 layer=layer,

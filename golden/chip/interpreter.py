@@ -95,7 +95,7 @@ class _Chip:
         self.tables: dict[int, bytes] = {}
         self.tiles: list[_Tile] = []
         self.done = self.writes = self.out = 0
-        self.residual = b""
+        self.residual = self.stream = b""
         self.resident: list[_Load] = []
 
     # -- entries ----------------------------------------------------------------------------
@@ -122,7 +122,12 @@ class _Chip:
                 _Tile(self.descriptors[layer], decode(TILE, data), len(self.tiles), b"")
             )
         elif kind is Kind.FILTERS:
-            self._load(data)
+            self.stream += data
+            if last:
+                self._load(self.stream)
+                self.stream = b""
+            elif len(self.stream) > self.config.filter_bursts * self.config.burst_bytes:
+                raise FormatError("Filters wait for room in their FIFO for ever")
         elif kind is Kind.ROWS:
             self._parse_rows(self._coming(False), data, third & 0xFFFF, last)
         elif kind is Kind.OPERAND:

@@ -132,6 +132,7 @@ def order_entries(
                 written[item.entry.layer] = result.writes
 
     emit(preparations[0])
+    head = 0
     for t, (number, at) in enumerate(tiles):
         layer = layers[number]
         mine = _write_items(config, layer, at, maps)
@@ -142,24 +143,40 @@ def order_entries(
         background = deque([*pending, *coming[:early]])
         loads = []
         if layer.loads(t):
-            loads = [
-                _Item(Entry(kind=Kind.FILTERS, address=where, length=size, layer=number, tile=t))
-                for where, size in addresses[number].loads
-            ]
+            loads = [_load_item(where, size, number, t) for where, size in addresses[number].loads]
+            address, size = addresses[number].loads[0]
+            loads[0] = _load_item(address + head, size - head, number, t)
+        head = 0
         for index, load in enumerate(loads):
             emit([load])
             if index > 0:
                 share = -(-len(background) // (len(loads) - index))
                 emit(background.popleft() for _ in range(share))
         emit(background)
+        if early < len(coming) and layers[tiles[t + 1][0]].loads(t + 1):
+            # What the FIFO holds of the next tile's filters need not wait for the rest.
+            number = tiles[t + 1][0]
+            address, size = addresses[number].loads[0]
+            head = min(size, config.filter_bursts * config.burst_bytes)
+            emit([_load_item(address, head, number, t + 1, last=False)])
         pending = mine
         for item in coming[early:]:
-            if any(item.touches(write) for write in pending if write.entry.kind is Kind.WRITE):
-                emit(pending)
-                pending = []
+            touched = [place for place, write in enumerate(pending)
+                       if write.entry.kind is Kind.WRITE and item.touches(write)]  # fmt: skip
+            if touched:
+                emit(pending[: touched[-1] + 1])
+                pending = pending[touched[-1] + 1 :]
             emit([item])
     emit(pending)
     return result.entries, ring_rows
+
+
+def _load_item(address: int, size: int, layer: int, tile: int, last: bool = True) -> _Item:
+    return _Item(
+        Entry(
+            kind=Kind.FILTERS, address=address, length=size, last=last, layer=layer, tile=tile
+        )
+    )  # fmt: skip
 
 
 def _may_come_early(item: _Item, tile: int, writes: list[_Item]) -> bool:

@@ -55,8 +55,14 @@ def can_pool(config: ChipConfig, shape: LayerShape, rows: int) -> bool:
     return shape.out_height >= rows and _refusal(config, shape, rows * shape.out_width) is None
 
 
-def convolution_tiles(config: ChipConfig, layer: Layer) -> list[Tile]:
+def convolution_tiles(config: ChipConfig, layer: Layer, streamed_bytes: int) -> list[Tile]:
     """Cut a convolution into tiles.
+
+    Parameters
+    ----------
+    streamed_bytes : int
+        Filters that every tile but the first loads anew. Where they are more than its maps, a
+        layer is one tile, if that fits.
 
     Raises
     ------
@@ -66,8 +72,11 @@ def convolution_tiles(config: ChipConfig, layer: Layer) -> list[Tile]:
     shape, vector = layer.shape, layer.vector
     assert shape is not None
     width = shape.out_width
+    maps = shape.in_height * shape.in_width * shape.in_channels
+    maps += shape.positions * shape.out_channels
     size = _choose(
-        config, shape.out_height, width, vector.window[0],
+        1 if streamed_bytes > maps else config.layer_tiles,
+        shape.out_height, width, vector.window[0],
         lambda pixels: _refusal(config, shape, pixels),
     )  # fmt: skip
     tiles = []
@@ -108,12 +117,12 @@ def vector_tiles(config: ChipConfig, layer: Layer) -> list[Tile]:
                 return reason
         return None
 
-    return list(_vector_tiles(layer, _choose(config, height, width, 1, refusal)))
+    return list(_vector_tiles(layer, _choose(config.layer_tiles, height, width, 1, refusal)))
 
 
-def _choose(config: ChipConfig, height: int, width: int, rows_step: int, refusal) -> int:
+def _choose(tiles: int, height: int, width: int, rows_step: int, refusal) -> int:
     """Return the pixels of a tile: whole rows where they fit, else a part of one."""
-    rows = -(-height // config.layer_tiles)
+    rows = -(-height // tiles)
     rows = -(-rows // rows_step) * rows_step
     while rows > rows_step and refusal(rows * width):
         rows -= rows_step

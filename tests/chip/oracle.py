@@ -428,7 +428,7 @@ class Engine:
             # Its turn comes after the writes before it.
             before = [b.there for b in self.chip.bursts if b.kind is Kind.WRITE]
             self.chip.written.append(max(now, *before, *self.chip.written, 0))
-        elif entry.last:
+        elif entry.kind in (Kind.ROWS, Kind.OPERAND) and entry.last:
             self.chip.parser.close_empty(entry.tile, now)
 
 
