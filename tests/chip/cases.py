@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from golden.arithmetic import Requantisation, quantise_scale
 from golden.chip.config import ChipConfig
+from golden.chip.formats import Kind, encode_entry
+from golden.chip.program import ChipProgram, Entry
 from golden.layer import LayerShape
 from golden.network import (
     Addition,
@@ -23,7 +25,7 @@ from golden.network import (
 )
 from golden.program import Codes
 
-__all__ = ["ChipCase", "draw_case", "small_chip"]
+__all__ = ["ChipCase", "draw_case", "inputs_first", "slow_way_out", "small_chip"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -281,3 +283,61 @@ class _Builder:
         limits = np.iinfo(info.dtype)
         value = int(self.rng.integers(limits.min, limits.max + 1))
         self._put(Padding(input=source.name, output=info, pads=pads, value=value))
+
+
+def slow_way_out() -> ChipCase:
+    """Return a case whose tiles are done long before they are written: the memory is slow."""
+    rng = np.random.default_rng(1)
+    layer = LayerShape(
+        name="layer0", in_channels=2, in_height=8, in_width=8, out_channels=8, kernel_height=1,
+        kernel_width=1,
+    )  # fmt: skip
+    multiplier, shift = quantise_scale(np.full(8, 1e-3))
+    node = Convolution(
+        input="input",
+        output=TensorInfo(name="t0", shape=(8, 8, 8), dtype="uint8", scale=1.0),
+        layer=layer,
+        weights=rng.integers(-128, 128, layer.weights_shape).astype(np.int8),
+        weight_scales=np.ones(8),
+        requantisation=Requantisation(
+            bias=np.zeros(8, dtype=np.int64), multiplier=multiplier, shift=shift, low=0, high=255
+        ),
+    )
+    info = TensorInfo(name="input", shape=(8, 8, 2), dtype="uint8", scale=1.0)
+    padded = TensorInfo(name="t1", shape=(10, 9, 8), dtype="uint8", scale=1.0)
+    network = Network(
+        name="slow way out", source="random", input=info, output="t1", channel_density={},
+        nodes=(node, Padding(input="t0", output=padded, pads=(1, 0, 1, 1), value=7)), accuracy={},
+    )  # fmt: skip
+    config = small_chip(filters_per_unit=2, layer_tiles=8, write_bursts=1, vector_lanes=1)
+    image = rng.integers(0, 256, info.shape).astype(np.uint8)
+    return ChipCase(config, network.validate(), image, "rate:1,50")
+
+
+def inputs_first(program: ChipProgram) -> ChipProgram:
+    """Return a program whose tiles' records and rows come before older tiles' writes.
+
+    It is another legal order than the compiler's: halves are waited for, which the compiler's
+    order leaves to the order of the list.
+    """
+    entries: list[Entry] = []
+    for entry in program.entries:
+        at = len(entries)
+        if entry.kind in (Kind.TILE, Kind.ROWS):
+            older = [
+                place
+                for place, other in enumerate(entries)
+                if other.kind is Kind.WRITE
+                and other.tile == entry.tile - 2
+                and other.layer == entry.layer
+            ]
+            at = older[0] if older else at
+        entries.insert(at, entry)
+    image = program.image.copy()
+    data = b"".join(
+        encode_entry(e.kind, e.address, e.length, last=e.last, tiles=e.tiles, writes=e.writes,
+                     gap=e.gap)
+        for e in entries
+    )  # fmt: skip
+    image[program.list_address : program.list_address + len(data)] = list(data)
+    return replace(program, entries=tuple(entries), image=image)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -293,9 +294,11 @@ class Chip:
         pieces = []
         for address, length in runs:
             edges = [address]
-            edges += [a for a in range(address + 1, address + length) if a % self.config.burst_bytes == 0]
+            edges += [
+                a for a in range(address + 1, address + length) if a % self.config.burst_bytes == 0
+            ]
             edges.append(address + length)
-            pieces += [(a, b - a) for a, b in zip(edges, edges[1:], strict=False) if b > a]
+            pieces += [(a, b - a) for a, b in pairwise(edges) if b > a]
         return pieces
 
     def half_free(self, tile: int) -> int | None:
@@ -641,9 +644,8 @@ class Sequencer:
         entry = chip.engine.entry
         if entry and entry.layer == number and entry.kind in (Kind.DESCRIPTOR, Kind.TABLES):
             return None
-        mine = [b.there for b in chip.bursts
-                if b.entry.layer == number and b.kind in (Kind.DESCRIPTOR, Kind.TABLES)]  # fmt: skip
-        return max(mine)
+        kinds = (Kind.DESCRIPTOR, Kind.TABLES)
+        return max(b.there for b in chip.bursts if b.entry.layer == number and b.kind in kinds)
 
 
 def run_chip(
