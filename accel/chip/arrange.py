@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from accel.chip.arrays import (
     BURST,
     CONSTANTS,
+    COUNTS,
     ENTRY,
     FILTER,
     LAYER,
@@ -21,7 +23,7 @@ from accel.chip.arrays import (
 )
 from accel.chip.jobs import ClusterState, Tensors
 from accel.chip.memory import memory_parameters, memory_state
-from accel.chip.walk import COUNTS, count_bursts
+from accel.chip.walk import count_bursts
 from accel.machines.cluster.kernels import count_broadcast_words
 from accel.machines.cluster.packing import activation_masks
 from golden.chip.config import ChipConfig, ChipLatency
@@ -110,7 +112,7 @@ def arrange_tensors(program: ChipProgram, read: dict[str, Codes]) -> Tensors:
             kept.append(array.reshape(-1))
         sizes = [size + arrays[at].size for size, at in zip(sizes, (0, 1, 2, 5, 6), strict=True)]
     kinds = (np.uint64, np.int64, np.int64, np.int64, np.int64, np.uint64, np.uint16)
-    flat = [
+    flat: list[Any] = [
         np.concatenate(kept) if kept else np.zeros(0, dtype=kind)
         for kept, kind in zip(parts, kinds, strict=True)
     ]

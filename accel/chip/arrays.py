@@ -74,6 +74,16 @@ WRITE = _record("made", "responded", "stalled_from", "stalled_to")
 #: A residual burst: A, the bytes up to its end, and P of the write burst that uses the last.
 RESIDUAL = _record("there", "end", "used")
 
+#: Where a walk stands, by the place in ``Work.counts``: the last request; numbers of bursts, tiles
+#: done, writes done, bursts of filters, of rows, of writes, of residuals; the next pass; bytes of
+#: residuals used; residual bursts and filter bursts used up; the largest A of the last pass; the
+#: latest response; bytes of residuals; write bursts up to the last tile; whether the next filter
+#: burst begins a load.
+(CURSOR, BURSTS, DONE, WRITTEN, FILTERS, ROWS, MADE, RESIDUALS, PASS, USED, GIVEN, FILTERED,
+ ARRIVED, LATEST, RESIDUAL_BYTES, TILE_MADE, BEGINS) = range(17)  # fmt: skip
+#: Length of ``Work.counts``.
+COUNTS = 17
+
 
 class Work(NamedTuple):
     """What ``accel.chip.walk`` works with.

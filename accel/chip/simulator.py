@@ -144,12 +144,11 @@ def simulate_chip(
     UserError
         The chip can't run the network, or an argument is not what it should be.
     """
-    if isinstance(network, Network):
-        if codes is None:
-            raise TypeError("codes must be given with a network that has no images")
-    else:
+    if not isinstance(network, Network):
         codes = network.images[0] if codes is None else codes
         network = network.network
+    if codes is None:
+        raise TypeError("codes must be given with a network that has no images")
     if not isinstance(memory, Memory):
         memory = Memory.parse(memory)
     program = compile_network(network, choose_chip(chip), skip)

@@ -87,9 +87,8 @@ def _lay_out(
     network: Network, config: ChipConfig, layers: list[CompiledLayer], skip: SkipMode
 ) -> ChipProgram:
     """Give everything its address, and write the image."""
-    memory = _Allocator(config.burst_bytes)
+    memory = _Allocator()
     memory.take(_HEADER_BYTES, config.burst_bytes)
-    # The list's length does not depend on addresses only where bursts don't: take it last.
     addresses, blobs = [], []
     for compiled in layers:
         place, mine = _place_program(memory, config, compiled)
@@ -154,9 +153,8 @@ def _lay_out(
 class _Allocator:
     """Places things behind one another."""
 
-    def __init__(self, burst_bytes: int) -> None:
+    def __init__(self) -> None:
         self.end = 0
-        self._burst_bytes = burst_bytes
 
     def take(self, size: int, alignment: int) -> int:
         """Return the address of so many bytes."""
@@ -223,7 +221,7 @@ def _descriptor(compiled: CompiledLayer, maps: dict[str, Map], skip: SkipMode) -
     """Return the fields of a layer's descriptor."""
     layer, vector = compiled.layer, compiled.layer.vector
     height, width, channels = layer.source.shape
-    convolution = dict.fromkeys(
+    convolution: dict[str, int] = dict.fromkeys(
         ("passes", "kernel_height", "kernel_width", "stride_height", "stride_width", "pad_top",
          "pad_left", "signed_activations", "signed_outputs", "zero_point", "clamp_low",
          "clamp_high", "resident"), 0,

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from golden.chip.bursts import cut_run
 from golden.chip.config import ChipConfig
 from golden.chip.formats import DESCRIPTOR_BYTES, TILE_BYTES, Kind
 from golden.chip.program import CompiledLayer, Entry, Map
@@ -68,7 +67,7 @@ class Ring:
             or self._rows[0][1] < self._next[1] - self._sizes[1]
         ):
             self._dead = max(self._dead, self._rows.popleft()[2] + 1)
-        self._rows.append((*begin, last_tile))
+        self._rows.append((begin[0], begin[1], last_tile))
         return self._dead
 
 
@@ -357,7 +356,8 @@ def _slice_bytes(config: ChipConfig) -> int:
 
 
 def _check_residuals(config: ChipConfig, layer: CompiledLayer, entries: list[Entry]) -> None:
-    bursts = [len(cut_run(e.address, e.length, config.burst_bytes)) for e in entries]
+    size = config.burst_bytes
+    bursts = [(e.address + e.length - 1) // size - e.address // size + 1 for e in entries]
     most = max(sum(bursts[at : at + 2]) for at in range(len(bursts)))
     if most > config.residual_bursts:
         raise CapacityError(
