@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from golden.arithmetic import Requantisation, quantise_scale
+from golden.chip.compiler import compile_network
 from golden.chip.config import ChipConfig
 from golden.chip.formats import Kind, encode_entry
 from golden.chip.program import ChipProgram, Entry
+from golden.errors import CapacityError
 from golden.layer import LayerShape
 from golden.network import (
     Addition,
@@ -26,6 +28,10 @@ from golden.network import (
 from golden.program import Codes
 
 __all__ = ["ChipCase", "draw_case", "inputs_first", "slow_way_out", "small_chip"]
+
+
+#: Tiles of a drawn network at most, where its buffers are as small as they can be.
+_TILES_MAX = 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,15 +60,35 @@ def small_chip(**changes: object) -> ChipConfig:
 
 
 def draw_case(seed: int) -> ChipCase:
-    """Draw a case; the same for the same seed."""
+    """Draw a case; the same for the same seed.
+
+    In half of them buffers are as small as the network can do with.
+    """
     rng = np.random.default_rng(seed)
     config = _draw_chip(rng)
     network = _Builder(rng).network(int(rng.integers(2, 6)))
+    for name in ("input_buffer_chunks", "input_buffer_bytes", "assembly_bytes"):
+        if rng.random() < 0.5:
+            config = _tighten(network, config, name)
     info = network.input
     limits = np.iinfo(info.dtype)
     image = rng.integers(limits.min, limits.max + 1, info.shape)
     image *= rng.random(info.shape) < rng.choice([0.2, 0.6, 1.0])
     return ChipCase(config, network, image.astype(info.dtype), _draw_memory(rng))
+
+
+def _tighten(network: Network, config: ChipConfig, name: str) -> ChipConfig:
+    """Halve a buffer as long as the network fits, in not too many tiles."""
+    while getattr(config, name) >= 4:
+        smaller = config.replace(**{name: getattr(config, name) // 2})
+        try:
+            program = compile_network(network, smaller)
+        except CapacityError:
+            break
+        if program.tiles > _TILES_MAX:
+            break
+        config = smaller
+    return config
 
 
 def _draw_chip(rng: np.random.Generator) -> ChipConfig:
@@ -117,8 +143,8 @@ class _Builder:
         while len(self.nodes) < layers:
             draw = self.rng.choice(
                 [self._convolve, self._pool, self._add, self._rescale, self._concatenate,
-                 self._pad, self._residual],
-                p=[0.4, 0.14, 0.1, 0.08, 0.08, 0.06, 0.14],
+                 self._pad, self._residual, self._branches],
+                p=[0.37, 0.14, 0.09, 0.08, 0.08, 0.08, 0.09, 0.07],
             )  # fmt: skip
             draw()
         return Network(
@@ -249,6 +275,10 @@ class _Builder:
     def _residual(self) -> None:
         source = self._source()
         self._sum(self._convolve(source, source.shape), source)
+
+    def _branches(self) -> None:
+        source = self._source()
+        self._sum(self._convolve(source, source.shape), self._convolve(source, source.shape))
 
     def _rescale(self) -> None:
         source = self._source()

@@ -63,6 +63,7 @@ class Chip:
         self.written: list[int] = []  # when each write entry was done
         self.half_read: dict[int, int] = {}  # Z
         self.bursts: list[Burst] = []
+        self.flying: deque[Burst] = deque()
         self.fifos = {
             kind: Fifo(places, latency.credit)
             for kind, places in (
@@ -75,7 +76,7 @@ class Chip:
         self.entries = self._read_list()
         self.filters: deque[Burst] = deque()
         self.inputs: deque[Burst] = deque()
-        self.residuals: list[Burst] = []
+        self.residuals: deque[Burst] = deque()
         self.engine = Engine(self)
         self.parser = Parser(self)
         self.vector = VectorUnit(self)
@@ -171,10 +172,8 @@ class Chip:
 
     def arrivals(self, now: int) -> None:
         """Hand over what has arrived in this cycle."""
-        for burst in self.bursts:
-            if burst.there != now:
-                continue
-            entry = burst.entry
+        while self.flying and self.flying[0].there <= now:
+            entry = self.flying.popleft().entry
             entry.left -= 1
             if entry.kind is Kind.LIST:
                 self.blocks_there[entry.block] = now
@@ -233,7 +232,7 @@ def run_chip(
             ended = job.ended
             chip.sequencer.end = None if ended is None else chip.sequencer.started + ended
         chip.engine.step(now)
-        if chip.engine.finished and all(b.there < now for b in chip.bursts):
+        if chip.engine.finished and chip.bursts[-1].there < now:
             break
         chip.vector.step(now)
         counters[_state(chip, now)] += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -152,7 +153,7 @@ class Engine:
         if there is None or now < there + latency.list:
             return False
         for events, wanted in ((chip.done, entry.tiles), (chip.written, entry.writes)):
-            seen = sum(time + latency.count <= now for time in events)
+            seen = bisect_right(events, now - latency.count)
             if (seen - wanted) & 0xFFFF >= 1 << 15:
                 return False
         return True
@@ -180,6 +181,7 @@ class Engine:
         there = chip.memory.serve(now, address, length, entry.kind is Kind.WRITE)
         burst = Burst(entry.kind, address, length, now, there, entry)
         chip.bursts.append(burst)
+        chip.flying.append(burst)
         self.under_way.append(burst)
         if entry.kind is Kind.FILTERS:
             chip.filters.append(burst)
@@ -211,6 +213,7 @@ class Sequencer:
         self.job: Job | None = None
         self.started = 0
         self.end: int | None = None
+        self.known: dict[int, int] = {}  # when layers' descriptors and tables came
 
     def begin_cycle(self, now: int) -> None:
         """See what has happened up to this cycle: a job's end, then the next one's start."""
@@ -249,7 +252,7 @@ class Sequencer:
     def records_there(self, tile: int) -> int | None:
         """Return d of the tile, None while unknown."""
         chip = self.chip
-        number = chip.program.layers.index(chip.layer_of[tile])
+        number = chip.layer_of[tile].descriptor["layer"]
         expected = [chip.record_there.get(tile), self._layer_there(number)]
         if None in expected:
             return None
@@ -258,6 +261,8 @@ class Sequencer:
     def _layer_there(self, number: int) -> int | None:
         """Descriptor and tables of a layer are there: when the last one of them came."""
         chip = self.chip
+        if number in self.known:
+            return self.known[number]
         if any(e.layer == number and e.kind in (Kind.DESCRIPTOR, Kind.TABLES)
                for e in chip.entries):  # fmt: skip
             return None
@@ -265,4 +270,6 @@ class Sequencer:
         if entry and entry.layer == number and entry.kind in (Kind.DESCRIPTOR, Kind.TABLES):
             return None
         kinds = (Kind.DESCRIPTOR, Kind.TABLES)
-        return max(b.there for b in chip.bursts if b.entry.layer == number and b.kind in kinds)
+        mine = [b.there for b in chip.bursts if b.entry.layer == number and b.kind in kinds]
+        self.known[number] = max(mine)
+        return self.known[number]

@@ -131,8 +131,7 @@ class VectorUnit:
         self.left = 0
         self.made: deque[int] = deque()
         self.last_read = 0
-        self.residual_used = 0  # bytes
-        self.residual_freed = 0  # bursts
+        self.residual_used = 0  # bytes of the oldest burst
         self.stalled = False
 
     def has(self, now: int) -> bool:
@@ -180,23 +179,21 @@ class VectorUnit:
     def _residual_there(self, entry: ListEntry, length: int, now: int) -> bool:
         if not self.chip.layer_of[entry.tile].descriptor["residual"]:
             return True
-        needed, have = self.residual_used + length, 0
+        have = -self.residual_used
         for burst in self.chip.residuals:
-            if have >= needed:
+            if have >= length:
                 break
             if now < burst.there + self.chip.latency.fill:
                 return False
             have += burst.length
-        return have >= needed
+        return have >= length
 
     def _use_residual(self, length: int, now: int) -> None:
         self.residual_used += length
-        end = 0
-        for at, burst in enumerate(self.chip.residuals):
-            end += burst.length
-            if end <= self.residual_used and at >= self.residual_freed:
-                self.residual_freed += 1
-                self.chip.fifos[Kind.RESIDUAL].give_back(now)
+        residuals = self.chip.residuals
+        while residuals and residuals[0].length <= self.residual_used:
+            self.residual_used -= residuals.popleft().length
+            self.chip.fifos[Kind.RESIDUAL].give_back(now)
 
     def _cycles(self, entry: ListEntry, begin: int, length: int, channels: int) -> int:
         descriptor = self.chip.layer_of[entry.tile].descriptor

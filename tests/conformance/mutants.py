@@ -50,6 +50,9 @@ _EXTENSOR_HARDWARE = "arch/test_extensor_hardware.py::test_amaranth"
 #: Amaranth's simulator needs no build.
 _CAMBRICON_S = ("arch/test_cambricon_s_hardware.py::test_amaranth",)
 
+_CHIP = ("chip/test_compiler.py::test_networks",)
+_CHIP_TIMING = ("chip/test_timing.py::test_networks[0]",)
+
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "kernel: the join is a position off",
@@ -361,5 +364,133 @@ MUTANTS: tuple[Mutant, ...] = (
             "arch/test_extensor_oracle.py::test_a_dot_by_hand",
             "arch/test_extensor_oracle.py::test_intersection_by_hand",
         ),
+    ),
+    Mutant(
+        "compiler: a row does not wait for the rows that lie where it goes",
+        "golden/chip/order.py",
+        "return self._dead",
+        "return 0",
+        _CHIP,
+    ),
+    Mutant(
+        "compiler: the value ring is taken for endless",
+        "golden/chip/order.py",
+        "or self._rows[0][1] < self._next[1] - self._sizes[1]",
+        "or False",
+        _CHIP,
+    ),
+    Mutant(
+        "compiler: no room is left for rows that nobody reads",
+        "golden/chip/order.py",
+        "gap = y - y_next",
+        "gap = 0",
+        _CHIP,
+    ),
+    Mutant(
+        "compiler: every layer begins at the ring's first place",
+        "golden/chip/order.py",
+        "ring_rows.append(base % config.input_buffer_chunks)",
+        "ring_rows.append(0)",
+        _CHIP,
+    ),
+    Mutant(
+        "compiler: output channels are in the collector's order",
+        "golden/chip/streams.py",
+        'channels = order.astype("<u2").tobytes()',
+        'channels = np.arange(len(order)).astype("<u2").tobytes()',
+        _CHIP,
+    ),
+    Mutant(
+        "compiler: an addition is fused with the operand that is made first",
+        "golden/chip/graph.py",
+        "latest = max(node.inputs, key=lambda name: made[name])",
+        "latest = min(node.inputs, key=lambda name: made[name])",
+        _CHIP,
+    ),
+    Mutant(
+        "compiler: a part of a concatenation begins at its first channel",
+        "golden/chip/graph.py",
+        "parent[part] = Part(node.output.name, channel)",
+        "parent[part] = Part(node.output.name, 0)",
+        _CHIP,
+    ),
+    Mutant(
+        "compiler: a part of a row has no padding to its left",
+        "golden/chip/tiles.py",
+        "left = max(0, q * vector.stride[1] - vector.pads[1])",
+        "left = max(0, q * vector.stride[1])",
+        _CHIP,
+    ),
+    Mutant(
+        "compiler: what is read does not wait for the write",
+        "golden/chip/order.py",
+        "entry = replace(entry, writes=max(entry.writes, next(last, 0)))",
+        "entry = replace(entry, writes=entry.writes)",
+        _CHIP_TIMING,
+        slow=True,
+    ),
+    Mutant(
+        "chip: one filter burst more than the FIFO holds",
+        "accel/chip/walk.py",
+        "at = counts[FILTERS] - k.filter_bursts",
+        "at = counts[FILTERS] - k.filter_bursts - 1",
+        _CHIP_TIMING,
+        slow=True,
+    ),
+    Mutant(
+        "chip: one burst more than may be under way",
+        "accel/chip/walk.py",
+        "asked = max(asked, bursts[i - k.outstanding].there + k.credit)",
+        "asked = max(asked, bursts[i - k.outstanding].there)",
+        _CHIP_TIMING,
+        slow=True,
+    ),
+    Mutant(
+        "chip: the parser works across chunks",
+        "accel/chip/walk.py",
+        "at += min(end - at, piece, chunk_end - in_group)",
+        "at += min(end - at, piece)",
+        _CHIP_TIMING,
+        slow=True,
+    ),
+    Mutant(
+        "chip: a burst's data pass while its filters are awaited",
+        "accel/chip/walk.py",
+        "filters[f].used = begun + filters[f].beats",
+        "filters[f].used = begun + 1",
+        _CHIP_TIMING,
+        slow=True,
+    ),
+    Mutant(
+        "chip: a layer's first tile is set up like any other",
+        "accel/chip/sequencer.py",
+        "(k.layer if work.tiles[tile].begins else k.tile)",
+        "k.tile",
+        _CHIP_TIMING,
+        slow=True,
+    ),
+    Mutant(
+        "chip: slots are free when their units are",
+        "accel/chip/jobs.py",
+        "arrived = max(arrived, ring[slot] + release) + taken",
+        "arrived = max(arrived, ring[slot]) + taken",
+        _CHIP_TIMING,
+        slow=True,
+    ),
+    Mutant(
+        "chip: the memory turns round in no time",
+        "accel/chip/memory.py",
+        "now += turn",
+        "now += 0",
+        _CHIP_TIMING,
+        slow=True,
+    ),
+    Mutant(
+        "chip: an open row is opened again",
+        "accel/chip/memory.py",
+        "if open_row != row:",
+        "if True:",
+        _CHIP_TIMING,
+        slow=True,
     ),
 )
