@@ -16,7 +16,10 @@ from golden.chip.program import CompiledLayer, Entry, Map
 from golden.chip.tiles import Tile
 from golden.errors import CapacityError
 
-__all__ = ["Addresses", "Ring", "order_entries"]
+__all__ = ["COUNT_LAG", "Addresses", "Ring", "order_entries"]
+
+#: An entry waits for all but so many of the tiles and writes before it.
+COUNT_LAG = 1 << 14
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +96,12 @@ class _List:
 
     def emit(self, item: _Item) -> None:
         entry = item.entry
+        # What was done long ago is named all the same: entries hold the counts modulo 2**16.
+        entry = replace(
+            entry,
+            tiles=max(entry.tiles, entry.tile - 1 - COUNT_LAG),
+            writes=max(entry.writes, self.writes - COUNT_LAG),
+        )
         if entry.kind is Kind.WRITE:
             self._writes.append(item)
         elif item.map is not None:

@@ -50,6 +50,23 @@ def test_networks(block):
     assert fitted > _BLOCK // 2
 
 
+def test_counts_may_wrap(monkeypatch):
+    """Entries name a count that is not long ago, so that 16 bits of it are enough."""
+    monkeypatch.setattr("golden.chip.order.COUNT_LAG", 2)
+    case = draw_case(4)
+    program = compile_network(case.network, case.config)
+    writes = 0
+    for entry in program.entries:
+        assert entry.writes >= writes - 2
+        assert entry.tiles >= entry.tile - 3
+        writes += entry.kind is Kind.WRITE
+    memory = program.memory(case.image)
+    run_image(case.config, memory)
+    wanted = reference.run_network(case.network, case.image)
+    output = case.network.output
+    assert np.array_equal(program.read(memory, output), wanted[output])
+
+
 @pytest.mark.parametrize("chip", ["board", "chip-256"])
 @pytest.mark.parametrize("name", ["lenet5", "resnet8"])
 def test_shipped_networks(name, chip):
