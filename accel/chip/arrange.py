@@ -143,7 +143,8 @@ def _layer_arrays(config: ChipConfig, compiled: CompiledLayer, codes: Codes) -> 
     true = activation_masks(config, shape, codes).reshape(shape.groups, -1, words)
     padding = np.zeros((shape.groups, layout.row_chunks, words), dtype=np.uint64)
     masks = np.concatenate([true, padding], axis=1)
-    broadcast = count_broadcast_words(masks.reshape(-1, words), config.broadcast_width)
+    broadcast = np.empty(masks.shape[0] * masks.shape[1], dtype=np.uint16)
+    count_broadcast_words(masks.reshape(-1, words), config.broadcast_width, broadcast)
     if not compiled.descriptor["skip_activations"]:
         masks = np.broadcast_to(
             np.tile(full, (masks.shape[1] // layout.row_chunks, 1)), masks.shape

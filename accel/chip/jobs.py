@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from accel.compiled import helper
 from accel.machines.vectors import count_ones
 
 __all__ = [
@@ -76,7 +76,7 @@ class Convolution(NamedTuple):
     shape: tuple[int, ...]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@helper
 def begin_job(start, latency_start, latency_release, state):
     """Forget the job before; nothing precedes cycle ``start``."""
     state.finish[:] = start
@@ -88,7 +88,7 @@ def begin_job(start, latency_start, latency_release, state):
     state.scalars[:, 3] = start
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@helper
 def run_pass(m, first, count, stride, index, loaded, skip_empty, layer, latency, state):
     """Run a cluster through a pass at some positions.
 
@@ -208,7 +208,7 @@ PLACES = ("filters", "holds", "passes_first", "masks", "words", "passes", "chunk
           "mask_words", "units", "input_chunks")  # fmt: skip
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@helper
 def convolution_of(tensors, layer):
     """Return one layer's tensors."""
     (at_filters, at_holds, at_pass, at_masks, at_words, passes, chunks, slots, words, units,

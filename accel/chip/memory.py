@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from accel.compiled import helper, njit
 from golden.chip.memory import Memory
 
 __all__ = ["memory_parameters", "memory_state", "serve_burst"]
@@ -31,7 +31,7 @@ def memory_state(memory: Memory) -> NDArray[np.int64]:
     return state
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit
 def serve_burst(request, address, length, write, bus_bytes, parameters, state):
     """Serve one burst; return A. D and the sum of M(i) are in the state."""
     begun = max(state[_FREE], request)
@@ -51,7 +51,7 @@ def serve_burst(request, address, length, write, bus_bytes, parameters, state):
     return ended + latency
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@helper
 def _serve_pages(now, address, length, write, bus_bytes, parameters, state):
     rate, banks, row_bytes, activate, precharge = parameters[1:6]
     turn, interval, refresh = parameters[7:10]

@@ -6,7 +6,6 @@ Symbols are those of ``docs/chip.md``, *Timing* and *Counters*.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from accel.chip.arrays import (
     ARRIVED,
@@ -14,11 +13,12 @@ from accel.chip.arrays import (
     PASS,
 )
 from accel.chip.jobs import begin_job, convolution_of, run_pass
+from accel.compiled import helper
 
 __all__ = ["advance_tile", "count_held", "end_job", "half_free", "load_ready", "run_tile_pass"]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@helper
 def half_free(tile, tiles, k):
     """Return the cycle from which a tile's assembly half may be filled; -1 where never."""
     if tile < 2:
@@ -28,7 +28,7 @@ def half_free(tile, tiles, k):
     return tiles[tile - 2].half + k.half
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@helper
 def _records_there(tile, tiles, layers, k):
     """Return d of a tile; -1 where it is not known."""
     record, layer = tiles[tile].record, layers[tiles[tile].layer].there
@@ -37,7 +37,7 @@ def _records_there(tile, tiles, layers, k):
     return max(record, layer) + k.fill
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@helper
 def advance_tile(tile, work):
     """Begin the next tile where it loads no filters.
 
@@ -63,7 +63,7 @@ def advance_tile(tile, work):
     return np.int64(0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@helper
 def _start_job(tile, work):
     """Start a tile's job; say whether it can start."""
     k, counts = work.constants[0], work.counts
@@ -83,7 +83,7 @@ def _start_job(tile, work):
     return True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@helper
 def load_ready(tile, work):
     """Return when a tile's next load may begin, as far as its units go; -1 where never."""
     k, counts = work.constants[0], work.counts
@@ -97,7 +97,7 @@ def load_ready(tile, work):
     return work.released[index - k.filter_buffers]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@helper
 def run_tile_pass(tile, index, loaded, work, tensors, clusters):
     """Run all clusters of a job through a pass whose filters are there at ``loaded``."""
     k, counts = work.constants[0], work.counts
@@ -120,7 +120,7 @@ def run_tile_pass(tile, index, loaded, work, tensors, clusters):
     counts[ARRIVED] = arrived
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@helper
 def end_job(tile, work, clusters):
     k = work.constants[0]
     drained = np.int64(0)
@@ -132,7 +132,7 @@ def end_job(tile, work, clusters):
     work.counts[DONE] = tile + 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@helper
 def _count_waits(tile, before, end, there, free, ready, work):
     """Split the time before a job, or of a vector tile, by what it waits for."""
     counters = work.counters[tile]
@@ -150,7 +150,7 @@ def _count_waits(tile, before, end, there, free, ready, work):
     counters[6] += end - halved
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@helper
 def count_held(cycles, work):
     """Split the waits for the vector unit: for its residual, or else for the write."""
     tiles = len(work.tiles)
@@ -161,7 +161,7 @@ def count_held(cycles, work):
     _count_write(work.tiles[tiles - 1].done, cycles, work.writes, work.counters[tiles - 1])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@helper
 def _count_write(begin, end, writes, counters):
     # The vector unit's waits do not overlap, and each ends with its burst at the latest: the
     # first one that ends later is found by bisection.

@@ -8,7 +8,6 @@ Symbols are those of that page.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from accel.chip.arrays import (
     BEGINS,
@@ -37,6 +36,7 @@ from accel.chip.sequencer import (
     load_ready,
     run_tile_pass,
 )
+from accel.compiled import helper, njit
 from golden.chip.formats import Kind
 
 __all__ = ["count_bursts", "walk_list"]
@@ -46,7 +46,7 @@ _FILTERS, _ROWS, _OPERAND = Kind.FILTERS, Kind.ROWS, Kind.OPERAND
 _RESIDUAL, _WRITE = Kind.RESIDUAL, Kind.WRITE
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit
 def count_bursts(entries, layers, burst_bytes):
     """Count the bursts of each kind: ndarray of int64, axis kind."""
     counts = np.zeros(9, dtype=np.int64)
@@ -60,7 +60,7 @@ def count_bursts(entries, layers, burst_bytes):
     return counts
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit
 def walk_list(work, tensors, clusters):
     """Fill the events of ``work``; return the network's cycles, -1 where it hangs."""
     k, counts, entries = work.constants[0], work.counts, work.entries
@@ -95,7 +95,7 @@ def walk_list(work, tensors, clusters):
     return cycles
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@helper
 def _tiles_needed(e, entries):
     """Count the tiles that must be done for an entry."""
     needed, kind = entries[e].tiles, entries[e].kind
@@ -106,7 +106,7 @@ def _tiles_needed(e, entries):
     return needed
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@helper
 def _runs(e, entries, layers):
     """Return how many runs of bytes an entry has, their length, and from one to the next."""
     length = entries[e].length
@@ -119,7 +119,7 @@ def _runs(e, entries, layers):
     return length, channels, stride
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@helper
 def _served(e, work):
     """Return S of an entry; -1 where what it waits for never happens."""
     k = work.constants[0]
@@ -137,7 +137,7 @@ def _served(e, work):
     return served
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@helper
 def _serve(e, served, work):
     """Serve an entry from its first burst to its last; say whether it comes to an end."""
     k, entries = work.constants[0], work.entries
@@ -177,7 +177,7 @@ def _serve(e, served, work):
     return True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@helper
 def _request(kind, address, length, cursor, work):
     """Ask for a burst at ``cursor`` or later; return A."""
     k, counts, bursts = work.constants[0], work.counts, work.bursts
@@ -197,7 +197,7 @@ def _request(kind, address, length, cursor, work):
     return there
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@helper
 def _place_free(e, offset, length, ready, work):
     """Return the cycle from which a burst may be asked for as far as its places go; -1: never."""
     k, counts = work.constants[0], work.counts
@@ -224,7 +224,7 @@ def _place_free(e, offset, length, ready, work):
     return np.int64(0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@helper
 def _make_burst(e, offset, length, work):
     """Let the vector unit make a write burst: P; return the cycle of its request; -1: never."""
     k, counts, layers = work.constants[0], work.counts, work.layers
@@ -263,7 +263,7 @@ def _make_burst(e, offset, length, work):
     return made + k.vector
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@helper
 def _pieces(offset, length, pixel, group, chunk, piece):
     """Count pieces: they end with chunks of groups of pixels, and after ``piece`` bytes."""
     count, at, end = 0, offset, offset + length
@@ -275,7 +275,7 @@ def _pieces(offset, length, pixel, group, chunk, piece):
     return count
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@helper
 def _receive(e, offset, length, there, ready, work):
     """Hand a burst to its FIFO, where it has one."""
     k, counts = work.constants[0], work.counts
@@ -310,7 +310,7 @@ def _receive(e, offset, length, there, ready, work):
         work.writes[counts[MADE] - 1].responded = there
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@helper
 def _use_filters(ready, work):
     """Let the units take the filter bursts that are there: X; their load may begin at ``ready``."""
     k, counts, filters = work.constants[0], work.counts, work.filters
@@ -324,7 +324,7 @@ def _use_filters(ready, work):
     counts[FILTERED] = counts[FILTERS]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@helper
 def _end_entry(e, served, there, work):
     """Note what an entry has done; ``there`` is A of its last burst, -1 where it has none."""
     k, counts, entries = work.constants[0], work.counts, work.entries

@@ -378,6 +378,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "or self._rows[0][1] < self._next[1] - self._sizes[1]",
         "or False",
         _CHIP,
+        slow=True,
     ),
     Mutant(
         "compiler: no room is left for rows that nobody reads",
@@ -385,6 +386,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "gap = y - y_next",
         "gap = 0",
         _CHIP,
+        slow=True,
     ),
     Mutant(
         "compiler: every layer begins at the ring's first place",
@@ -392,6 +394,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "ring_rows.append(base % config.input_buffer_chunks)",
         "ring_rows.append(0)",
         _CHIP,
+        slow=True,
     ),
     Mutant(
         "compiler: output channels are in the collector's order",
@@ -406,6 +409,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "latest = max(node.inputs, key=lambda name: made[name])",
         "latest = min(node.inputs, key=lambda name: made[name])",
         _CHIP,
+        slow=True,
     ),
     Mutant(
         "compiler: a part of a concatenation begins at its first channel",
