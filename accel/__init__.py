@@ -24,11 +24,14 @@ if TYPE_CHECKING:
         verify,
         write_verilog,
     )
+    from accel.chip.results import ChipResult
+    from accel.chip.simulator import simulate_chip
     from accel.results import LayerResult, MachineResult, Run, Timing
     from accel.sweeps.api import evaluate, sweep
     from accel.sweeps.space import Space, log2
     from accel.sweeps.study import Study
     from accel.verification import Verification
+    from golden.chip.config import ChipConfig
     from golden.config import TomlConfig
     from golden.errors import (
         CapacityError,
@@ -57,11 +60,14 @@ _PLACES = {
         "verify",
         "write_verilog",
     ),
+    "accel.chip.results": ("ChipResult",),
+    "accel.chip.simulator": ("simulate_chip",),
     "accel.results": ("LayerResult", "MachineResult", "Run", "Timing"),
     "accel.sweeps.api": ("evaluate", "sweep"),
     "accel.sweeps.space": ("Space", "log2"),
     "accel.sweeps.study": ("Study",),
     "accel.verification": ("Verification",),
+    "golden.chip.config": ("ChipConfig",),
     "golden.config": ("TomlConfig",),
     "golden.errors": (
         "CapacityError",
@@ -84,6 +90,8 @@ __all__ = [
     "AcceleratorConfig",
     "CambriconSConfig",
     "CapacityError",
+    "ChipConfig",
+    "ChipResult",
     "ConfigError",
     "DenseConfig",
     "ExTensorConfig",
@@ -109,6 +117,7 @@ __all__ = [
     "machine",
     "networks",
     "simulate",
+    "simulate_chip",
     "sweep",
     "verify",
     "write_verilog",

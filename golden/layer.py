@@ -19,6 +19,7 @@ class LayerShape:
 
     Index letters (``docs/naming.md``): y, x input row and column; p, q output row and
     column; r, s kernel row and column; c channel within its group; k filter; g group.
+    ``im2row`` False keeps a shallow layer from being laid out im2row: nobody forms its windows.
 
     Raises
     ------
@@ -40,6 +41,7 @@ class LayerShape:
     pad_bottom: int = 0
     pad_right: int = 0
     groups: int = 1
+    im2row: bool = True
 
     def __post_init__(self) -> None:
         for field in ("in_channels", "in_height", "in_width", "out_channels", "kernel_height",
@@ -104,7 +106,7 @@ class LayerShape:
     def layout(self, config: AcceleratorConfig) -> ChunkLayout:
         """Return how this layer is cut into chunks on a machine."""
         shallow = self.group_channels * IM2ROW_MAX_CHANNELS_SHARE <= config.chunk
-        im2row = shallow and self.taps > 1
+        im2row = self.im2row and shallow and self.taps > 1
         taps = 1 if im2row else self.taps
         length = self.group_channels * (self.taps if im2row else 1)
         return ChunkLayout(im2row=im2row, taps=taps, row_length=length, chunk=config.chunk)

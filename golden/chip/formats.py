@@ -1,0 +1,133 @@
+"""Words in memory that the chip reads: list entries, descriptors, tile records, header."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from golden.errors import CapacityError
+
+__all__ = [
+    "DESCRIPTOR",
+    "DESCRIPTOR_BYTES",
+    "ENTRY_BYTES",
+    "HEADER",
+    "MAGIC",
+    "TILE",
+    "TILE_BYTES",
+    "VERSION",
+    "Kind",
+    "VectorOp",
+    "decode",
+    "encode",
+    "encode_entry",
+]
+
+MAGIC, VERSION = 0x50434A49, 1
+ENTRY_BYTES, DESCRIPTOR_BYTES, TILE_BYTES = 16, 192, 32
+
+
+class Kind(IntEnum):
+    """What a list entry moves; 0 is a block of the list itself."""
+
+    LIST = 0
+    DESCRIPTOR = 1
+    TABLES = 2
+    TILE = 3
+    FILTERS = 4
+    ROWS = 5
+    OPERAND = 6
+    RESIDUAL = 7
+    WRITE = 8
+
+
+class VectorOp(IntEnum):
+    """What the vector unit does to a tile on its way out."""
+
+    COPY = 0
+    SCALE = 1
+    MAX = 2
+    AVERAGE = 3
+
+
+#: Name and bits of each word; negative where it is signed.
+Words = tuple[tuple[str, int], ...]
+
+HEADER: Words = (
+    ("magic", 32), ("version", 32), ("list_address", 32), ("entries", 32),
+    ("input_address", 32), ("input_bytes", 32), ("output_address", 32), ("output_bytes", 32),
+)  # fmt: skip
+
+DESCRIPTOR: Words = (
+    ("op", 1), ("resident", 1), ("tiles", 16), ("passes", 16), ("groups", 16),
+    ("in_height", 16), ("in_width", 16), ("in_channels", 16),
+    ("out_height", 16), ("out_width", 16), ("out_channels", 16),
+    ("kernel_height", 8), ("kernel_width", 8), ("stride_height", 8), ("stride_width", 8),
+    ("pad_top", 8), ("pad_left", 8), ("skip_activations", 1), ("skip_weights", 1),
+    ("signed_activations", 1), ("signed_outputs", 1), ("zero_point", -9), ("clamp_low", -9),
+    ("clamp_high", -9), ("vector_op", 2), ("residual", 1), ("window_height", 8),
+    ("window_width", 8), ("window_stride_height", 8), ("window_stride_width", 8),
+    ("window_top", 8), ("window_left", 8), ("map_height", 16), ("map_width", 16),
+    ("multiplier", -32), ("residual_multiplier", -32), ("operand_zero", -9),
+    ("residual_zero", -9), ("shift", 6), ("vector_zero", -9), ("vector_low", -9),
+    ("vector_high", -9), ("pad_value", -9), ("include_pad", 1), ("signed_operand", 1),
+    ("signed_residual", 1), ("pixel_stride", 16), ("layer", 16),
+)  # fmt: skip
+
+TILE: Words = (
+    ("pixels", 24), ("first_y", 16), ("first_x", 16), ("ring_row", 24), ("half_width", 16),
+    ("first_output", 32), ("outputs", 24), ("first", 1),
+)  # fmt: skip
+
+
+def encode(words: Words, values: dict[str, int], what: str) -> bytes:
+    """Return the fields as 32-bit words, little endian.
+
+    Raises
+    ------
+    CapacityError
+        A value does not fit its bits.
+    """
+    result = bytearray()
+    for name, bits in words:
+        value = int(values[name])
+        low, high = (-(1 << (-bits - 1)), 1 << (-bits - 1)) if bits < 0 else (0, 1 << bits)
+        if not low <= value < high:
+            raise CapacityError(
+                f"{what} needs {value} in field {name}, which holds {low} to {high - 1}: "
+                "split the layer"
+            )
+        result += (value & 0xFFFFFFFF).to_bytes(4, "little")
+    return bytes(result)
+
+
+def decode(words: Words, data: bytes) -> dict[str, int]:
+    """Return the fields of 32-bit words, little endian, by name."""
+    return {
+        name: int.from_bytes(data[4 * at : 4 * at + 4], "little", signed=bits < 0)
+        for at, (name, bits) in enumerate(words)
+    }
+
+
+def encode_entry(
+    kind: Kind, address: int, length: int, *, last: bool, tiles: int, writes: int, gap: int
+) -> bytes:
+    """Return a list entry.
+
+    Parameters
+    ----------
+    tiles, writes : int
+        Tiles and write entries of the network that must be done before; kept modulo 2**16.
+    """
+    for name, value, bits in (("address", address, 32), ("length", length, 24), ("gap", gap, 16)):
+        if not 0 <= value < 1 << bits:
+            raise CapacityError(
+                f"A list entry needs {value} in field {name}, which holds 0 to "
+                f"{(1 << bits) - 1}: make the network smaller"
+            )
+    words = (
+        address,
+        int(kind) | int(last) << 4 | length << 8,
+        (tiles & 0xFFFF) | (writes & 0xFFFF) << 16,
+        gap,
+    )
+    return b"".join(word.to_bytes(4, "little") for word in words)
