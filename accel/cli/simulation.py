@@ -35,6 +35,7 @@ from accel.cli.output import (
     status,
     write_whole,
 )
+from golden.errors import ConfigError, UserError
 from golden.machines import registry
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ commands = typer.Typer(rich_markup_mode=None)
         "accel run resnet8 --machine scnn",
         "accel run lenet5 --preset small --set fifo_depth=2 --csv cycles.csv",
         "accel run model.onnx --images images.npy --density 0.2",
+        "accel run resnet8 --preset board --memory sdram",
     )
 )
 def run(
@@ -67,12 +69,44 @@ def run(
     balance: BalanceOption = None,
     node: NodeOption = "45nm",
     per_unit: Annotated[bool, typer.Option(help="Counters of every part, in --json.")] = False,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            help="Run all on a chip with this memory: ideal, rate:BYTES,LATENCY or sdram; its "
+            "presets are board, chip-64, chip-256, chip-1024.",
+            metavar="MODEL",
+        ),
+    ] = None,
     json: JsonOption = None,
     csv: CsvOption = None,
 ) -> None:
     """Simulate a network on a machine: cycles, speed-ups, waits."""
     check_outputs(json=json, csv=csv)
     from accel import api
+
+    if memory is not None:
+        given = {
+            "--machine": machine != registry.DEFAULT, "--set": changes, "--balance": balance,
+            "--limit": limit != 1, "--per-unit": per_unit, "--json": json, "--csv": csv,
+        }  # fmt: skip
+        if unfit := [name for name, is_given in given.items() if is_given]:
+            raise UserError(f"Option {unfit[0]} must be left out with --memory")
+        if preset is not None and config is not None:
+            raise ConfigError("A chip must be given by --preset or by --config, not by both")
+        chip = config if config is not None else preset or "board"
+        from accel.chip.simulator import simulate_chip
+        from golden.machines.cluster.config import SkipMode
+
+        modes = [mode.value for mode in SkipMode]
+        if skip not in ("all", *modes):
+            raise UserError(f"Skip mode of a chip must be one of {', '.join(modes)}, not {skip!r}")
+        with status(f"Loading {network}"):
+            net = api.load(network, images, density)
+        with status(f"Simulating {net.name}"):
+            mode = SkipMode("both" if skip == "all" else skip)
+            found = simulate_chip(net, chip, memory, skip=mode)
+        show(*str(found).splitlines())
+        return
 
     chosen = api.choose_config(
         machine, preset=preset, config=config, changes=read_changes(changes, balance)
