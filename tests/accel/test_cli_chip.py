@@ -26,7 +26,7 @@ def test_a_slower_memory_takes_longer(accel):
     ("arguments", "words"),
     [
         (["--memory", "nosuch"], ["Memory must be one of ideal, rate, sdram", "nosuch"]),
-        (["--memory", "rate:0,1"], ["rate"]),
+        (["--memory", "rate:0,1"], ["Memory parameter bytes must be at least 1, not 0"]),
         (["--memory", "sdram", "--preset", "small"], ["Preset must be one of board", "small"]),
         (["--memory", "sdram", "--json", "x.json"], ["--json must be left out with --memory"]),
         (["--memory", "sdram", "--machine", "scnn"], ["--machine must be left out"]),
