@@ -337,8 +337,7 @@ class _Sweep:
         ]
         self._kept_before += len(keys) - len(missing)
         for network in self._networks:
-            # Points that share work come one after the other.
-            left = sorted((point for other, point in missing if other is network), key=_sharing_key)
+            left = [point for other, point in missing if other is network]
             tick = self._ticker(len(points), len(left))
             for block, outcomes in self._engine.run(network, left, tick):
                 counted = [
@@ -384,11 +383,3 @@ def _complete(figures: list[float | None] | None) -> list[float] | None:
         return None
     known = [figure for figure in figures if figure is not None]
     return known if len(known) == len(figures) else None
-
-
-def _sharing_key(point: Point) -> tuple[str, str, str]:
-    try:
-        key = repr(point.load().sharing_key)
-    except ConfigError:
-        key = ""
-    return str(point.weight_density), point.machine, key

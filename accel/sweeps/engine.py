@@ -50,13 +50,13 @@ class LocalEngine:
     def run(
         self, network: SweptNetwork, points: Sequence[Point], tick: Tick
     ) -> Iterator[tuple[Sequence[Point], list[Outcome]]]:
-        done = 0
-        while done < len(points):
-            block = points[done : done + self._block_points()]
+        left = sort_points(points)
+        while left:
+            block = take_block(left, self._block_points())
+            done, left = len(points) - len(left), left[len(block) :]
             before, after = done / len(points), (done + len(block)) / len(points)
             begun = time.monotonic()
             yield block, network.evaluator.evaluate(block, _between(tick, before, after))
-            done += len(block)
             self._points_a_second = len(block) / max(time.monotonic() - begun, 1e-3)
 
     def close(self) -> None:
@@ -65,6 +65,27 @@ class LocalEngine:
     def _block_points(self) -> int:
         wanted = int(self._points_a_second * _BLOCK_SECONDS)
         return max(_BLOCK_POINTS_MIN, min(_BLOCK_POINTS_MAX, wanted))
+
+
+def sort_points(points: Sequence[Point]) -> list[Point]:
+    """Return points in an order in which those that share work follow one another."""
+    return sorted(points, key=Point.sharing_key)
+
+
+def take_block(points: Sequence[Point], wanted: int) -> Sequence[Point]:
+    """Return the first ``wanted`` of sorted points, and the rest of their group or less of it."""
+    if wanted >= len(points):
+        return points
+    key = points[wanted].sharing_key()
+    first = wanted
+    while first > 0 and points[first - 1].sharing_key() == key:
+        first -= 1
+    if first > 0:
+        return points[:first]
+    last = wanted
+    while last < len(points) and last < _BLOCK_POINTS_MAX and points[last].sharing_key() == key:
+        last += 1
+    return points[:last]
 
 
 def _between(tick: Tick, before: float, after: float) -> Callable[[int, int], None]:
@@ -125,8 +146,11 @@ class DaskEngine:
         self, network: SweptNetwork, points: Sequence[Point], tick: Tick
     ) -> Iterator[tuple[Sequence[Point], list[Outcome]]]:
         self._send(network)
-        size = self._block_points(len(points))
-        blocks = [points[first : first + size] for first in range(0, len(points), size)]
+        size, left = self._block_points(len(points)), sort_points(points)
+        blocks: list[Sequence[Point]] = []
+        while left:
+            blocks.append(take_block(left, size))
+            left = left[len(blocks[-1]) :]
         waiting = {self._submit(network, block): block for block in blocks}
         completed = self._distributed.as_completed(list(waiting))
         done = 0

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from accel.sweeps.expressions import Expression
 from golden.config import TomlConfig
-from golden.errors import UserError
+from golden.errors import ConfigError, UserError
 from golden.machines import registry
 
 if TYPE_CHECKING:
@@ -76,6 +76,14 @@ class Point:
         values = config.to_dict()
         del values["name"]
         return cls(machine, values, weight_density)
+
+    def sharing_key(self) -> tuple[str, str, str]:
+        """Return what points have in common that are counted together, as texts to sort by."""
+        try:
+            key = repr(self.load().sharing_key)
+        except ConfigError:
+            key = ""
+        return str(self.weight_density), self.machine, key
 
     def load(self) -> Machine:
         """Return the machine.

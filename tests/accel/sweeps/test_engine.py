@@ -16,7 +16,7 @@ from accel.sweeps import engine
 from accel.sweeps.api import sweep
 from accel.sweeps.engine import DaskEngine
 from accel.sweeps.evaluator import Outcome, SweptNetwork
-from accel.sweeps.space import Point
+from accel.sweeps.space import Point, Space
 from accel.sweeps.store import Store
 from golden.errors import UserError
 
@@ -144,6 +144,18 @@ def test_a_scheduler_that_does_not_answer(monkeypatch):
         sweep("lenet5", _SPACE, scheduler="tcp://127.0.0.1:9")
     with pytest.raises(UserError, match="Workers must be between 1 and 1024, not 0"):
         sweep("lenet5", _SPACE, workers=0)
+
+
+def test_a_block_holds_whole_groups(monkeypatch):
+    space = Space({"units": [4, 8, 16], "fifo_depth": range(1, 11), "collector_width": 4})
+    left = engine.sort_points(list(space.grid()))
+    assert len({point.sharing_key() for point in left}) == 3
+    assert [len(engine.take_block(left, wanted)) for wanted in (1, 9, 10, 11, 19, 25, 99)] == [
+        10, 10, 10, 10, 10, 20, 30
+    ]  # fmt: skip
+    # A group that is too large is cut.
+    monkeypatch.setattr(engine, "_BLOCK_POINTS_MAX", 7)
+    assert len(engine.take_block(left, 5)) == 7
 
 
 def test_workers_with_other_code_are_refused():
