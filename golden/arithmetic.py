@@ -41,7 +41,7 @@ def quantise_scale(scale: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArr
     multiplier = np.where(carry, multiplier >> 1, multiplier)
     shift = MULTIPLIER_BITS - (exponent + carry).astype(np.int64)
     if np.any(shift < 1):
-        raise UserError(f"Requantisation scales must be below 2**23, not {scale.max()!r}")
+        raise UserError(f"Requantisation scales must be below 2**23, not {scale.max():g}")
     tiny = shift > SHIFT_MAX
     multiplier = np.where(tiny | (scale == 0), 0, multiplier)
     return multiplier, np.where(tiny | (scale == 0), 1, shift)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from golden.errors import UserError
 from sw.fixed_point import common_multipliers
+from sw.onnx.graph.values import Quantisation, View, Weights
 from sw.onnx.importer import OnnxCodes
-from sw.onnx.values import Quantisation, View, Weights
 
 
 @given(st.tuples(*[st.integers(1, 4)] * 3), st.lists(st.integers(0, 5), max_size=5), st.data())
