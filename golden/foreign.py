@@ -56,5 +56,5 @@ def _reason(problem: Exception) -> str:
         return one_line(f"it lacks {problem}", 160)
     if isinstance(problem, TypeError | AttributeError | IndexError):
         return "a part of it has another form"
-    lines = str(problem).strip().splitlines()
+    lines = str(problem).strip().removeprefix("[ONNXRuntimeError] : ").splitlines()
     return one_line(lines[0], 160) if lines else type(problem).__name__

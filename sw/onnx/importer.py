@@ -206,6 +206,8 @@ class Importer:
             raise UserError(f"Output {name} must depend on the input")
         if isinstance(value, RawInput):
             value = self._define_input(value, Quantisation(1.0, 0, value.dtype))
+        if isinstance(value, _HostCodes):
+            value = self._adopt(name, value, Quantisation(1.0, 0, value.info.dtype))
         if isinstance(value, Codes):
             value = self.real_of(value)
         if isinstance(value, HostTensor):
@@ -377,7 +379,10 @@ class Importer:
             self._host_input(graph, node, name, reason) if name else "" for name in node.input
         ]
         graph.operator(node, inputs, output)
-        found = graph.probe(node)
+        try:
+            found = graph.probe(node)
+        except UserError as error:
+            raise UserError(f"{label(node)}: {reason}; nor on the host: {error}") from None
         info = replace(found, name=self.writer.name(output))
         shapes = [self._shape_of(name) for name in node.input if name]
         macs = host_macs(node, shapes, info.shape) if output == node.output[0] else 0

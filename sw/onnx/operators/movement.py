@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto
 
-from golden.errors import UserError
+from golden.errors import FormatError, UserError
 from sw.onnx.graph.nodes import NotOnMachine, label
 from sw.onnx.graph.protocol import Graph, Handler
 from sw.onnx.graph.sources import Fixed, Joined, Padded
@@ -163,11 +163,13 @@ def _fixed(node: NodeProto, values: np.ndarray, is_image: bool) -> Real:
 
 def _identity(graph: Graph, node: NodeProto, found: dict[str, Any]) -> Real:
     real = graph.real(node, 0)
+    training = graph.optional(node, 2) if len(node.input) > 2 else None
+    ratio = graph.optional(node, 1) if training is not None else None
+    drops = ratio is None or bool(np.any(ratio))  # half of them, where nothing else is said
+    if training is not None and np.any(training) and drops:
+        raise FormatError(f"{label(node)}: training_mode must be false")
     if len(node.output) > 1 and node.output[1]:
         raise NotOnMachine(node, f"output {node.output[1]} has no form on the machine")
-    training = graph.optional(node, 2) if len(node.input) > 2 else None
-    if training is not None and np.any(training):
-        raise UserError(f"{label(node)}: training_mode must be false")
     return real.seen(node.output[0], real.view)
 
 
