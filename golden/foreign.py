@@ -56,5 +56,7 @@ def _reason(problem: Exception) -> str:
         return one_line(f"it lacks {problem}", 160)
     if isinstance(problem, TypeError | AttributeError | IndexError):
         return "a part of it has another form"
+    if "weights_only" in str(problem):  # PyTorch's advice is to run what a file holds
+        return "it holds something else than weights"
     lines = str(problem).strip().removeprefix("[ONNXRuntimeError] : ").splitlines()
     return one_line(lines[0], 160) if lines else type(problem).__name__

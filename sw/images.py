@@ -72,18 +72,25 @@ def load_images(path: str | os.PathLike[str]) -> Images:
 
 def _check_header(name: str, data: bytes) -> None:
     """Refuse what a header claims and the file does not hold, before memory is taken for it."""
-    with foreign(f"{name} must be an array in a .npy file"):
-        stream = io.BytesIO(data)
+    words = f"{name} must be an array in a .npy file"
+    stream = io.BytesIO(data)
+    with foreign(words):
         version = np.lib.format.read_magic(stream)
-        read = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }.get(version)
-        if read is None:
-            return
-        shape, _, dtype = read(stream)
-        if dtype.hasobject:
-            raise FormatError(f"{name} must be an array of numbers in a .npy file")
+    read = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }.get(version)
+    if read is None:
+        return
+    try:
+        with foreign(words):
+            shape, _, dtype = read(stream)
+    except FormatError:
+        # NumPy repeats the header, or what Python's own reader says of it.
+        raise FormatError(f"{words}: its header is damaged") from None
+    if dtype.hasobject:
+        raise FormatError(f"{name} must be an array of numbers in a .npy file")
+    with foreign(words):
         claimed = dtype.itemsize
         for size in shape:
             claimed *= int(size)

@@ -42,6 +42,7 @@ def modernise(model: ModelProto, where: str = "model") -> ModelProto:
         del model.graph.input[:]
         model.graph.input.extend(inputs)
     model.ir_version = max(model.ir_version, _IR_VERSION)
+    _name_nodes(model)
     _widen(model)
     return model
 
@@ -55,6 +56,17 @@ def to_operator_set(model: ModelProto, version: int, where: str = "model") -> Mo
         UserError,
     ):
         return onnx.version_converter.convert_version(model, version)
+
+
+def _name_nodes(model: ModelProto) -> None:
+    """Give nodes that share a name one of their own, in place; ONNX Runtime asks for it."""
+    taken: set[str] = set()
+    for node in model.graph.node:
+        name, count = node.name, 1
+        while node.name and node.name in taken:
+            count += 1
+            node.name = f"{name}_{count}"
+        taken.add(node.name)
 
 
 def _widen(model: ModelProto) -> None:

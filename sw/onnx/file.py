@@ -46,6 +46,9 @@ QUANTISED_OPERATORS = frozenset(
     }
 )
 
+#: Magnitude of the largest float weight; sums of larger ones leave float32.
+WEIGHT_MAX = 1e30
+
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 
 
@@ -101,6 +104,13 @@ def check_model(model: ModelProto, where: str = "model") -> None:
         if tensor.data_type in _FLOATS and tensor.name not in bounds:
             with foreign(f"Model {where}: weight {tensor.name} can't be read"):
                 values = numpy_helper.to_array(tensor)
+            if values.size and np.nanmax(np.abs(values.astype(np.float64))) > WEIGHT_MAX:
+                largest = float(np.nanmax(np.abs(values.astype(np.float64))))
+                if np.isfinite(largest):
+                    raise UserError(
+                        f"Model {where}: weight {tensor.name} must be within {WEIGHT_MAX:g}, "
+                        f"not {largest:g}: sums of it would leave float32"
+                    )
             if bad := int(np.size(values) - np.isfinite(values.astype(np.float64)).sum()):
                 raise UserError(
                     f"Model {where}: weight {tensor.name} must be finite, "
