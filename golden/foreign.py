@@ -56,6 +56,8 @@ def _reason(problem: Exception) -> str:
         return one_line(f"it lacks {problem}", 160)
     if isinstance(problem, TypeError | AttributeError | IndexError):
         return "a part of it has another form"
+    if isinstance(problem, EOFError):
+        return "it is cut short"
     if "weights_only" in str(problem):  # PyTorch's advice is to run what a file holds
         return "it holds something else than weights"
     lines = str(problem).strip().removeprefix("[ONNXRuntimeError] : ").splitlines()

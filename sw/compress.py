@@ -202,8 +202,8 @@ def _derive(
     node = makers.get(name)
     if not isinstance(node, Padding | Rearrangement | Concatenation):
         return None
-    parts = [_derive(source, found, makers) for source in node.inputs]
-    if any(part is None for part in parts):
+    parts = [part for source in node.inputs if (part := _derive(source, found, makers)) is not None]
+    if len(parts) != len(node.inputs):
         return None
     if isinstance(node, Concatenation):
         codes = np.concatenate(parts, axis=2)

@@ -116,6 +116,8 @@ def check_images(images: NDArray[Any], shape: tuple[int, ...] | None) -> NDArray
         Floats as float32; integers as they are.
     """
     images = np.asarray(images)
+    if images.ndim and not len(images):
+        raise UserError("Images must be one or more, not 0")
     if images.dtype.kind in "iub":
         narrow = images
     elif images.dtype in (np.float16, np.float32, np.float64):
@@ -129,8 +131,6 @@ def check_images(images: NDArray[Any], shape: tuple[int, ...] | None) -> NDArray
         raise UserError(f"Images must be floats or integers, not {images.dtype}")
     if images.ndim < 2:
         raise UserError(f"Images must have axes n, c, y, x (or n, c), not shape {images.shape}")
-    if not len(images):
-        raise UserError("Images must be one or more, not 0")
     if shape is not None and images.shape[1:] != shape:
         raise UserError(f"Images must have shape {('n', *shape)}, not {images.shape}")
     return narrow

@@ -213,10 +213,9 @@ class Importer:
         if isinstance(value, HostTensor):
             return value.info
         if isinstance(value.source, OnHost):
-            is_it = value.source.layout.matches(value.view) and not value.is_clipped
-            if not is_it:
-                value = self._on_host(name, "it is a result and not quantised")
-            return value.source.info
+            if value.source.layout.matches(value.view) and not value.is_clipped:
+                return value.source.info
+            return self._on_host(name, "it is a result and not quantised").source.info
         if value.grid is None:
             return self._on_host(name, "it is a result and not quantised").source.info
         if not value.view.is_whole:
@@ -400,7 +399,7 @@ class Importer:
         return result
 
     def _on_host(self, name: str, reason: str) -> Any:
-        """Make a tensor on the host that is wanted there as floats."""
+        """Make a tensor on the host that is wanted there as floats; return it as a real."""
         if name not in self._makers:
             raise UserError(f"Input {name} must be quantised once, not in two ways")
         return self._host_output(self._makers[name], name, reason)

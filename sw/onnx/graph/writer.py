@@ -87,7 +87,7 @@ class Writer:
         stem = re.sub(r"_(quantized|QuantizeLinear_(Input|Output))$", "", wanted)
         return _free(one_line(stem, 120), self._names)
 
-    def tensor(self, target: Target, shape: tuple[int, int, int]) -> TensorInfo:
+    def tensor(self, target: Target, shape: tuple[int, ...]) -> TensorInfo:
         """Describe a new tensor of codes under a name that is still free."""
         how = target.quantisation
         return TensorInfo(

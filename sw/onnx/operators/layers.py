@@ -28,8 +28,10 @@ def convolve(
     bias: NDArray[np.float64] | None,
 ) -> Real:
     """Make a convolution; weights have axes k, c, r, s (or k, c, s)."""
+    rank = weights.codes.ndim - 2
+    if rank not in (1, 2):
+        raise NotOnMachine(node, f"a window of {rank} axes has no form on the machine")
     centred, scales = weights.centred(label(node), 0)
-    rank = centred.ndim - 2
     if rank == 1:
         centred = centred[:, :, None]
     source, groups = _as_image(graph, node, real, rank), found.get("group", 1)
