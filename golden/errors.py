@@ -27,15 +27,15 @@ def one_line(text: str, limit: int = LINE_CHARACTERS) -> str:
 
     Whatever comes from a file, such as the name of a node, may hold a terminal's commands.
     """
+    if not text.isprintable():
+        text = "".join(
+            letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+            for letter in text
+        )
     if len(text) > limit:
         kept = limit - 5
-        text = f"{text[: kept * 2 // 3]} ... {text[len(text) - kept // 3 :]}"
-    if text.isprintable():
-        return text
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in text
-    )
+        text = f"{text[: kept - kept // 3]} ... {text[len(text) - kept // 3 :]}"
+    return text
 
 
 class UserError(ValueError):
