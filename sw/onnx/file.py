@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,8 @@ def load_model(
 
 def check_model(model: ModelProto, where: str = "model") -> None:
     """Raise where a model breaks ONNX's rules or holds a weight that is not finite."""
+    if not all(isinstance(name, str) for name in _names(model)):
+        raise FormatError(f"Model {where} must have names in UTF-8")
     with foreign(f"Model {where} breaks ONNX's rules"):
         onnx.checker.check_model(model)
     bounds = _bounds(model)
@@ -125,6 +128,17 @@ def check_model(model: ModelProto, where: str = "model") -> None:
                     f"Model {where}: {item.name} of {node.op_type} node "
                     f"{node.name or node.output[0]} must be finite"
                 )
+
+
+def _names(model: ModelProto) -> Iterator[object]:
+    """Yield every name; protobuf gives bytes in place of what is no UTF-8."""
+    graph = model.graph
+    yield graph.name
+    for item in [*graph.initializer, *graph.input, *graph.output, *graph.value_info]:
+        yield item.name
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
 
 
 def _bounds(model: ModelProto) -> set[str]:
