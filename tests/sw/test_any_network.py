@@ -13,6 +13,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from accel.functional import run_nodes
 from accel.host import run_host
+from accel.trace import Trace
 from golden import reference
 from golden.errors import UserError
 from golden.network import Convolution, HostNode, Network, Rearrangement, Table
@@ -685,3 +686,29 @@ def test_rearrangements_are_made_once():
     assert first[0] == first[1]
     moved = [node for node in network.nodes if isinstance(node, Rearrangement)]
     assert sum(node.input == network.convolutions[0].output.name for node in moved) == 1
+
+
+def test_traces_tell_inputs_apart_and_come_back(tmp_path, monkeypatch):
+    """The simulator keeps activations by content: each input counts, and large ones too."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    graph = Graph((1, 3, 40, 40), 1)
+    x = graph.op("Concat", graph.conv("image", 3, 4), graph.conv("more", 3, 4), axis=1)
+    x = graph.op("Add", x, graph.op("InstanceNormalization", x, *[
+        graph.constant(np.ones(8, np.float32)) for _ in range(2)]))  # fmt: skip
+    model = graph.model(graph.conv(x, 8, 2))
+    model.graph.input.append(
+        helper.make_tensor_value_info("more", TensorProto.FLOAT, [1, 3, 40, 40])
+    )
+    images = drawn_images(model, 2)
+    images["image"][1] = images["image"][0]
+    images["more"][1] = images["more"][0]
+    images["more"][1, 2, 20, 20] += 1
+    network = compress(model, images)
+    codes = network_codes(images, network)
+    first = [layer.output for layer in Trace(network, codes)]
+    again = [layer.output for layer in Trace(network, codes)]
+    assert any(tmp_path.rglob("*.npz"))
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+    count = len(network.convolutions)
+    assert any((first[i] != first[count + i]).any() for i in range(count))
