@@ -132,7 +132,8 @@ def check_images(images: NDArray[Any], shape: tuple[int, ...] | None) -> NDArray
     if images.ndim < 2:
         raise UserError(f"Images must have axes n, c, y, x (or n, c), not shape {images.shape}")
     if shape is not None and images.shape[1:] != shape:
-        raise UserError(f"Images must have shape {('n', *shape)}, not {images.shape}")
+        axes = ", ".join("ncyx"[: len(shape) + 1]) if len(shape) in (1, 3) else "n, ..."
+        raise UserError(f"Images must have shape {('n', *shape)} (axes {axes}), not {images.shape}")
     return narrow
 
 

@@ -43,7 +43,7 @@ def test_zero_point_is_added():
         (np.zeros(6, np.float32), r"must have axes n, c, y, x .* not shape \(6,\)"),
         (
             np.zeros((1, 2, 3, 2), np.float32),
-            r"must have shape \('n', 1, 2, 3\), not \(1",
+            r"must have shape \('n', 1, 2, 3\) \(axes n, c, y, x\), not",
         ),
         (np.zeros((0, 1, 2, 3), np.float32), "must be one or more, not 0"),
         (np.full((1, 1, 2, 3), np.nan), "must be finite"),
