@@ -108,10 +108,7 @@ def test_a_model_with_fewer_channels_is_read_back(tmp_path: Path) -> None:
 
 def test_models_that_are_none_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
-    with pytest.raises(UserError, match="can't be read: No such file"):
-        load_model(path)
-    path.write_bytes(b"")
-    with pytest.raises(FormatError, match="can't be read: it is cut short"):
+    with pytest.raises(UserError, match="must be a file"):
         load_model(path)
     path.write_bytes(b"nothing")
     with pytest.raises(FormatError, match="can't be read"):
@@ -122,15 +119,9 @@ def test_models_that_are_none_are_refused(tmp_path: Path) -> None:
     torch.save({"state": {}}, path)
     with pytest.raises(FormatError, match="must be one that `accel prune` wrote"):
         load_model(path)
-    whole = {"format": 1, "network": "lenet5", "accuracy": {}, "state": {"x": torch.ones(1)}}
-    for change in ({"network": None}, {"state": {"x": 1}}, {"accuracy": 1}, {"dropped": 3}):
-        torch.save(whole | change, path)
-        with pytest.raises(FormatError, match="must hold a network's name, its weights and its"):
-            load_model(path)
-    for weights in ({"x": torch.ones(1)}, {"conv1.weight": torch.ones(1)}):
-        torch.save(whole | {"state": weights}, path)
-        with pytest.raises(FormatError, match="does not fit lenet5"):
-            load_model(path)
+    torch.save({"format": 1, "network": "lenet5", "accuracy": {}, "state": {"x": 1}}, path)
+    with pytest.raises(FormatError, match="does not fit lenet5"):
+        load_model(path)
 
 
 @pytest.mark.parametrize("field", ["network", "accuracy", "state"])
