@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from accel.machines.choice import choose_config, machine, read_modes
 from golden.config import TomlConfig
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from accel.verification import Verification
     from golden.network import Network
     from golden.program import Codes
+    from sw.images import Images
     from sw.networks.summary import NetworkSummary
 
 __all__ = [
@@ -82,7 +82,7 @@ class LoadedNetwork:
 
 def load(
     name: str | os.PathLike[str],
-    images: str | os.PathLike[str] | NDArray[np.float32] | None = None,
+    images: str | os.PathLike[str] | Images | None = None,
     density: float | None = None,
 ) -> LoadedNetwork:
     """Load a network, with images to run it on.
@@ -92,9 +92,9 @@ def load(
     name : str or path
         A shipped network (``accel networks``), or a path that ends in ``.safetensors``,
         ``.onnx`` or ``.pt``. A float model is pruned, quantised and compressed first.
-    images : path or ndarray of float32, axes n, c, y, x, optional
-        Images as the model takes them, a ``.npy`` file; a shipped network brings its own. A
-        float model is calibrated with them.
+    images : path or ndarray of float32, axes n, c, y, x, or mapping of one an input, optional
+        Images as the model takes them, a ``.npy`` or ``.npz`` file; a shipped network brings
+        its own. A float model is calibrated with them.
     density : float, optional
         Prune a float model by magnitude to this share of weights, 0..1.
 
@@ -103,7 +103,7 @@ def load(
     UserError
         A file can't be read or is not what it should be, or an option does not apply.
     """
-    from sw.images import image_codes, load_images
+    from sw.images import load_images, network_codes
     from sw.networks import zoo
 
     name = os.fspath(name)
@@ -120,7 +120,7 @@ def load(
         raise UserError(
             f"Density must be left out for {name}: only a float .onnx or .pt model can be pruned"
         )
-    given = images if images is None or isinstance(images, np.ndarray) else load_images(images)
+    given = load_images(images) if isinstance(images, str | os.PathLike) else images
     if is_model:
         network = compress(name, given, density)
     elif is_container:
@@ -129,7 +129,7 @@ def load(
         network = container.load(name)
     else:
         network = zoo.load(name)
-    codes = zoo.images(name) if given is None else image_codes(given, network.input)
+    codes = zoo.images(name) if given is None else network_codes(given, network)
     return LoadedNetwork(network, codes)
 
 
@@ -148,7 +148,7 @@ def networks() -> dict[str, NetworkSummary | None]:
 
 def compress(
     model: str | os.PathLike[str],
-    images: NDArray[np.float32] | None,
+    images: Images | None,
     density: float | None = None,
 ) -> Network:
     """Prune, quantise and compress a float model.
@@ -157,7 +157,7 @@ def compress(
     ----------
     model : path
         A ``.onnx`` file, or a ``.pt`` one that ``accel prune`` wrote.
-    images : ndarray of float32, axes n, c, y, x
+    images : ndarray of float32, axes n, c, y, x, or mapping of one an input
         Calibration images.
     density : float, optional
         Share of weights to keep, 0..1; all where None.

@@ -17,19 +17,24 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from accel.compiled import njit
-from golden.arithmetic import Requantisation
+from golden.arithmetic import Requantisation, rounded_shift
 from golden.errors import UserError
 from golden.layer import LayerShape
 from golden.network import (
     Addition,
     Concatenation,
+    Constant,
     Convolution,
+    HostNode,
     Network,
     Node,
     Padding,
     Pooling,
     PoolingKind,
+    Product,
+    Rearrangement,
     Rescaling,
+    Table,
     TensorInfo,
 )
 
@@ -59,6 +64,8 @@ def quantise_images(network: Network, images: NDArray[Any]) -> Codes:
     """
     info = network.input
     images = np.asarray(images)
+    if images.dtype.names is not None:  # a record an image, made by the frontend
+        return images
     if images.ndim == 3:
         images = images[None]
     if images.ndim != 4 or images.shape[1:] != info.shape or len(images) == 0:
@@ -87,22 +94,25 @@ def run_network(network: Network, image: Codes) -> dict[str, Codes]:
     ----------
     image : ndarray of codes, axes y, x, channel
     """
-    tensors = {network.input.name: image}
+    tensors = network.input_values(image)
     for node, _, output in run_nodes(network, image):
         tensors[node.output.name] = output
     return tensors
 
 
-def run_nodes(network: Network, image: Codes) -> Iterator[tuple[Node, tuple[Codes, ...], Codes]]:
+def run_nodes(
+    network: Network, image: NDArray
+) -> Iterator[tuple[Node, tuple[NDArray, ...], NDArray]]:
     """Run node after node; yield each with its inputs and its output.
 
-    A tensor is kept no longer than a later node reads it. Convolutions read the network's
-    synthetic inputs, where there are any, in place of what nodes made.
+    An image is an array, or a record of one an input. A tensor is kept no longer than a later
+    node reads it. Convolutions read the network's synthetic inputs, where there are any, in
+    place of what nodes made.
     """
     last_use = {name: index for index, node in enumerate(network.nodes) for name in node.inputs}
-    infos = {network.input.name: network.input}
+    infos = {info.name: info for info in network.inputs}
     infos |= {node.output.name: node.output for node in network.nodes}
-    tensors = {network.input.name: image}
+    tensors = network.input_values(image)
     for index, node in enumerate(network.nodes):
         stand_ins = network.synthetic_inputs if isinstance(node, Convolution) else {}
         inputs = tuple(stand_ins.get(name, tensors[name]) for name in node.inputs)
@@ -110,17 +120,17 @@ def run_nodes(network: Network, image: Codes) -> Iterator[tuple[Node, tuple[Code
         tensors[node.output.name] = output
         for name in {*node.inputs, node.output.name}:
             if last_use.get(name, -1) <= index:
-                del tensors[name]
+                tensors.pop(name, None)
         yield node, inputs, output
 
 
-def run_node(node: Node, inputs: tuple[Codes, ...], infos: tuple[TensorInfo, ...]) -> Codes:
-    """Run one node on codes; ``infos`` describe its inputs."""
+def run_node(node: Node, inputs: tuple[NDArray, ...], infos: tuple[TensorInfo, ...]) -> NDArray:
+    """Run one node; ``infos`` describe its inputs."""
     if isinstance(node, Convolution):
         return convolve(node.layer, node.weights, inputs[0], node.requantisation)
     if isinstance(node, Pooling):
         pool = _pool_max if node.kind is PoolingKind.MAX else _pool_average
-        return pool(node, inputs[0], infos[0].zero_point)
+        return pool(node, inputs[0], infos[0])
     if isinstance(node, Addition):
         multipliers = node.multipliers
         return _combine(node, inputs, infos, multipliers)
@@ -132,6 +142,20 @@ def run_node(node: Node, inputs: tuple[Codes, ...], infos: tuple[TensorInfo, ...
         top, left, bottom, right = node.pads
         pads = ((top, bottom), (left, right), (0, 0))
         return np.pad(inputs[0], pads, constant_values=node.value)
+    if isinstance(node, Product):
+        return _multiply(node, inputs, infos)
+    if isinstance(node, Table):
+        return _look_up(node, inputs[0])
+    if isinstance(node, Rearrangement):
+        moved = inputs[0].reshape(-1)[node.index]
+        moved[node.index < 0] = node.fill
+        return moved
+    if isinstance(node, Constant):
+        return node.codes
+    if isinstance(node, HostNode):
+        from accel.host import run_host
+
+        return run_host(node, inputs)
     raise TypeError(f"no way to run {type(node).__name__}")
 
 
@@ -276,10 +300,11 @@ def _requantise(
     """
     for row in range(accumulator.shape[0]):
         for k in range(accumulator.shape[1]):
-            half = np.int64(1) << (shift[k] - 1)
-            scaled = (np.int64(accumulator[row, k]) + bias[k]) * multiplier[k] + half
-            code = min(max((scaled >> shift[k]) + zero_point, low), high)
-            output[first_row + row, first_filter + k] = code
+            # Halves go to the even code: they are rounded up where the quotient is odd.
+            below_half = (np.int64(1) << (shift[k] - 1)) - 1
+            product = (np.int64(accumulator[row, k]) + bias[k]) * multiplier[k]
+            scaled = (product + below_half + ((product >> shift[k]) & 1)) >> shift[k]
+            output[first_row + row, first_filter + k] = min(max(scaled + zero_point, low), high)
 
 
 def _apply(
@@ -329,27 +354,57 @@ def _pool(node: Pooling, padded: NDArray, operation: np.ufunc) -> Any:
     return result
 
 
-def _pool_max(node: Pooling, source: Codes, zero_point: int) -> Codes:
-    del zero_point
+def _pool_max(node: Pooling, source: Codes, info: TensorInfo) -> Codes:
+    del info
     pads = [_window_slices(node, source.shape[axis], axis)[1:] for axis in (0, 1)]
     lowest = np.iinfo(source.dtype).min
     return _pool(node, np.pad(source, (*pads, (0, 0)), constant_values=lowest), np.maximum)
 
 
-def _pool_average(node: Pooling, source: Codes, zero_point: int) -> Codes:
+def _pool_average(node: Pooling, source: Codes, info: TensorInfo) -> Codes:
     pads = [_window_slices(node, source.shape[axis], axis)[1:] for axis in (0, 1)]
-    centred = source.astype(np.int64) - zero_point
-    total = _pool(node, np.pad(centred, (*pads, (0, 0))), np.add)
+    values = (source.astype(np.int16) - info.zero_point).astype(np.float32)
+    values *= np.float32(info.scale)
+    total = _add_windows(node, np.pad(values, (*pads, (0, 0))))
     if node.count_include_pad:
-        counts = np.array(node.kernel[0] * node.kernel[1])
+        counts = np.float32(node.kernel[0] * node.kernel[1])
     else:
-        inside = np.pad(np.ones((*source.shape[:2], 1), dtype=np.int64), (*pads, (0, 0)))
-        counts = _pool(node, inside, np.add)
-    shift = node.shift[counts]
-    scaled = (total * node.multiplier[counts] + (np.int64(1) << (shift - 1))) >> shift
+        inside = np.pad(np.ones((*source.shape[:2], 1), dtype=np.float32), (*pads, (0, 0)))
+        counts = _add_windows(node, inside)
+    steps = np.rint(total / counts / np.float32(node.output.scale))
     limits = np.iinfo(node.output.dtype)
-    codes = np.clip(scaled + node.output.zero_point, limits.min, limits.max)
+    codes = np.clip(steps + np.float32(node.output.zero_point), limits.min, limits.max)
     return codes.astype(node.output.dtype)
+
+
+def _add_windows(node: Pooling, padded: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Add up windows: each column from top to bottom, then these sums from left to right."""
+    height, width = node.output.shape[:2]
+    y_span, x_span = (height - 1) * node.stride[0] + 1, (width - 1) * node.stride[1] + 1
+    columns = padded[: y_span : node.stride[0]].copy()
+    for r in range(1, node.kernel[0]):
+        columns += padded[r : r + y_span : node.stride[0]]
+    total = columns[:, : x_span : node.stride[1]].copy()
+    for s in range(1, node.kernel[1]):
+        total += columns[:, s : s + x_span : node.stride[1]]
+    return total
+
+
+def _multiply(node: Product, inputs: tuple[Codes, ...], infos: tuple[TensorInfo, ...]) -> Codes:
+    first, second = (
+        source.astype(np.int64) - info.zero_point
+        for source, info in zip(inputs, infos, strict=True)
+    )
+    scaled = rounded_shift(first * second * node.multiplier, node.shift)
+    codes = np.clip(scaled + node.output.zero_point, node.low, node.high)
+    return codes.astype(node.output.dtype)
+
+
+def _look_up(node: Table, source: Codes) -> Codes:
+    places = source.astype(np.int16) - np.iinfo(source.dtype).min
+    if len(node.codes) == 1:
+        return node.codes[0][places]
+    return node.codes[np.arange(source.shape[2]), places]
 
 
 def _combine(
@@ -358,8 +413,9 @@ def _combine(
     infos: tuple[TensorInfo, ...],
     multipliers: tuple[int, ...],
 ) -> Codes:
-    total = np.full(inputs[0].shape, np.int64(1) << (node.shift - 1), dtype=np.int64)
+    total = np.zeros(inputs[0].shape, dtype=np.int64)
     for source, info, multiplier in zip(inputs, infos, multipliers, strict=True):
         total += (source.astype(np.int64) - info.zero_point) * multiplier
-    codes = np.clip((total >> node.shift) + node.output.zero_point, node.low, node.high)
+    scaled = rounded_shift(total, node.shift)
+    codes = np.clip(scaled + node.output.zero_point, node.low, node.high)
     return codes.astype(node.output.dtype)

@@ -35,7 +35,12 @@ CACHE_BYTES_MAX = 2 << 30
 #: A temporary file of a process that was killed goes after so long.
 _LEFTOVER_SECONDS = 3600
 #: Sources that decide what a trace holds.
-_ARITHMETIC = (("accel", "functional.py"), ("accel", "trace.py"), ("golden", "arithmetic.py"))
+_ARITHMETIC = (
+    ("accel", "functional.py"),
+    ("accel", "host.py"),
+    ("accel", "trace.py"),
+    ("golden", "arithmetic.py"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +90,8 @@ class Trace:
         self._kept = {node.output.name for node in network.convolutions} | {
             node.input
             for node in network.convolutions
-            if node.input not in network.synthetic_inputs and node.input != network.input.name
+            if node.input not in network.synthetic_inputs
+            and node.input not in {info.name for info in network.inputs}
         }
 
     def __len__(self) -> int:
@@ -106,7 +112,7 @@ class Trace:
         """Return the key of one image's trace."""
         digest = hashlib.blake2b(_arithmetic_digest(), digest_size=16)
         digest.update(self._network_digest)
-        _feed(digest, self.images[number])
+        _feed(digest, self.network.input_values(self.images[number]))
         return digest.hexdigest()
 
     @property
@@ -132,12 +138,13 @@ class Trace:
                 writer.close(whole)
 
     def _read(self, number: int, read: _Reader) -> Iterator[LayerTrace]:
-        network, image = self.network, self.images[number]
+        network = self.network
+        inputs = network.input_values(self.images[number])
         for index, node in enumerate(network.convolutions):
             if node.input in network.synthetic_inputs:
                 activations = network.synthetic_inputs[node.input]
-            elif node.input == network.input.name:
-                activations = image
+            elif node.input in inputs:
+                activations = inputs[node.input]
             else:
                 activations = read.tensor(node.input)
             output = read.tensor(node.output.name)

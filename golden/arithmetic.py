@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 
 from golden.errors import CapacityError, UserError
 
-__all__ = ["MULTIPLIER_BITS", "SHIFT_MAX", "Requantisation", "check_accumulator", "quantise_scale"]
+__all__ = [
+    "MULTIPLIER_BITS",
+    "SHIFT_MAX",
+    "Requantisation",
+    "check_accumulator",
+    "quantise_scale",
+    "rounded_shift",
+]
 
 #: A multiplier is normalised to [2**(MULTIPLIER_BITS - 1), 2**MULTIPLIER_BITS).
 MULTIPLIER_BITS = 24
@@ -34,20 +41,25 @@ def quantise_scale(scale: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArr
     multiplier = np.where(carry, multiplier >> 1, multiplier)
     shift = MULTIPLIER_BITS - (exponent + carry).astype(np.int64)
     if np.any(shift < 1):
-        raise UserError(f"Requantisation scales must be below 2**23, not {scale.max()!r}")
+        raise UserError(f"Requantisation scales must be below 2**23, not {scale.max():g}")
     tiny = shift > SHIFT_MAX
     multiplier = np.where(tiny | (scale == 0), 0, multiplier)
     return multiplier, np.where(tiny | (scale == 0), 1, shift)
+
+
+def rounded_shift(values: NDArray[np.int64], shift: NDArray[np.int64] | int) -> NDArray[np.int64]:
+    """Divide by ``2**shift``, 1 or more, to the nearest integer; halves go to the even one."""
+    below_half = (np.int64(1) << (np.int64(1) * shift - 1)) - 1
+    return (values + below_half + ((values >> shift) & 1)) >> shift
 
 
 @dataclass(frozen=True, eq=False)
 class Requantisation:
     """How an accumulator becomes an activation code.
 
-    With ``rounding = 2**(shift - 1)`` it is
-    ``clamp(((accumulator + bias) * multiplier + rounding >> shift) + zero_point, low, high)``:
-    the product is exact (64 bits), the shift is arithmetic, so ties go towards plus
-    infinity. ReLU is ``low = zero_point``; ReLU6 lowers ``high``.
+    It is ``clamp(round((accumulator + bias) * multiplier / 2**shift) + zero_point, low, high)``:
+    the product is exact (64 bits) and halves go to the even neighbour, as ONNX rounds. ReLU is
+    ``low = zero_point``; ReLU6 lowers ``high``.
 
     Parameters
     ----------
@@ -76,15 +88,18 @@ class Requantisation:
 
     def apply(self, accumulator: NDArray[np.int64]) -> NDArray[np.int8 | np.uint8]:
         """Requantise; axes ..., k in and out."""
-        total = accumulator.astype(np.int64) + self.bias
-        scaled = (total * self.multiplier + (np.int64(1) << (self.shift - 1))) >> self.shift
+        product = (accumulator.astype(np.int64) + self.bias) * self.multiplier
+        scaled = rounded_shift(product, self.shift)
         return np.clip(scaled + self.zero_point, self.low, self.high).astype(self.dtype)
 
 
 def check_accumulator(
     name: str, weights: NDArray[np.int8], bias: NDArray[np.int64], max_magnitude: int
 ) -> None:
-    """Prove that no order of accumulation can leave int32.
+    """Prove that no order of accumulation can leave int32, nor the bias.
+
+    The machine adds the bias to the finished sum, in 33 bits, so that each may be as large as
+    int32 holds.
 
     Parameters
     ----------
@@ -98,9 +113,15 @@ def check_accumulator(
     CapacityError
         Names the layer, the channel and its worst case.
     """
+    wide = np.flatnonzero((bias < -(1 << 31)) | (bias >= 1 << 31))
+    if wide.size:
+        raise CapacityError(
+            f"Layer {name}: the bias of output channel {wide[0]} must fit int32, "
+            f"not be {bias[wide[0]]}: raise its scale"
+        )
     # int16 holds the magnitude of -128, and takes a quarter of the memory.
     total = np.abs(weights, dtype=np.int16).sum(axis=(1, 2, 3), dtype=np.int64)
-    worst = total * max_magnitude + np.abs(bias)
+    worst = total * max_magnitude
     if worst.size and worst.max() >= 1 << 31:
         raise CapacityError(
             f"Layer {name}: the accumulator of output channel {int(worst.argmax())} could reach "

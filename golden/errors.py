@@ -5,13 +5,44 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
-__all__ = ["CapacityError", "ConfigError", "FormatError", "HardwareError", "UserError", "look_up"]
+__all__ = [
+    "CapacityError",
+    "ConfigError",
+    "FormatError",
+    "HardwareError",
+    "UserError",
+    "look_up",
+    "one_line",
+]
 
 Known = TypeVar("Known")
 
 
+#: Characters of a message, or of another line that quotes what a user gave.
+LINE_CHARACTERS = 300
+
+
+def one_line(text: str, limit: int = LINE_CHARACTERS) -> str:
+    """Make text safe to print: one line, control characters as escapes, not too long.
+
+    Whatever comes from a file, such as the name of a node, may hold a terminal's commands.
+    """
+    if not text.isprintable():
+        text = "".join(
+            letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+            for letter in text
+        )
+    if len(text) > limit:
+        kept = limit - 5
+        text = f"{text[: kept - kept // 3]} ... {text[len(text) - kept // 3 :]}"
+    return text
+
+
 class UserError(ValueError):
     """Bad input: the message names the thing, what was found and what is accepted."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 class ConfigError(UserError):

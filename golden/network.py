@@ -1,12 +1,14 @@
 """A quantised network: what the frontend makes and golden model and simulator run.
 
 Codes are 8 bits. A value is ``(code - zero_point) * scale``. Convolutions run on the
-machine; every other node is a *vector* operation of the host, done on codes in the
-fixed-point arithmetic defined here, and costs no cycles of the machine.
+machine. A *vector* node is done on codes beside it, in the arithmetic defined here; a *host*
+node (``HostNode``) is whatever else a model holds, run by ONNX Runtime. Neither costs
+cycles of the machine.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -18,34 +20,51 @@ from golden.errors import FormatError
 from golden.layer import LayerShape
 
 __all__ = [
+    "CODES",
     "Addition",
     "Concatenation",
+    "Constant",
     "Convolution",
+    "HostNode",
     "Network",
     "Node",
     "Padding",
     "Pooling",
     "PoolingKind",
+    "Product",
+    "Rearrangement",
     "Rescaling",
+    "Table",
     "TensorInfo",
 ]
+
+#: Types of the tensors that machine and vector nodes read and make.
+CODES = ("int8", "uint8")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TensorInfo:
-    """An activation tensor, axes y, x, channel.
+    """An activation tensor.
 
     Parameters
     ----------
+    shape : tuple of int
+        Axes y, x, channel, of codes and of every input of a network. What a host node makes
+        and is no code has the axes of the model that it comes from.
     dtype : str
-        ``uint8`` or ``int8``.
+        ``uint8`` or ``int8``; of a tensor that stays on the host any of NumPy's, such as
+        ``float32``, and then scale and zero point mean nothing.
     """
 
     name: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     dtype: str
-    scale: float
+    scale: float = 1.0
     zero_point: int = 0
+
+    @property
+    def is_codes(self) -> bool:
+        return self.dtype in CODES
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -82,11 +101,12 @@ class PoolingKind(StrEnum):
 class Pooling:
     """Max or average pooling.
 
-    Max: the largest code of the window, padding left out. Average: the sum of
-    ``code - input zero point`` over the window, times ``multiplier[n]``, rounded shift by
-    ``shift[n]``, plus the output's zero point, clamped; n = the number of elements counted
-    (index 0 unused): those inside the input, or all of the kernel with ``count_include_pad``.
-    ``multiplier`` and ``shift`` have axis n = 0 .. kernel_height * kernel_width; empty for max.
+    Max: the largest code of the window, padding left out. Average, in float32 as ONNX Runtime
+    computes it, so that halves fall as they do there: the values ``(code - zero point) *
+    scale`` of each column of the window are added from top to bottom, these sums from left to
+    right, and divided by the number of elements counted: those inside the input, or all of
+    the kernel with ``count_include_pad``. The mean over the output's scale is rounded, halves
+    to even, and clamped with the output's zero point.
     """
 
     input: str
@@ -96,8 +116,6 @@ class Pooling:
     stride: tuple[int, int]
     pads: tuple[int, int, int, int]  # top, left, bottom, right
     count_include_pad: bool
-    multiplier: NDArray[np.int64]
-    shift: NDArray[np.int64]
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -108,8 +126,9 @@ class Pooling:
 class Addition:
     """Residual addition.
 
-    ``clamp((sum over inputs of (code - zero point) * multiplier[i] + 2**(shift - 1) >> shift)
-    + output zero point, low, high)``, exact in 64 bits; multipliers below 2**31.
+    ``clamp(round(sum over inputs of (code - zero point) * multiplier[i] / 2**shift) + output
+    zero point, low, high)``, exact in 64 bits, halves to even; magnitudes of multipliers are
+    below 2**31.
     """
 
     inputs: tuple[str, ...]
@@ -140,6 +159,105 @@ class Rescaling:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Product:
+    """Product of two tensors; the second may have one pixel, which then scales channels.
+
+    ``clamp(round((code - zero point) * (code - zero point) * multiplier / 2**shift) + output
+    zero point, low, high)``, exact in 64 bits, halves to even; multiplier below 2**31.
+    """
+
+    inputs: tuple[str, str]
+    output: TensorInfo
+    multiplier: int
+    shift: int
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Table:
+    """A function of each code, such as an activation.
+
+    Parameters
+    ----------
+    codes : ndarray of the output's dtype, axes channel or 1, code
+        ``codes[channel, code - lowest code]``, the lowest being 0 or -128.
+    """
+
+    input: str
+    output: TensorInfo
+    codes: NDArray[np.int8 | np.uint8]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (self.input,)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Rearrangement:
+    """Elements of one tensor in other places: slices, shuffles, borders, repeated pixels.
+
+    Parameters
+    ----------
+    index : ndarray of int32, axes y, x, channel of the output
+        Flat index of the input's element, or -1 where ``fill`` stands.
+    fill : int
+        A code.
+    """
+
+    input: str
+    output: TensorInfo
+    index: NDArray[np.int32]
+    fill: int = 0
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (self.input,)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Constant:
+    """A tensor that does not depend on the input; codes have axes y, x, channel."""
+
+    output: TensorInfo
+    codes: NDArray[np.int8 | np.uint8]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return ()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class HostNode:
+    """An operator that neither the machine nor a vector node can do.
+
+    Parameters
+    ----------
+    inputs : tuple of str
+        Tensors that it reads, codes or not; they are the inputs of ``graph``, in order.
+    output : TensorInfo
+    operator : str
+        ONNX's name of it.
+    name : str
+        The node's name in the model.
+    reason : str
+        Why it is here.
+    graph : bytes
+        An ONNX model that makes the output, as an array of its shape and dtype, of the inputs.
+    macs : int
+        Its multiply-accumulates, where it is a convolution or a matrix product.
+    """
+
+    inputs: tuple[str, ...]
+    output: TensorInfo
+    operator: str
+    name: str
+    reason: str
+    graph: bytes
+    macs: int = 0
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Concatenation:
     """Concatenation along channels of tensors that share scale, zero point and dtype."""
 
@@ -161,7 +279,19 @@ class Padding:
         return (self.input,)
 
 
-Node = Convolution | Pooling | Addition | Rescaling | Concatenation | Padding
+Node = (
+    Convolution
+    | Pooling
+    | Addition
+    | Product
+    | Rescaling
+    | Table
+    | Concatenation
+    | Padding
+    | Rearrangement
+    | Constant
+    | HostNode
+)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -178,7 +308,7 @@ class Network:
         In an order in which they can run. A node is known by its output's name; a
         convolution also by ``layer.name``.
     output : str
-        Name of the tensor that is the network's result.
+        Name of the tensor that is the network's (first) result.
     channel_density : dict of str to ndarray of float64, axis channel
         For each convolution's input tensor (by tensor name), the expected share of
         non-zero codes of each channel, from calibration; may be empty.
@@ -188,6 +318,11 @@ class Network:
         Codes that stand in for what a tensor (by name) would hold: who runs the network takes
         them as the input of the convolutions that read that tensor and computes nothing. Empty
         but for networks that are known by their published densities alone.
+    further_inputs : tuple of TensorInfo
+        Inputs besides ``input``, where a model has several. An image is then a record of one
+        array an input (``dtype.names`` are the inputs' names).
+    further_outputs : tuple of str
+        Results besides ``output``.
     """
 
     name: str
@@ -198,6 +333,33 @@ class Network:
     channel_density: dict[str, NDArray[np.float64]]
     accuracy: dict[str, float]
     synthetic_inputs: dict[str, NDArray[np.int8 | np.uint8]] = field(default_factory=dict)
+    further_inputs: tuple[TensorInfo, ...] = ()
+    further_outputs: tuple[str, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[TensorInfo, ...]:
+        return (self.input, *self.further_inputs)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return (self.output, *self.further_outputs)
+
+    @property
+    def host_nodes(self) -> tuple[HostNode, ...]:
+        return tuple(node for node in self.nodes if isinstance(node, HostNode))
+
+    @property
+    def machine_share(self) -> float:
+        """Share of the dense multiply-accumulates that runs on the machine, 0 to 1."""
+        machine = sum(node.layer.dense_macs for node in self.convolutions)
+        whole = machine + sum(node.macs for node in self.host_nodes)
+        return machine / whole if whole else 0.0
+
+    def input_values(self, image: NDArray) -> dict[str, NDArray]:
+        """Return each input's array, by name, of an image or of a record of them."""
+        if image.dtype.names is None:
+            return {self.input.name: image}
+        return {info.name: image[info.name] for info in self.inputs}
 
     @property
     def convolutions(self) -> tuple[Convolution, ...]:
@@ -205,13 +367,19 @@ class Network:
 
     def tensor(self, name: str) -> TensorInfo:
         """Return a tensor's description by name; KeyError where there is none."""
-        if name == self.input.name:
-            return self.input
+        for info in self.inputs:
+            if info.name == name:
+                return info
         return next(node.output for node in self.nodes if node.output.name == name)
 
     def validate(self) -> Network:
         """Return self; raise FormatError (graph) or CapacityError (accumulator) by name."""
-        known = {self.input.name: self.input}
+        known: dict[str, TensorInfo] = {}
+        for info in self.inputs:
+            if info.name in known:
+                raise FormatError(f"Input {info.name} appears twice")
+            _validate_tensor(info)
+            known[info.name] = info
         layers: set[str] = set()
         for node in self.nodes:
             for name in node.inputs:
@@ -219,11 +387,14 @@ class Network:
                     raise FormatError(f"Node {node.output.name} reads {name}, not made before it")
             if node.output.name in known:
                 raise FormatError(f"Tensor {node.output.name} is made twice")
+            _validate_tensor(node.output)
+            _validate_node(node, tuple(known[name] for name in node.inputs))
             if isinstance(node, Convolution):
                 _validate_convolution(node, known[node.input], layers)
             known[node.output.name] = node.output
-        if self.output not in known:
-            raise FormatError(f"The network's output {self.output} is made by no node")
+        for name in self.outputs:
+            if name not in known:
+                raise FormatError(f"The network's output {name} is made by no node")
         for name, codes in self.synthetic_inputs.items():
             if name not in known:
                 raise FormatError(f"Synthetic input {name} must be a tensor of the network")
@@ -233,6 +404,48 @@ class Network:
                     f"{known[name].shape}, not {codes.dtype} of shape {codes.shape}"
                 )
         return self
+
+
+def _validate_tensor(info: TensorInfo) -> None:
+    if not info.is_codes:
+        return
+    if len(info.shape) != 3 or min(info.shape) < 1:
+        raise FormatError(f"Tensor {info.name} must have sizes y, x, channel, not {info.shape}")
+    if not (math.isfinite(info.scale) and info.scale > 0):
+        raise FormatError(f"Tensor {info.name}: scale must be positive, not {info.scale}")
+    least = -128 if info.dtype == "int8" else 0
+    if not least <= info.zero_point <= least + 255:
+        raise FormatError(
+            f"Tensor {info.name}: zero point must fit {info.dtype}, not be {info.zero_point}"
+        )
+
+
+def _validate_node(node: Node, sources: tuple[TensorInfo, ...]) -> None:
+    """Check what vector nodes must hold to; host nodes are data."""
+    if isinstance(node, HostNode):
+        return
+    name = node.output.name
+    if not (node.output.is_codes and all(source.is_codes for source in sources)):
+        raise FormatError(f"Node {name} must read and make 8-bit codes")
+    shape = node.output.shape
+    if isinstance(node, Table):
+        if node.codes.shape not in ((1, 256), (shape[2], 256)):
+            raise FormatError(f"Node {name}: a table must have 256 codes, not {node.codes.shape}")
+        fits = node.codes.dtype == node.output.dtype and sources[0].shape == shape
+    elif isinstance(node, Constant):
+        fits = node.codes.shape == shape and node.codes.dtype == node.output.dtype
+    elif isinstance(node, Product):
+        fits = sources[0].shape == shape and sources[1].shape in (shape, (1, 1, shape[2]))
+    elif isinstance(node, Addition | Rescaling):
+        fits = all(source.shape == shape for source in sources)
+    elif isinstance(node, Rearrangement):
+        size = math.prod(sources[0].shape)
+        fits = node.index.shape == shape and sources[0].dtype == node.output.dtype
+        fits = fits and -1 <= int(node.index.min()) <= int(node.index.max()) < size
+    else:
+        return
+    if not fits:
+        raise FormatError(f"Node {name} must fit the shapes and types of what it reads")
 
 
 def _validate_convolution(node: Convolution, source: TensorInfo, layers: set[str]) -> None:

@@ -7,7 +7,7 @@ that of ONNX's QLinearConv with fixed-point scales, as `golden.network` states i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,19 @@ from golden.layer import LayerShape
 from golden.network import (
     Addition,
     Concatenation,
+    Constant,
     Convolution,
+    HostNode,
     Network,
+    Node,
     Padding,
     Pooling,
     PoolingKind,
+    Product,
+    Rearrangement,
     Rescaling,
+    Table,
+    TensorInfo,
 )
 
 __all__ = [
@@ -31,14 +38,21 @@ __all__ = [
     "add",
     "concatenate",
     "convolve",
+    "look_up",
+    "multiply",
     "pad",
     "pool",
+    "rearrange",
     "requantise",
     "rescale",
     "run_network",
+    "run_node",
 ]
 
 Codes = NDArray[np.int8 | np.uint8]
+
+#: Runs a host node on its inputs' arrays (``golden`` can't: ONNX Runtime does).
+Host = Callable[[HostNode, Sequence[NDArray]], NDArray]
 
 
 def accumulate(
@@ -88,25 +102,64 @@ def convolve(
     return requantise(accumulate(weights, activations, layer), how)
 
 
-def pool(node: Pooling, codes: Codes, zero_point: int) -> Codes:
-    """Max or average pooling, axes y, x, channel; ``zero_point`` is the input's."""
+def pool(node: Pooling, codes: Codes, source: TensorInfo) -> Codes:
+    """Max or average pooling, axes y, x, channel; ``source`` describes the input."""
     height, width, channels = codes.shape
     result = np.zeros(node.output.shape, dtype=node.output.dtype)
     low, high = _code_range(node.output.dtype)
     for p, q, channel in np.ndindex(*node.output.shape[:2], channels):
-        window = []
-        for r, s in np.ndindex(*node.kernel):
-            y = p * node.stride[0] + r - node.pads[0]
+        columns: list[list[int]] = []
+        for s in range(node.kernel[1]):
             x = q * node.stride[1] + s - node.pads[1]
-            if 0 <= y < height and 0 <= x < width:
-                window.append(int(codes[y, x, channel]))
+            rows = (p * node.stride[0] + r - node.pads[0] for r in range(node.kernel[0]))
+            if 0 <= x < width:
+                columns.append([int(codes[y, x, channel]) for y in rows if 0 <= y < height])
         if node.kind is PoolingKind.MAX:
-            result[p, q, channel] = max(window)
+            result[p, q, channel] = max(code for column in columns for code in column)
             continue
-        count = node.kernel[0] * node.kernel[1] if node.count_include_pad else len(window)
-        total = sum(code - zero_point for code in window)
-        mean = _rounded_shift(total * int(node.multiplier[count]), int(node.shift[count]))
-        result[p, q, channel] = min(max(mean + node.output.zero_point, low), high)
+        inside = sum(len(column) for column in columns)
+        count = node.kernel[0] * node.kernel[1] if node.count_include_pad else inside
+        total = np.float32(0)
+        for column in columns:
+            part = np.float32(0)
+            for code in column:
+                part += np.float32(code - source.zero_point) * np.float32(source.scale)
+            total += part
+        steps = int(np.rint(total / np.float32(count) / np.float32(node.output.scale)))
+        result[p, q, channel] = min(max(steps + node.output.zero_point, low), high)
+    return result
+
+
+def multiply(node: Product, operands: Sequence[Codes], zero_points: Sequence[int]) -> Codes:
+    """Multiply two tensors; the second may have one pixel."""
+    result = np.zeros(node.output.shape, dtype=node.output.dtype)
+    one_pixel = operands[1].shape[:2] == (1, 1)
+    for y, x, channel in np.ndindex(*node.output.shape):
+        first = int(operands[0][y, x, channel]) - zero_points[0]
+        place = (0, 0, channel) if one_pixel else (y, x, channel)
+        product = first * (int(operands[1][place]) - zero_points[1]) * node.multiplier
+        scaled = _rounded_shift(product, node.shift) + node.output.zero_point
+        result[y, x, channel] = min(max(scaled, node.low), node.high)
+    return result
+
+
+def look_up(node: Table, codes: Codes) -> Codes:
+    """Replace each code by its channel's table's."""
+    result = np.zeros(node.output.shape, dtype=node.output.dtype)
+    lowest = -128 if codes.dtype == np.int8 else 0
+    for y, x, channel in np.ndindex(*codes.shape):
+        table = node.codes[channel if len(node.codes) > 1 else 0]
+        result[y, x, channel] = table[int(codes[y, x, channel]) - lowest]
+    return result
+
+
+def rearrange(node: Rearrangement, codes: Codes) -> Codes:
+    """Put elements in other places."""
+    result = np.zeros(node.output.shape, dtype=node.output.dtype)
+    flat = codes.reshape(-1)
+    for place in np.ndindex(*node.output.shape):
+        index = int(node.index[place])
+        result[place] = node.fill if index < 0 else flat[index]
     return result
 
 
@@ -153,12 +206,46 @@ def pad(node: Padding, codes: Codes) -> Codes:
     return result
 
 
-def run_network(network: Network, image: Codes) -> dict[str, Codes]:
+def run_node(
+    node: Node, operands: Sequence[NDArray], sources: Sequence[TensorInfo], host: Host | None = None
+) -> NDArray:
+    """Run one node; ``sources`` describe its operands."""
+    zero_points = [source.zero_point for source in sources]
+    match node:
+        case Convolution():
+            return convolve(node.weights, operands[0], node.layer, node.requantisation)
+        case Pooling():
+            return pool(node, operands[0], sources[0])
+        case Addition():
+            return add(node, operands, zero_points)
+        case Product():
+            return multiply(node, operands, zero_points)
+        case Rescaling():
+            return rescale(node, operands[0], zero_points[0])
+        case Table():
+            return look_up(node, operands[0])
+        case Concatenation():
+            return concatenate(node, operands)
+        case Padding():
+            return pad(node, operands[0])
+        case Rearrangement():
+            return rearrange(node, operands[0])
+        case Constant():
+            return node.codes
+        case HostNode():
+            if host is None:
+                raise FormatError(f"Node {node.name} must be given a host that runs it")
+            return host(node, operands)
+
+
+def run_network(network: Network, image: NDArray, host: Host | None = None) -> dict[str, NDArray]:
     """Run every node on one image.
 
     Parameters
     ----------
-    image : ndarray of the input's dtype, axes y, x, channel
+    image : ndarray of the input's dtype, axes y, x, channel; or a record of one an input
+    host : function, optional
+        Runs host nodes.
 
     Returns
     -------
@@ -170,34 +257,26 @@ def run_network(network: Network, image: Codes) -> dict[str, Codes]:
     FormatError
         The image does not have the input's shape and type.
     """
-    if image.shape != network.input.shape or image.dtype != network.input.dtype:
-        raise FormatError(
-            f"Image must be {network.input.dtype} of shape {network.input.shape}, "
-            f"not {image.dtype} of shape {image.shape}"
-        )
-    tensors = {network.input.name: image}
+    tensors = network.input_values(image)
+    for info in network.inputs:
+        value = tensors[info.name]
+        if value.shape != info.shape or value.dtype != info.dtype:
+            raise FormatError(
+                f"Image must be {info.dtype} of shape {info.shape}, "
+                f"not {value.dtype} of shape {value.shape}"
+            )
     for node in network.nodes:
         operands = [tensors[name] for name in node.inputs]
-        zero_points = [network.tensor(name).zero_point for name in node.inputs]
-        if isinstance(node, Convolution):
-            codes = convolve(node.weights, operands[0], node.layer, node.requantisation)
-        elif isinstance(node, Pooling):
-            codes = pool(node, operands[0], zero_points[0])
-        elif isinstance(node, Addition):
-            codes = add(node, operands, zero_points)
-        elif isinstance(node, Rescaling):
-            codes = rescale(node, operands[0], zero_points[0])
-        elif isinstance(node, Concatenation):
-            codes = concatenate(node, operands)
-        else:
-            codes = pad(node, operands[0])
-        tensors[node.output.name] = codes
+        sources = [network.tensor(name) for name in node.inputs]
+        tensors[node.output.name] = run_node(node, operands, sources, host)
     return tensors
 
 
 def _rounded_shift(value: int, shift: int) -> int:
-    """Divide by ``2**shift`` to the nearest integer, ties towards plus infinity."""
-    return (value + (1 << (shift - 1))) >> shift
+    """Divide by ``2**shift`` to the nearest integer, halves to the even one."""
+    quotient, rest = divmod(value, 1 << shift)
+    half = 1 << (shift - 1)
+    return quotient + (rest > half or (rest == half and quotient % 2 == 1))
 
 
 def _code_range(dtype: str) -> tuple[int, int]:

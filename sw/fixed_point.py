@@ -30,11 +30,12 @@ def common_multipliers(name: str, scales: tuple[float, ...]) -> tuple[tuple[int,
         A scale is not positive and finite, or 2**30 or more; ``name`` is the node's.
     """
     if not all(math.isfinite(scale) and scale > 0 for scale in scales):
-        raise UserError(f"Node {name}: ratios of scales must be positive and finite, not {scales}")
+        found = ", ".join(f"{scale:g}" for scale in scales)
+        raise UserError(f"Node {name}: ratios of scales must be positive and finite, not {found}")
     _, exponent = math.frexp(max(scales))
     shift = min(MULTIPLIER_BITS - exponent, SHIFT_MAX)
     if shift < 1:
-        raise UserError(f"Node {name}: ratios of scales must be below 2**30, not {max(scales)!r}")
+        raise UserError(f"Node {name}: ratios of scales must be below 2**30, not {max(scales):g}")
     multipliers = tuple(round(math.ldexp(scale, shift)) for scale in scales)
     if max(multipliers) >= 1 << MULTIPLIER_BITS:
         shift -= 1

@@ -8,25 +8,25 @@ reads as int8 around 0: a zero is the code 0 either way.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
-import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto
-from onnxruntime.quantization import (
+
+from golden.errors import UserError
+from sw.images import Images, images_by_input
+from sw.onnx.file import is_quantised, model_inputs
+from sw.onnx.operators.elementwise import FUNCTIONS
+from sw.onnx.runtime import quiet
+
+from onnxruntime.quantization import (  # isort: skip  (behind sw.onnx.runtime, which silences it)
     CalibrationDataReader,
     CalibrationMethod,
     QuantFormat,
     QuantType,
     quantize_static,
 )
-
-from golden.errors import UserError
-from sw.images import check_images
-from sw.onnx.file import is_quantised, model_input
-from sw.onnx.prepare import quiet
 
 __all__ = ["CALIBRATION_METHODS", "quantise"]
 
@@ -36,45 +36,34 @@ CALIBRATION_METHODS = {
     "percentile": CalibrationMethod.Percentile,
 }
 
-#: Operators between codes; whatever else a model holds, the importer refuses by name.
-_OPERATORS = [
-    "Add",
-    "AveragePool",
-    "Clip",
-    "Concat",
-    "Conv",
-    "Flatten",
-    "Gemm",
-    "GlobalAveragePool",
-    "GlobalMaxPool",
-    "MatMul",
-    "MaxPool",
-    "Pad",
-    "ReduceMean",
-    "Relu",
-    "Reshape",
-    "Squeeze",
-    "Sum",
-    "Transpose",
-    "Unsqueeze",
-]
+#: Operators between codes. Functions of one tensor are none of them: they become tables, with
+#: all that follows up to the next code.
+_OPERATORS = """
+    Add AveragePool Clip Concat Conv ConvTranspose Flatten Gemm GlobalAveragePool GlobalMaxPool
+    MatMul MaxPool Mul Pad ReduceMax ReduceMean Relu Reshape Slice Split Squeeze Sub Sum Transpose
+    Unsqueeze
+""".split()
+
+#: Operators whose second operand must be constant to run on the machine.
+_WITH_WEIGHTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 class _Images(CalibrationDataReader):
     """Hands calibration images to ONNX Runtime one by one."""
 
-    def __init__(self, name: str, images: NDArray[np.float32]) -> None:
-        self._feeds: Iterator[dict[str, NDArray[np.float32]]] = (
-            {name: image[None]} for image in images
+    def __init__(self, images: Mapping[str, NDArray]) -> None:
+        count = len(next(iter(images.values())))
+        self._feeds: Iterator[dict[str, NDArray]] = (
+            {name: values[index][None] for name, values in images.items()} for index in range(count)
         )
 
-    def get_next(self) -> dict[str, NDArray[np.float32]] | None:  # type: ignore[override]
+    def get_next(self) -> dict[str, NDArray] | None:  # type: ignore[override]
         return next(self._feeds, None)
 
 
 def quantise(
     model: ModelProto,
-    images: NDArray[np.float32],
+    images: Images,
     method: str = "minmax",
     operator_format: bool = False,
 ) -> ModelProto:
@@ -82,7 +71,7 @@ def quantise(
 
     Parameters
     ----------
-    images : ndarray of float32, axes n, c, y, x (or n, c)
+    images : ndarray of float32, axes n, c, y, x (or n, c), or a mapping of one an input
         Calibration images, as the model takes them.
     method : str
         How ranges are taken from calibration: ``minmax``, ``entropy`` or ``percentile``.
@@ -99,29 +88,54 @@ def quantise(
     if method not in CALIBRATION_METHODS:
         accepted = ", ".join(CALIBRATION_METHODS)
         raise UserError(f"Calibration method must be one of {accepted}, not {method!r}")
-    item = model_input(model)
-    shape = tuple(dim.dim_value for dim in item.type.tensor_type.shape.dim)
-    images = check_images(images, shape[1:])
-    with tempfile.TemporaryDirectory() as folder, quiet():
+    feeds = images_by_input(images, model_inputs(model))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        quiet("Model can't be quantised by ONNX Runtime", UserError),
+    ):
         path = Path(folder) / "quantised.onnx"
-        try:
-            quantize_static(
-                model,
-                path,
-                _Images(item.name, images),
-                quant_format=QuantFormat.QOperator if operator_format else QuantFormat.QDQ,
-                op_types_to_quantize=_OPERATORS,
-                per_channel=True,
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-                calibrate_method=CALIBRATION_METHODS[method],
-                extra_options={
-                    "ActivationRestrictedAsymmetric": True,
-                    "WeightSymmetric": True,
-                    "ForceQuantizeNoInputCheck": True,
-                },
-            )
-        # ONNX Runtime's exceptions share no base but Exception.
-        except Exception as error:
-            raise UserError(f"Model can't be quantised by ONNX Runtime: {error}") from None
-        return onnx.load(path)
+        quantize_static(
+            model,
+            path,
+            _Images(feeds),
+            quant_format=QuantFormat.QOperator if operator_format else QuantFormat.QDQ,
+            op_types_to_quantize=_OPERATORS,
+            nodes_to_exclude=_left_out(model),
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CALIBRATION_METHODS[method],
+            extra_options={
+                "ActivationRestrictedAsymmetric": True,
+                "WeightSymmetric": True,
+                "ForceQuantizeNoInputCheck": True,
+            },
+        )
+        return ModelProto.FromString(path.read_bytes())
+
+
+def _left_out(model: ModelProto) -> list[str]:
+    """Name the nodes of listed operators that are to compute on floats; all nodes get names.
+
+    Those are functions of one tensor (an activation written as several nodes), sums and
+    products with a constant, and products of two activations, which no machine here does.
+    """
+    constants = {tensor.name for tensor in model.graph.initializer}
+    bases: dict[str, str] = {}
+    left_out = []
+    for index, node in enumerate(model.graph.node):
+        node.name = node.name or f"{node.op_type}_{index}"
+        variable = [name for name in node.input if name and name not in constants]
+        roots = {bases.get(name, name) for name in variable}
+        if node.op_type in FUNCTIONS and len(roots) == 1:
+            is_bare = node.op_type in ("Relu", "Clip") and variable[0] not in bases
+            if not is_bare:
+                bases[node.output[0]] = roots.pop()
+                left_out.append(node.name)
+        elif node.op_type in ("Add", "Mul", "Sub") and len(variable) < len(node.input):
+            left_out.append(node.name)
+        elif node.op_type in _WITH_WEIGHTS and (
+            len(variable) > 1 or any(name not in constants for name in node.input[1:2])
+        ):
+            left_out.append(node.name)
+    return left_out

@@ -8,9 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from accel import api
 from golden.errors import UserError
 from golden.network import Network
@@ -21,6 +18,7 @@ from sw.coding.sources import int8_layers, share_model, share_network
 from sw.coding.stages import ENTROPY_CODERS, LayerCodes, LayerStages, measure, total
 
 if TYPE_CHECKING:
+    from sw.images import Images
     from sw.training.data import Split
 
 __all__ = [
@@ -204,7 +202,7 @@ def check_coder(entropy: str) -> None:
         raise UserError(f"Entropy coder must be one of {accepted}, not {entropy!r}")
 
 
-def load_calibration(name: str, images: Path | None, how: FineTuning) -> NDArray[np.float32] | None:
+def load_calibration(name: str, images: Path | None, how: FineTuning) -> Images | None:
     """Return the images that calibrate a float model's int8: given, or a data set's.
 
     Raises
@@ -230,7 +228,7 @@ def code_network(
     name: str,
     *,
     images: Path | None = None,
-    calibration: NDArray[np.float32] | None = None,
+    calibration: Images | None = None,
     density: float | None = None,
     codebook: CodebookOptions | None = None,
     need_int8: bool = False,
@@ -284,7 +282,7 @@ def _load(name: str, images: Path | None, density: float | None) -> Network:
 
 def _code_model(
     path: Path,
-    calibration: NDArray[np.float32] | None,
+    calibration: Images | None,
     density: float | None,
     codebook: CodebookOptions,
     need_int8: bool,

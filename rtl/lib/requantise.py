@@ -1,7 +1,9 @@
 """Requantisation of one lane: from accumulator to activation code.
 
-    clamp(((accumulator + bias) * multiplier + 2**(shift - 1) >> shift) + zero_point, low, high)
+    clamp(round((accumulator + bias) * multiplier / 2**shift) + zero_point, low, high)
 
+Halves go to the even neighbour: the bit below the quotient rounds it up where any bit below that
+one is set, or the quotient is odd.
 Each multiplier block takes a piece of the sum and one of the multiplier. As a code has no more than
 9 bits, of the shifted product only 11 are wanted, and whether the others are anything but sign.
 """
@@ -61,12 +63,13 @@ class Requantise(Component):
         product = Signal(signed(58))
         drop, late_drop = Signal(6), Signal(6)  # bits below the half that is rounded
         kept, beyond, negative = Signal(_KEPT), Signal(), Signal()
+        dropped = Signal()  # a one below the half
         magnitude = product ^ product[-1].replicate(len(product))
         small, over = _shift_right(magnitude[:-1], late_drop)
         code = Signal(signed(12))
         signs = negative.replicate(_KEPT)
-        rounded = (kept ^ signs)[0]
         quotient = Cat((kept ^ signs)[1:], negative).as_signed()
+        rounded = (kept ^ signs)[0] & (dropped | quotient[0])
         m.d.comb += code.eq(quotient + rounded + self.zero_point)
         least = Mux(beyond, negative, code < self.low)
         greatest = Mux(beyond, ~negative, code > self.high)
@@ -89,6 +92,7 @@ class Requantise(Component):
                 late_drop.eq(drop),
                 kept.eq(small),
                 beyond.eq(over),
+                dropped.eq((product & ((1 << late_drop) - 1)).any()),
                 negative.eq(product[-1]),
                 self.code.eq(Mux(least, self.low, Mux(greatest, self.high, code))),
             ]

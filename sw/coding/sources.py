@@ -13,7 +13,7 @@ from golden.network import Convolution, Network
 from sw.coding.codebook import CodebookOptions, CodedWeights, share_values
 from sw.coding.stages import LayerCodes
 from sw.onnx.file import is_quantised
-from sw.onnx.pooling import attributes
+from sw.onnx.graph.nodes import attributes
 from sw.onnx.prepare import layer_weights
 
 __all__ = ["int8_layers", "layer_codes", "share_model", "share_network"]

@@ -132,7 +132,6 @@ def _tensor(name: str, size: int, channels: int) -> TensorInfo:
 
 def _max_pool(source: TensorInfo, name: str, pool: int) -> Node:
     size = (source.shape[0] - pool) // 2 + 1
-    none = np.zeros(0, dtype=np.int64)
     return Pooling(
         input=source.name,
         output=_tensor(name, size, source.shape[2]),
@@ -141,8 +140,6 @@ def _max_pool(source: TensorInfo, name: str, pool: int) -> Node:
         stride=(2, 2),
         pads=(0, 0, 0, 0),
         count_include_pad=False,
-        multiplier=none,
-        shift=none,
     )
 
 

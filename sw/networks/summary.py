@@ -62,7 +62,7 @@ def summarise_container(path: Path) -> NetworkSummary:
             shapes = {
                 item["output"]["name"]: item["output"]["shape"] for item in described["nodes"]
             }
-            shapes[described["input"]["name"]] = described["input"]["shape"]
+            shapes |= {item["name"]: item["shape"] for item in described["inputs"]}
             densities = {
                 name: float(file.get_tensor(f"channel_density/{name}").mean())
                 for name in described["channel_density"]

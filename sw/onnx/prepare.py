@@ -2,44 +2,28 @@
 
 from __future__ import annotations
 
-import logging
-import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
-from golden.errors import FormatError, UserError
-from sw.onnx.file import check_model, fix_input_shape, layer_name, model_input, weights_of
-from sw.onnx.operators import FINAL_OPERATORS, OPERATORS, not_supported
-from sw.onnx.pooling import attributes, label
+from golden.errors import FormatError, one_line
+from golden.foreign import foreign
+from sw.onnx.convert import modernise, operator_set, to_operator_set
+from sw.onnx.file import check_model, fix_shapes, weights_of
+from sw.onnx.graph.nodes import attributes, label, layer_name
+from sw.onnx.runtime import optimise
+from sw.onnx.shapes import check_sizes
 
-__all__ = ["layer_weights", "prepare", "quiet"]
+__all__ = ["layer_weights", "prepare"]
 
 #: Operator set that per-channel quantisation needs; older models are converted to it.
 _WANTED_OPSET = 13
 
-_LAYERS = ("Conv", "Gemm", "MatMul")
+_LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _AFFINE = ("BatchNormalization", "Add", "Sub", "Mul", "Div")
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep ONNX Runtime's hints to developers from the user's terminal."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    onnxruntime.set_default_logger_severity(3)
-    try:
-        yield
-    finally:
-        onnxruntime.set_default_logger_severity(2)
-        logging.disable(before)
 
 
 def prepare(model: ModelProto, input_shape: tuple[int, ...] | None = None) -> ModelProto:
@@ -47,8 +31,8 @@ def prepare(model: ModelProto, input_shape: tuple[int, ...] | None = None) -> Mo
 
     Batch norms and other constant scalings go into the layer before, constants are
     computed, dropouts and identities removed (ONNX Runtime's basic optimisations); what
-    scaling remains becomes a depthwise 1 x 1 convolution. A final softmax is dropped, which
-    the metadata key ``dropped`` says. Layers are named as reports will call them.
+    scaling remains becomes a depthwise 1 x 1 convolution. Layers are named as reports will
+    call them.
 
     Raises
     ------
@@ -58,85 +42,44 @@ def prepare(model: ModelProto, input_shape: tuple[int, ...] | None = None) -> Mo
     """
     copy = ModelProto()
     copy.CopyFrom(model)
-    fix_input_shape(copy, input_shape)
-    _check_operators(copy)
-    version = next(item.version for item in copy.opset_import if item.domain in ("", "ai.onnx"))
-    if version < _WANTED_OPSET:
-        copy = _convert(copy)
-    dropped = _drop_final(copy)
+    copy = modernise(copy)
+    fix_shapes(copy, input_shape)
+    check_sizes(copy)
+    for node in copy.graph.node:
+        if node.op_type == "BatchNormalization" and attributes(node).get("training_mode", 0):
+            raise FormatError(f"{label(node)}: training_mode must be 0, not 1")
+    if operator_set(copy) < _WANTED_OPSET:
+        copy = to_operator_set(copy, _WANTED_OPSET)
     _name_layers(copy)
-    copy = _optimise(copy)
+    copy = optimise(copy)
     _fold_affine(copy)
-    if dropped:
-        helper.set_model_props(copy, {"dropped": dropped})
-    copy = onnx.shape_inference.infer_shapes(copy)
+    _drop_unread(copy)
+    with foreign("Model's shapes can't be inferred"):
+        copy = onnx.shape_inference.infer_shapes(copy)
     check_model(copy, "after folding")
     return copy
-
-
-def _check_operators(model: ModelProto) -> None:
-    """Refuse operators while the nodes still have their author's names."""
-    variable = {model_input(model).name}
-    for node in model.graph.node:
-        if node.op_type == "BatchNormalization" and attributes(node).get("training_mode", 0):
-            raise UserError(f"{label(node)}: training_mode must be 0, not 1")
-        if variable.isdisjoint(node.input) or node.op_type == "Shape":
-            continue
-        if node.op_type not in OPERATORS and node.op_type not in _AFFINE:
-            raise UserError(not_supported(node))
-        variable.update(node.output)
-
-
-def _convert(model: ModelProto) -> ModelProto:
-    try:
-        return onnx.version_converter.convert_version(model, _WANTED_OPSET)
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"Model can't be brought to operator set {_WANTED_OPSET}: {reason}"
-        ) from None
-
-
-def _drop_final(model: ModelProto) -> str:
-    """Remove a softmax that makes the graph's output; return what was removed."""
-    graph = model.graph
-    outputs = {item.name: item for item in graph.output}
-    read = {name for node in graph.node for name in node.input}
-    for node in graph.node:
-        ends = node.output[0] in outputs and node.output[0] not in read
-        if node.op_type in FINAL_OPERATORS and ends:
-            outputs[node.output[0]].name = node.input[0]
-            graph.node.remove(node)
-            return node.op_type
-    return ""
 
 
 def _name_layers(model: ModelProto) -> None:
     taken: Counter[str] = Counter()
     for node in model.graph.node:
         if node.op_type in _LAYERS:
-            name = layer_name(node)
+            name = one_line(layer_name(node), 100)
             taken[name] += 1
             node.name = name if taken[name] == 1 else f"{name}_{taken[name]}"
 
 
-def _optimise(model: ModelProto) -> ModelProto:
-    """Run ONNX Runtime's basic optimisations, which stay within ONNX's own operators."""
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.log_severity_level = 3
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        path = Path(folder) / "optimised.onnx"
-        options.optimized_model_filepath = str(path)
-        try:
-            onnxruntime.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
-        # ONNX Runtime's exceptions share no base but Exception.
-        except Exception as error:
-            reason = str(error).strip().splitlines()[0]
-            raise FormatError(f"Model can't be loaded by ONNX Runtime: {reason}") from None
-        return onnx.load(path)
+def _drop_unread(model: ModelProto) -> None:
+    """Remove weights that nothing reads any more."""
+    graph = model.graph
+    read = {name for node in graph.node for name in node.input}
+    read |= {item.name for item in graph.output}
+    if any(attribute.HasField("g") for node in graph.node for attribute in node.attribute):
+        return  # subgraphs may read them
+    kept = [tensor for tensor in graph.initializer if tensor.name in read]
+    if len(kept) != len(graph.initializer):
+        del graph.initializer[:]
+        graph.initializer.extend(kept)
 
 
 # -- scalings that remain ---------------------------------------------------------------------
@@ -168,8 +111,13 @@ def _fold_affine(model: ModelProto) -> None:
             if _fold_into(model, maker, weights, *found):
                 maker.output[0] = node.output[0]
                 graph.node.remove(node)
-        elif node.op_type != "Add" or len(shape) == 4:
-            _make_layer(model, node, operand, len(shape), *found)
+        elif len(shape) == 4 and (node.op_type == "BatchNormalization" or _differs(*found)):
+            _make_layer(model, node, operand, *found)
+
+
+def _differs(scale: NDArray[np.float64], shift: NDArray[np.float64]) -> bool:
+    """Whether channels are scaled in different ways; one way is a table of codes."""
+    return bool(np.any(scale != scale[0]) or np.any(shift != shift[0]))
 
 
 def _affine(
@@ -214,6 +162,10 @@ def _fold_into(
     found = attributes(maker)
     old = weights[maker.input[1]].astype(np.float64)
     out_axis = 0 if maker.op_type == "Conv" or found.get("transB", 0) else old.ndim - 1
+    if maker.op_type == "ConvTranspose":
+        if found.get("group", 1) > 1:
+            return False
+        out_axis = 1
     shape = [1] * old.ndim
     shape[out_axis] = scale.size
     if old.shape[out_axis] != scale.size or (maker.op_type == "MatMul" and np.any(shift)):
@@ -236,16 +188,11 @@ def _make_layer(
     model: ModelProto,
     node: NodeProto,
     operand: str,
-    rank: int,
     scale: NDArray[np.float64],
     shift: NDArray[np.float64],
 ) -> None:
-    """Replace a scaling by a depthwise 1 x 1 convolution; vectors become images on the way."""
+    """Replace a scaling by a depthwise 1 x 1 convolution."""
     name = node.name or node.output[0]
-    if rank == 2:
-        raise UserError(
-            f"{label(node)}: a scaling of a vector must follow a Conv or Gemm to be folded"
-        )
     made = helper.make_node(
         "Conv",
         [

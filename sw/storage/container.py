@@ -9,6 +9,7 @@ they follow from the masks.
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -17,19 +18,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.arithmetic import Requantisation
-from golden.errors import ConfigError, FormatError
+from golden.arithmetic import SHIFT_MAX, Requantisation
+from golden.errors import CapacityError, FormatError, UserError, one_line
+from golden.foreign import foreign
 from golden.layer import LayerShape
 from golden.network import (
     Addition,
     Concatenation,
+    Constant,
     Convolution,
+    HostNode,
     Network,
     Node,
     Padding,
     Pooling,
     PoolingKind,
+    Product,
+    Rearrangement,
     Rescaling,
+    Table,
     TensorInfo,
 )
 from golden.tensor import BitmaskTensor, pack, popcount, unpack
@@ -39,7 +46,7 @@ from sw.storage.tensor_file import Arrays
 __all__ = ["FORMAT", "VERSION", "load", "save"]
 
 FORMAT = "innerjoin-network"
-VERSION = 1
+VERSION = 2
 FILE = tensor_file.Kind(title="Container", format=FORMAT, version=VERSION)
 
 _CHUNK = 128
@@ -73,14 +80,15 @@ def load(path: str | os.PathLike[str]) -> Network:
     path = Path(path)
     arrays, metadata = tensor_file.load(path, FILE)
     try:
-        network = _restore(json.loads(metadata["network"]), arrays)
-    except (FormatError, ConfigError) as error:
-        raise FormatError(f"Container {path}: {error}") from None
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        with foreign(f"Container {path} must describe a network"):
+            return _restore(json.loads(metadata["network"]), arrays).validate()
+    except CapacityError:
+        raise
+    except UserError as error:
+        words = str(error)
         raise FormatError(
-            f"Container {path} must describe a network: {type(error).__name__}: {error}"
+            words if words.startswith("Container") else f"Container {path}: {words}"
         ) from None
-    return network.validate()
 
 
 # -- description ----------------------------------------------------------------------------------
@@ -95,8 +103,8 @@ def _describe(network: Network, arrays: Arrays) -> dict[str, Any]:
     return {
         "name": network.name,
         "source": network.source,
-        "input": asdict(network.input),
-        "output": network.output,
+        "inputs": [asdict(info) for info in network.inputs],
+        "outputs": list(network.outputs),
         "nodes": [_describe_node(node, arrays) for node in network.nodes],
         "channel_density": list(network.channel_density),
         "synthetic_inputs": list(network.synthetic_inputs),
@@ -128,8 +136,6 @@ def _describe_node(node: Node, arrays: Arrays) -> dict[str, Any]:
                 },
             }
         case Pooling():
-            for key in ("multiplier", "shift"):
-                arrays[f"{stem}/{key}"] = np.asarray(getattr(node, key), dtype=np.int64)
             return common | {
                 "pooling": node.kind.value,
                 "kernel": list(node.kernel),
@@ -144,12 +150,26 @@ def _describe_node(node: Node, arrays: Arrays) -> dict[str, Any]:
                 "low": node.low,
                 "high": node.high,
             }
-        case Rescaling():
+        case Rescaling() | Product():
             return common | {
                 "multiplier": node.multiplier,
                 "shift": node.shift,
                 "low": node.low,
                 "high": node.high,
+            }
+        case Table() | Constant():
+            arrays[f"{stem}/codes"] = np.ascontiguousarray(node.codes)
+            return common
+        case Rearrangement():
+            arrays[f"{stem}/index"] = np.ascontiguousarray(node.index, dtype=np.int32)
+            return common | {"fill": node.fill}
+        case HostNode():
+            arrays[f"{stem}/graph"] = np.frombuffer(node.graph, dtype=np.uint8)
+            return common | {
+                "operator": node.operator,
+                "name": node.name,
+                "reason": node.reason,
+                "macs": node.macs,
             }
         case Padding():
             return common | {"pads": list(node.pads), "value": node.value}
@@ -159,9 +179,13 @@ def _describe_node(node: Node, arrays: Arrays) -> dict[str, Any]:
 
 
 def _restore(data: dict[str, Any], arrays: Arrays) -> Network:
-    source = _tensor(data["input"])
+    inputs = [_tensor(item) for item in data["inputs"]]
+    outputs = [_text(item) for item in data["outputs"]]
+    if not inputs or not outputs:
+        raise FormatError("Network must have an input and an output")
     nodes = tuple(_restore_node(item, arrays) for item in data["nodes"])
-    tensors = {source.name: source} | {node.output.name: node.output for node in nodes}
+    tensors = {info.name: info for info in inputs}
+    tensors |= {node.output.name: node.output for node in nodes}
     synthetic = {
         name: _unpack(
             f"synthetic_inputs/{name}", (1, int(np.prod(tensors[name].shape))), arrays
@@ -173,68 +197,80 @@ def _restore(data: dict[str, Any], arrays: Arrays) -> Network:
         for name in data["channel_density"]
     }
     return Network(
-        name=str(data["name"]),
-        source=str(data["source"]),
-        input=source,
+        name=_text(data["name"]),
+        source=_text(data["source"]),
+        input=inputs[0],
         nodes=nodes,
-        output=str(data["output"]),
+        output=outputs[0],
         channel_density=density,
-        accuracy={str(key): float(value) for key, value in data["accuracy"].items()},
+        accuracy={_text(key): _real(value) for key, value in data["accuracy"].items()},
         synthetic_inputs=synthetic,
+        further_inputs=tuple(inputs[1:]),
+        further_outputs=tuple(outputs[1:]),
     )
 
 
 def _restore_node(item: dict[str, Any], arrays: Arrays) -> Node:
-    output, inputs = _tensor(item["output"]), tuple(map(str, item["inputs"]))
+    output, inputs = _tensor(item["output"]), tuple(map(_text, item["inputs"]))
     stem = f"nodes/{output.name}"
     match item["kind"]:
         case "Convolution":
             return _restore_convolution(item, output, inputs[0], arrays)
         case "Pooling":
-            kind = PoolingKind(item["pooling"])
-            kernel = _integers(item["kernel"], 2)
-            count = kernel[0] * kernel[1] + 1 if kind is PoolingKind.AVERAGE else 0
             return Pooling(
                 input=inputs[0],
                 output=output,
-                kind=kind,
-                kernel=kernel,
+                kind=PoolingKind(item["pooling"]),
+                kernel=_integers(item["kernel"], 2),
                 stride=_integers(item["stride"], 2),
                 pads=_integers(item["pads"], 4),
                 count_include_pad=bool(item["count_include_pad"]),
-                multiplier=_array(arrays, f"{stem}/multiplier", np.int64, (count,)),
-                shift=_array(arrays, f"{stem}/shift", np.int64, (count,)),
             )
         case "Addition":
-            return Addition(
+            multipliers = _integers(item["multipliers"], len(inputs), 1 << 31)
+            return Addition(inputs=inputs, output=output, multipliers=multipliers, **_scaling(item))
+        case "Rescaling":
+            multiplier = _integer(item["multiplier"], 1 << 31)
+            return Rescaling(
+                input=inputs[0], output=output, multiplier=multiplier, **_scaling(item)
+            )
+        case "Product":
+            multiplier = _integer(item["multiplier"], 1 << 31)
+            first, second = inputs
+            return Product(
+                inputs=(first, second), output=output, multiplier=multiplier, **_scaling(item)
+            )
+        case "Table":
+            return Table(input=inputs[0], output=output, codes=arrays[f"{stem}/codes"])
+        case "Constant":
+            return Constant(output=output, codes=arrays[f"{stem}/codes"])
+        case "Rearrangement":
+            index = _array(arrays, f"{stem}/index", np.int32, output.shape)
+            fill = _integer(item["fill"], 256)
+            return Rearrangement(input=inputs[0], output=output, index=index, fill=fill)
+        case "HostNode":
+            return HostNode(
                 inputs=inputs,
                 output=output,
-                multipliers=_integers(item["multipliers"], len(inputs)),
-                shift=int(item["shift"]),
-                low=int(item["low"]),
-                high=int(item["high"]),
-            )
-        case "Rescaling":
-            return Rescaling(
-                input=inputs[0],
-                output=output,
-                multiplier=int(item["multiplier"]),
-                shift=int(item["shift"]),
-                low=int(item["low"]),
-                high=int(item["high"]),
+                operator=_text(item["operator"]),
+                name=_text(item["name"]),
+                reason=_text(item["reason"]),
+                graph=arrays[f"{stem}/graph"].astype(np.uint8).tobytes(),
+                macs=_integer(item["macs"], 1 << 62),
             )
         case "Concatenation":
             return Concatenation(inputs=inputs, output=output)
         case "Padding":
-            pads = _integers(item["pads"], 4)
-            return Padding(input=inputs[0], output=output, pads=pads, value=int(item["value"]))
+            pads, value = _integers(item["pads"], 4), _integer(item["value"], 256)
+            return Padding(input=inputs[0], output=output, pads=pads, value=value)
     raise FormatError(f"Node {output.name} must be of a known kind, not {item['kind']!r}")
 
 
 def _restore_convolution(
     item: dict[str, Any], output: TensorInfo, source: str, arrays: Arrays
 ) -> Convolution:
-    layer = LayerShape(**item["layer"])
+    sizes = {key: _integer(value) for key, value in item["layer"].items() if key != "name"}
+    layer = LayerShape(name=_text(item["layer"]["name"]), **sizes)
     stem, count = f"nodes/{output.name}", layer.out_channels
     how = item["requantisation"]
     bias, multiplier, shift = (
@@ -254,31 +290,67 @@ def _restore_convolution(
             bias=bias,
             multiplier=multiplier,
             shift=shift,
-            low=int(how["low"]),
-            high=int(how["high"]),
+            low=_integer(how["low"], 256),
+            high=_integer(how["high"], 256),
             signed=bool(how["signed"]),
-            zero_point=int(how["zero_point"]),
+            zero_point=_integer(how["zero_point"], 256),
         ),
     )
 
 
+#: Types of tensors; those that are no codes stay on the host.
+_TYPES = ("int8", "uint8", "float32", "float64", "float16", "int64", "int32", "bool")
+
+
 def _tensor(item: dict[str, Any]) -> TensorInfo:
-    height, width, channels = _integers(item["shape"], 3)
-    if item["dtype"] not in ("int8", "uint8"):
-        raise FormatError(f"Tensor {item['name']} must be int8 or uint8, not {item['dtype']!r}")
+    name, dtype = _text(item["name"]), item["dtype"]
+    if dtype not in _TYPES:
+        raise FormatError(f"Tensor {name} must be int8 or uint8, not {dtype!r}")
     return TensorInfo(
-        name=str(item["name"]),
-        shape=(height, width, channels),
-        dtype=item["dtype"],
-        scale=float(item["scale"]),
-        zero_point=int(item["zero_point"]),
+        name=name,
+        shape=tuple(_integer(size) for size in item["shape"]),
+        dtype=dtype,
+        scale=_real(item["scale"]),
+        zero_point=_integer(item["zero_point"], 256),
     )
 
 
-def _integers(values: list[int], count: int) -> Any:
-    if len(values) != count:
+def _scaling(item: dict[str, Any]) -> dict[str, int]:
+    """Return shift and limits of a node in fixed-point arithmetic."""
+    shift = _integer(item["shift"], SHIFT_MAX + 1)
+    if shift < 1:
+        raise FormatError(f"Shift must be at least 1, not {shift}")
+    return {
+        "shift": shift,
+        "low": _integer(item["low"], 256),
+        "high": _integer(item["high"], 256),
+    }
+
+
+def _text(value: Any) -> str:
+    """Return text that can be printed as it is."""
+    if not isinstance(value, str):
+        raise FormatError(f"Name must be a text, not {type(value).__name__}")
+    return one_line(value)
+
+
+def _integer(value: Any, limit: int = 1 << 31) -> int:
+    """Return an integer whose magnitude is below ``limit``."""
+    if type(value) is not int or abs(value) >= limit:
+        raise FormatError(f"Number must be an integer below {limit}, not {value!r}")
+    return value
+
+
+def _real(value: Any) -> float:
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise FormatError(f"Number must be finite, not {value!r}")
+    return float(value)
+
+
+def _integers(values: list[int], count: int, limit: int = 1 << 31) -> Any:
+    if not isinstance(values, list) or len(values) != count:
         raise FormatError(f"Sizes must be {count}, not {values!r}")
-    return tuple(int(value) for value in values)
+    return tuple(_integer(value, limit) for value in values)
 
 
 def _array(arrays: Arrays, name: str, dtype: type, shape: tuple[int, ...]) -> NDArray[Any]:

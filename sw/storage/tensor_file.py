@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
-from golden.errors import FormatError, UserError
-from sw.storage.files import write_whole
+from golden.errors import FormatError
+from golden.files import read_bytes, write_whole
+from golden.foreign import foreign
 
 __all__ = ["Arrays", "Kind", "load", "save"]
 
@@ -62,15 +62,10 @@ def load(path: Path, kind: Kind) -> tuple[Arrays, dict[str, str]]:
         It is of another kind or version, or damaged.
     """
     name = f"{kind.title} {path}"
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{name} can't be read: {error.strerror}") from None
-    try:
+    data = read_bytes(path, name)
+    with foreign(f"{name} must be a safetensors file"):
         arrays = safetensors.load(data)
         metadata = _metadata(data)
-    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise FormatError(f"{name} must be a safetensors file: {error}") from None
     if (found := metadata.get("format")) != kind.format:
         raise FormatError(f"{name} must have format {kind.format!r}, not {found!r}")
     if (found := metadata.get("version")) != str(kind.version):

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from golden.errors import FormatError, UserError
+from golden.files import write_whole
 from golden.network import Network
 from sw.onnx.file import model_input
-from sw.storage.files import write_whole
 from sw.training.data import ImageBatches
 from sw.training.masks import fix
 from sw.training.networks import find

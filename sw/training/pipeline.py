@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from golden.errors import UserError
+from golden.files import write_whole
 from golden.network import Network
 from sw.compress import compress_quantised
 from sw.onnx.prepare import prepare
 from sw.quantise import quantise as onnx_quantise
 from sw.storage import container
-from sw.storage.files import write_whole
 from sw.training import masks
 from sw.training.cost import Cost, LayerCost, macs
 from sw.training.data import Split

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from golden.errors import FormatError, UserError
-from sw.storage.files import write_whole
+from golden.files import write_whole
 from sw.training.distillation import Distillation
 from sw.training.unit_strides import UnitStrides
 

@@ -172,7 +172,6 @@ def test_files_that_are_not_onnx(refuses, files, tmp_path):
 def test_models_that_cannot_run(refuses, files, tmp_path):
     images = ("--images", files[1])
     bad = tmp_path / "bad.onnx"
-    refuses(["run", write_model(bad, operator="Erf"), *images], "Erf", "second")
     for shape in (("batch", 3, 6, 6), (1, 3, "height", 6)):
         model = write_model(bad, shape=shape)
         name = next(size for size in shape if isinstance(size, str))

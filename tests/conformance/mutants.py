@@ -112,17 +112,17 @@ MUTANTS: tuple[Mutant, ...] = (
         ("golden/test_tensor.py::test_unpack_inverts_pack_by_hand",),
     ),
     Mutant(
-        "requantisation: ties go down",
+        "requantisation: halves go up",
         "golden/arithmetic.py",
-        "(np.int64(1) << (self.shift - 1))) >> self.shift",
-        "(np.int64(1) << (self.shift - 1)) - 1) >> self.shift",
-        ("golden/test_arithmetic.py::test_ties_go_towards_plus_infinity",),
+        "(values + below_half + ((values >> shift) & 1)) >> shift",
+        "(values + below_half + 1) >> shift",
+        ("golden/test_arithmetic.py::test_halves_go_to_the_even_neighbour",),
     ),
     Mutant(
         "requantisation: the zero point is added before the shift",
         "golden/arithmetic.py",
-        "(total * self.multiplier +",
-        "(total * self.multiplier + self.zero_point +",
+        "rounded_shift(product, self.shift)",
+        "rounded_shift(product + self.zero_point, self.shift)",
         (f"{_ORACLE}[zero-point]", "golden/test_arithmetic.py::test_values_by_hand"),
     ),
     Mutant(
@@ -235,6 +235,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "rtl/lib/requantise.py",
         "quotient + rounded + self.zero_point",
         "quotient + self.zero_point",
+        ("rtl/test_requantise.py::test_extremes_and_ties_by_hand",),
+    ),
+    Mutant(
+        "hardware requantisation: halves go up",
+        "rtl/lib/requantise.py",
+        "(kept ^ signs)[0] & (dropped | quotient[0])",
+        "(kept ^ signs)[0]",
         ("rtl/test_requantise.py::test_extremes_and_ties_by_hand",),
     ),
     Mutant(

@@ -14,12 +14,16 @@ from golden.layer import LayerShape
 from golden.network import (
     Addition,
     Concatenation,
+    Constant,
     Network,
     Node,
     Padding,
     Pooling,
     PoolingKind,
+    Product,
+    Rearrangement,
     Rescaling,
+    Table,
     TensorInfo,
 )
 from tests.case import CATALOGUE, Case, cases
@@ -75,26 +79,19 @@ def test_sums_that_float32_does_not_hold(channels, kernel, signed):
         assert np.array_equal(found, expected)
 
 
+#: Scale of every input; the outputs' is 1.
+SCALE = 0.37
+
+
 def one_node(node: Node, inputs: dict[str, tuple[np.ndarray, int]]) -> None:
     """Run a node both ways; inputs are codes and zero point by name."""
     operands = tuple(codes for codes, _ in inputs.values())
     infos = tuple(
-        TensorInfo(name=n, shape=c.shape, dtype=c.dtype.name, scale=1.0, zero_point=z)
+        TensorInfo(name=n, shape=c.shape, dtype=c.dtype.name, scale=SCALE, zero_point=z)
         for n, (c, z) in inputs.items()
     )
     found = functional.run_node(node, operands, infos)
-    zero_points = [zero_point for _, zero_point in inputs.values()]
-    if isinstance(node, Pooling):
-        expected = reference.pool(node, operands[0], zero_points[0])
-    elif isinstance(node, Addition):
-        expected = reference.add(node, operands, zero_points)
-    elif isinstance(node, Rescaling):
-        expected = reference.rescale(node, operands[0], zero_points[0])
-    elif isinstance(node, Concatenation):
-        expected = reference.concatenate(node, operands)
-    else:
-        assert isinstance(node, Padding)
-        expected = reference.pad(node, operands[0])
+    expected = reference.run_node(node, operands, infos)
     assert found.dtype == expected.dtype
     assert np.array_equal(found, expected)
 
@@ -139,8 +136,6 @@ def test_any_pooling(
         while (count - 1) * stride[axis] >= size[axis] + pads[axis]:
             count -= 1
         out.append(count)
-    elements = kernel[0] * kernel[1]
-    count = np.maximum(np.arange(elements + 1), 1)
     is_max = kind is PoolingKind.MAX
     node = Pooling(
         input="in",
@@ -150,8 +145,6 @@ def test_any_pooling(
         stride=stride,
         pads=pads,
         count_include_pad=include,
-        multiplier=np.empty(0, np.int64) if is_max else np.rint(2**24 / count).astype(np.int64),
-        shift=np.empty(0, np.int64) if is_max else np.full(elements + 1, rng.integers(22, 26)),
     )
     one_node(node, {"in": (draw_codes(rng, size, dtypes[0]), zero_points[0])})
 
@@ -210,3 +203,35 @@ def test_network():
     for name, codes in expected.items():
         assert np.array_equal(found[name], codes)
         assert found[name].dtype == codes.dtype
+
+
+@settings(_DRAWN, max_examples=60)
+@given(
+    dtypes=st.tuples(_DTYPES, _DTYPES, _DTYPES),
+    shift=st.integers(1, 40),
+    one_pixel=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_any_product_table_and_rearrangement(dtypes, shift, one_pixel, seed):
+    rng = np.random.default_rng(seed)
+    shape, offset = (3, 2, 5), 0 if dtypes[2] == "int8" else 128
+    inputs = {
+        "in0": (draw_codes(rng, shape, dtypes[0]), int(rng.integers(0, 128))),
+        "in1": (draw_codes(rng, (1, 1, 5) if one_pixel else shape, dtypes[1]), 3),
+    }
+    info = output(shape, dtypes[2], int(rng.integers(-128, 128)) + offset)
+    multiplier = int(rng.integers(0, min(1 << 31, 1 << (shift + 1))))
+    one_node(
+        Product(
+            inputs=("in0", "in1"), output=info, multiplier=multiplier, shift=shift,
+            low=offset - 100, high=offset + 90,
+        ),
+        inputs,
+    )  # fmt: skip
+    first = {"in0": inputs["in0"]}
+    rows = draw_codes(rng, (1 if one_pixel else 5, 256), dtypes[2])
+    one_node(Table(input="in0", output=info, codes=rows), first)
+    index = rng.integers(-1, 30, (2, 4, 3)).astype(np.int32)
+    moved = output((2, 4, 3), dtypes[0])
+    one_node(Rearrangement(input="in0", output=moved, index=index, fill=77), first)
+    one_node(Constant(output=info, codes=draw_codes(rng, shape, dtypes[2])), {})

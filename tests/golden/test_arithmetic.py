@@ -36,22 +36,25 @@ def both(total, requantisation):
 
 @pytest.mark.parametrize(
     ("total", "code"),
-    # A quarter of the sum: halves go up, also below zero.
+    # A quarter of the sum: halves go to the even neighbour, as ONNX's QuantizeLinear says.
     [
         (0, 0),
         (1, 0),
-        (2, 1),
+        (2, 0),
         (3, 1),
         (5, 1),
         (6, 2),
+        (10, 2),
+        (14, 4),
         (-1, 0),
         (-2, 0),
         (-3, -1),
-        (-6, -1),
+        (-6, -2),
         (-7, -2),
+        (-10, -2),
     ],
 )
-def test_ties_go_towards_plus_infinity(total, code):
+def test_halves_go_to_the_even_neighbour(total, code):
     assert both(total, how(1 << 23, 25)) == code
 
 
@@ -97,8 +100,8 @@ def test_channels_have_their_own_constants():
         np.array([0, 10, 0]), np.array([1, 1, 3]), np.array([1, 1, 2]), low=0, high=255
     )
     sums = np.array([[[8, 8, 8], [1, 1, 1]]])
-    assert requantisation.apply(sums).tolist() == [[[4, 9, 6], [1, 6, 1]]]
-    assert requantise(sums, requantisation).tolist() == [[[4, 9, 6], [1, 6, 1]]]
+    assert requantisation.apply(sums).tolist() == [[[4, 9, 6], [0, 6, 1]]]
+    assert requantise(sums, requantisation).tolist() == [[[4, 9, 6], [0, 6, 1]]]
 
 
 @pytest.mark.parametrize(
@@ -140,12 +143,21 @@ def test_large_scale_is_refused():
 
 
 def test_accumulator_proof_at_its_edge():
-    weights = np.zeros((2, 1, 1, 3), dtype=np.int8)
-    weights[1] = [[[-128, 100, 1]]]
-    worst = 229 * 255
-    bias = np.array([0, (1 << 31) - 1 - worst])
+    # 2**31 - 1 = 255 * 8421504 + 127, and 8421504 = 66311 * 127 + 7.
+    weights = np.zeros((2, 1, 1, 66312), dtype=np.int8)
+    weights[1] = 127
+    weights[1, 0, 0, 0] = -7
+    none = np.zeros(2, np.int64)
+    check_accumulator("fits", weights, none, 255)
+    weights[1, 0, 0, 0] = -8
+    with pytest.raises(CapacityError, match=r"Layer full: .* channel 1 could reach 2147483775"):
+        check_accumulator("full", weights, none, 255)
+
+
+@pytest.mark.parametrize("end", [-(1 << 31), (1 << 31) - 1])
+def test_bias_may_reach_the_ends_of_int32_whatever_the_sum(end):
+    weights = np.full((2, 1, 1, 1000), -128, dtype=np.int8)
+    bias = np.array([0, end])
     check_accumulator("fits", weights, bias, 255)
-    with pytest.raises(CapacityError, match=r"Layer full: .* channel 1 could reach 2147483648"):
-        check_accumulator("full", weights, bias + np.array([0, 1]), 255)
-    with pytest.raises(CapacityError, match="channel 1"):
-        check_accumulator("full", weights, -bias - np.array([0, 1]), 255)
+    with pytest.raises(CapacityError, match=r"Layer full: the bias of output channel 1 must fit i"):
+        check_accumulator("full", weights, bias + np.sign(bias), 255)

@@ -65,7 +65,7 @@ def test_layer_names_are_unique():
 
 def test_overflow_is_refused_by_name():
     network = small_network()
-    how = replace(network.convolutions[0].requantisation, bias=np.array([(1 << 31) - 4 * 255]))
-    with pytest.raises(CapacityError, match=r"Layer double: .* channel 0 could reach 2147483648"):
+    how = replace(network.convolutions[0].requantisation, bias=np.array([1 << 31]))
+    with pytest.raises(CapacityError, match=r"Layer double: the bias of .* channel 0 must fit"):
         broken(0, requantisation=how).validate()
     broken(0, requantisation=replace(how, bias=how.bias - 1)).validate()

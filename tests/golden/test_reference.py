@@ -20,7 +20,10 @@ from golden.network import (
     Padding,
     Pooling,
     PoolingKind,
+    Product,
+    Rearrangement,
     Rescaling,
+    Table,
     TensorInfo,
 )
 from golden.reference import (
@@ -28,8 +31,11 @@ from golden.reference import (
     add,
     concatenate,
     convolve,
+    look_up,
+    multiply,
     pad,
     pool,
+    rearrange,
     rescale,
     run_network,
 )
@@ -167,12 +173,9 @@ def info(name: str, shape, dtype: str = "uint8", zero_point: int = 0) -> TensorI
 
 
 def pooling(kind: PoolingKind, shape, **changes) -> Pooling:
-    """A 3 x 2 pooling; its mean over n elements is the sum * round(2**24 / n) >> 24."""
-    counts = np.arange(7)
+    """A 3 x 2 pooling; all scales are 1."""
     fields = {
         "kernel": (3, 2), "stride": (2, 1), "pads": (1, 0, 0, 1), "count_include_pad": False,
-        "multiplier": np.rint(2**24 / np.maximum(counts, 1)).astype(np.int64),
-        "shift": np.full(7, 24),
     }  # fmt: skip
     zero_point, dtype = changes.pop("zero_point", 0), changes.pop("dtype", "uint8")
     output = info("out", shape, dtype, zero_point)
@@ -188,7 +191,7 @@ def test_max_pooling_is_onnxruntimes(dtype):
     attributes = {"kernel_shape": [3, 2], "strides": [2, 1], "pads": [1, 0, 0, 1]}
     expected = yxc(onnx_run("MaxPool", {"x": nchw(codes)}, **attributes))
     node = pooling(PoolingKind.MAX, expected.shape, dtype=np.dtype(dtype).name)
-    found = pool(node, codes, 0)
+    found = pool(node, codes, info("in", codes.shape))
     assert found.dtype == dtype
     assert np.array_equal(found, expected)
 
@@ -210,28 +213,30 @@ def test_average_pooling_is_onnxruntimes(count_include_pad):
     node = pooling(
         PoolingKind.AVERAGE, expected.shape, count_include_pad=count_include_pad, zero_point=4
     )
-    found = pool(node, codes, zero_point=9)
-    # Sums are integers and n at most 6: half a step is a tie, which goes up.
-    assert np.array_equal(found, np.clip(np.floor(expected + 0.5 + 1e-4) + 4, 0, 255))
+    found = pool(node, codes, info("in", codes.shape, zero_point=9))
+    assert np.array_equal(found, np.clip(np.rint(expected) + 4, 0, 255))
 
 
 def test_average_pooling_by_hand():
     codes = np.array([[[1], [2]], [[3], [5]]], dtype=np.uint8)
     node = pooling(PoolingKind.AVERAGE, (1, 1, 1), kernel=(2, 2), stride=(2, 2), pads=(0, 0, 0, 0))
-    assert pool(node, codes, 0).item() == 3  # 11 / 4 = 2.75
-    assert pool(node, codes, 1).item() == 2  # (11 - 4) / 4 = 1.75
-    assert pool(node, codes, 200).item() == 0  # clamped
+    for zero_point, mean in [(0, 3), (1, 2), (200, 0)]:  # 11 / 4, (11 - 4) / 4, clamped
+        source = info("in", (2, 2, 1), zero_point=zero_point)
+        assert pool(node, codes, source).item() == mean
+    codes[1, 1] = 4
+    assert pool(node, codes, info("in", (2, 2, 1))).item() == 2  # 10 / 4: halves to even
 
 
 @pytest.mark.parametrize(
     ("first", "second", "result"),
     [
-        # ((a - 10) * 3 + (b - 5) * -2 + 2 >> 2) + 7
+        # ((a - 10) * 3 + (b - 5) * -2) / 4 + 7, halves to even
         (10, 5, 7),
-        (20, 5, 15),  # 32 >> 2 = 8
-        (11, 5, 8),  # 5 >> 2 = 1
-        (10, 6, 7),  # 0 >> 2 = 0: a tie goes up
-        (10, 7, 6),  # -2 >> 2 = -1
+        (20, 5, 15),  # 30 / 4 = 7.5
+        (11, 5, 8),  # 3 / 4
+        (10, 6, 7),  # -2 / 4
+        (10, 7, 6),  # -4 / 4
+        (12, 5, 9),  # 6 / 4
         (100, 5, 50),  # clamped
         (0, 100, -20),  # clamped
     ],
@@ -249,12 +254,41 @@ def test_addition_by_hand(first, second, result):
 
 @pytest.mark.parametrize(("code", "result"), [(0, 0), (12, 0), (13, 0), (14, 1), (16, 2), (255, 6)])
 def test_rescaling_by_hand(code, result):
-    # (code - 12) * 3 + 4 >> 3, at least 0 and at most 6
+    # (code - 12) * 3 / 8, at least 0 and at most 6
     node = Rescaling(
         input="in", output=info("out", (1, 1, 1)), multiplier=3, shift=3, low=0, high=6
     )
     codes = np.full((1, 1, 1), code, dtype=np.uint8)
     assert rescale(node, codes, 12).item() == result
+
+
+def test_product_by_hand():
+    node = Product(
+        inputs=("a", "b"), output=info("out", (1, 2, 2), "int8", 5), multiplier=3, shift=3,
+        low=-10, high=100,
+    )  # fmt: skip
+    first = np.array([[[10, 12], [14, 255]]], dtype=np.uint8)
+    second = np.array([[[3, -2], [4, 7]]], dtype=np.int8)
+    # (a - 10) * (b + 1) * 3 / 8 + 5: 2 * -1 gives -.75, 4 * 5 gives 7.5, 245 * 8 is clamped.
+    assert multiply(node, (first, second), (10, -1)).tolist() == [[[5, 4], [13, 100]]]
+    # One pixel scales channels: 4 * 4 gives 6.
+    assert multiply(node, (first, second[:, :1]), (10, -1)).tolist() == [[[5, 4], [11, -10]]]
+
+
+def test_table_by_hand():
+    codes = np.array([[[-128, 127], [0, -1]]], dtype=np.int8)
+    rows = np.stack([np.arange(256), np.arange(256)[::-1]]).astype(np.uint8)
+    node = Table(input="in", output=info("out", (1, 2, 2)), codes=rows)
+    assert look_up(node, codes).tolist() == [[[0, 0], [128, 128]]]
+    one = Table(input="in", output=info("out", (1, 2, 2)), codes=rows[1:])
+    assert look_up(one, codes).tolist() == [[[255, 0], [127, 128]]]
+
+
+def test_rearrangement_by_hand():
+    codes = np.array([[[1, 2], [3, 4]]], dtype=np.uint8)
+    index = np.array([[[3, -1, 0]], [[2, 2, 1]]], dtype=np.int32)
+    node = Rearrangement(input="in", output=info("out", (2, 1, 3)), index=index, fill=9)
+    assert rearrange(node, codes).tolist() == [[[4, 9, 1]], [[3, 3, 2]]]
 
 
 def test_concatenation_and_padding():
@@ -311,7 +345,7 @@ def test_network_by_hand():
     image = np.array([[[1], [2]], [[3], [50]]], dtype=np.uint8)
     tensors = run_network(network, image)
     assert tensors["doubled"].ravel().tolist() == [2, 4, 6, 100]
-    assert tensors["sum"].ravel().tolist() == [2, 3, 5, 75]  # 3 / 2 and 9 / 2 go up
+    assert tensors["sum"].ravel().tolist() == [2, 3, 4, 75]  # of 3 / 2, 6 / 2, 9 / 2, 150 / 2
     assert tensors["padded"][:, :, 1].tolist() == [[1, 1, 1], [1, 2, 4], [1, 6, 100]]
     assert tensors["scores"].tolist() == [[[38, 50]]]
     assert set(tensors) == {"image", *(node.output.name for node in network.nodes)}

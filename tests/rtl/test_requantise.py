@@ -64,14 +64,14 @@ def test_lane_matches_apply(low, high, signed, zero_point):
 
 def test_extremes_and_ties_by_hand():
     # (2**31 - 1 + 2**31 - 1) * (2**24 - 1) is the largest product, its negative the smallest;
-    # 3 / 2 and -3 / 2 are ties: they go up, to 2 and -1.
+    # 3 / 2 and -3 / 2 are halves: they go to the even codes 2 and -2, 1 / 2 and -1 / 2 to 0.
     how = Requantisation(
-        bias=np.array([(1 << 31) - 1, -(1 << 31), 0, 0]),
-        multiplier=np.array([(1 << 24) - 1, (1 << 24) - 1, 1 << 23, 1 << 23]),
-        shift=np.array([49, 49, 24, 24]),
+        bias=np.array([(1 << 31) - 1, -(1 << 31), 0, 0, 0, 0]),
+        multiplier=np.array([(1 << 24) - 1, (1 << 24) - 1, *[1 << 23] * 4]),
+        shift=np.array([49, 49, 24, 24, 24, 24]),
         low=-128,
         high=127,
         signed=True,
     )
-    codes = run_lane([(1 << 31) - 1, -(1 << 31), 3, -3], how)
-    assert codes == [127, 0x80, 2, 0xFF]
+    codes = run_lane([(1 << 31) - 1, -(1 << 31), 3, -3, 1, -1], how)
+    assert codes == [127, 0x80, 2, 0xFE, 0, 0]

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from accel.host import run_host
 from golden.reference import run_network
 from sw.images import image_codes
 from sw.onnx.importer import import_codes
@@ -227,13 +228,17 @@ def run_case(case: Prepared) -> tuple[float, float]:
     out = network.tensor(network.output)
     worst = 0.0
     for image, expected in zip(case.images, case.expected, strict=True):
-        if image.dtype.kind == "f":
-            codes = image_codes(image, network.input)[0]
-        else:
+        if network.input.name in known and image.dtype.kind != "f":
             codes = known[network.input.name].to_network(image)
-        result = run_network(network, codes)[network.output]
-        placed = np.moveaxis(result, 2, 0).reshape(expected.shape)  # channel, y, x
-        if expected.dtype.kind == "f":
+        elif image.dtype.kind in "fiu":
+            codes = image_codes(image, network.input)[0]
+        result = run_network(network, codes, run_host)[network.output]
+        if out.is_codes:
+            result = result.reshape(-1)[known[network.output].view.elements]
+        placed = result.reshape(expected.shape)
+        if not out.is_codes:
+            values = placed.astype(np.float64)
+        elif expected.dtype.kind == "f":
             values = (placed.astype(np.float64) - out.zero_point) * out.scale
         else:
             values = placed.astype(np.int64) - known[network.output].offset

@@ -29,7 +29,7 @@ class Graph:
         return name
 
     def conv(self, source, channels, out, kernel=(3, 3), group=1, bias=True, **attributes) -> str:
-        fan_in = channels // group * kernel[0] * kernel[1]
+        fan_in = channels // group * int(np.prod(kernel))
         weights = self.rng.normal(0, fan_in**-0.5, (out, channels // group, *kernel))
         inputs = [self.constant(weights.astype(np.float32))]
         if bias:

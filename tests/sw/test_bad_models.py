@@ -75,11 +75,13 @@ def test_external_data_cut_short(tmp_path):
         load_model(path)
 
 
-def test_operator_set_too_old(tmp_path):
+def test_operator_set_that_can_not_be_converted(tmp_path):
     graph = small()
-    graph.opset = 8
-    onnx.save(graph.model("out"), tmp_path / "old.onnx")
-    with pytest.raises(UserError, match="operator set must be 9 or later, not 8"):
+    graph.opset = 6
+    graph.op("Upsample", "out", name="up", width_scale=2.0, height_scale=2.0)
+    graph.nodes[-1].attribute.pop()
+    onnx.save(graph.model("up"), tmp_path / "old.onnx")
+    with pytest.raises(UserError, match=r"breaks ONNX's rules|of operator set 6 can't be convert"):
         load_model(tmp_path / "old.onnx")
 
 
@@ -131,11 +133,9 @@ def test_open_image_size_is_refused_by_name(tmp_path):
 @pytest.mark.parametrize(
     ("shape", "given_shape", "words"),
     [
-        ((4, 2, 5, 5), None, "must have batch 1 or open, not 4"),
         ((1, 2, 5, 5), (1, 2, 6, 5), "has 5 on axis y, not 6"),
         ((1, 2, 5, 5), (2, 5, 5), "must have 4 sizes"),
         ((1, 2, "h", 5), (1, 2, 0, 5), "on axis y, not 0"),
-        ((2, 5, 5), None, "must have axes n, c, y, x or n, c, not 3 axes"),
     ],
 )
 def test_input_shape_that_does_not_fit(tmp_path, shape, given_shape, words):
@@ -143,98 +143,47 @@ def test_input_shape_that_does_not_fit(tmp_path, shape, given_shape, words):
         load_model(open_model(tmp_path, shape), given_shape)
 
 
-def test_two_inputs(tmp_path):
-    model = small().model("out")
-    model.graph.input.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, [1]))
-    onnx.save(model, tmp_path / "two.onnx")
-    with pytest.raises(UserError, match=r"must have one input, not 2 \(image, mask\)"):
-        load_model(tmp_path / "two.onnx")
-
-
-def test_two_outputs():
-    graph = small()
-    model = graph.model("out")
-    model.graph.output.append(helper.make_tensor_value_info("conv0", TensorProto.FLOAT, None))
-    ready = quantise(prepare(model), images(model))
-    with pytest.raises(UserError, match="must have one output, not 2: out, conv0"):
-        import_onnx(ready)
-
-
 # -- operators ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["Sigmoid", "LeakyRelu", "Tanh", "HardSwish", "InstanceNorm"])
-def test_operator_not_supported_is_named_with_its_node(kind):
-    graph = small()
-    if kind == "InstanceNorm":
-        ones = [graph.constant(np.ones(3, np.float32)) for _ in range(2)]
-        x, kind = graph.op("InstanceNormalization", "out", *ones, name="bad"), "InstanceNormal"
-    else:
-        x = graph.op(kind, "out", name="bad")
-    x = graph.conv(x, 3, 3, (1, 1))
-    with pytest.raises(UserError, match=rf"{kind}\w* node bad: operator {kind}\w* is not support"):
-        quantised(graph, x)
+def squared(graph):
+    x = graph.op("Flatten", "out")
+    return graph.op("MatMul", x, graph.op("Transpose", x))
 
 
-def test_subgraph_is_not_supported():
-    graph = Graph((1, 2, 5, 5))
-    result = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
-    body = helper.make_graph([helper.make_node("Identity", ["image"], ["y"])], "b", [], result)
-    graph.op("If", "image", name="if", then_branch=body, else_branch=body)
-    with pytest.raises(UserError, match="If node if: operator If is not supported"):
-        import_onnx(graph.model("if"))
+def turned(graph):
+    row = graph.constant(np.ones((1, 3), np.float32))
+    return graph.op("Gemm", graph.op("Flatten", "out"), row, transA=1)
+
+
+def final_softmax(graph):
+    return graph.op("Softmax", graph.gemm(graph.op("Flatten", "out"), 27, 4))
+
+
+def dilated_pool(graph):
+    return graph.op("MaxPool", "out", kernel_shape=[2, 2], dilations=[2, 2])
 
 
 @pytest.mark.parametrize(
-    ("attributes", "words"),
+    ("build", "words"),
     [
-        ({"dilations": [2, 2]}, r"Conv node conv\w*: dilations must be 1, not \(2, 2\)"),
-        ({"dilations": [1, 2]}, "dilations must be 1"),
+        (squared, "its weights are not constant"),
+        (turned, "transA must be 0, not 1"),
+        (final_softmax, "its operator has no form on the machine"),
+        (dilated_pool, "dilated pooling has no form here"),
     ],
 )
-def test_convolution_that_the_machine_has_no_form_for(attributes, words):
-    graph = Graph((1, 2, 9, 9))
-    with pytest.raises(UserError, match=words):
-        quantised(graph, graph.conv("image", 2, 3, **attributes))
-
-
-def test_softmax_inside_is_refused_and_at_the_end_left_out():
+def test_what_is_left_to_the_host_says_why(build, words):
     graph = small()
-    x = graph.gemm(graph.op("Flatten", "out"), 27, 4)
-    x = graph.op("Softmax", x, name="soft")
-    network = quantised(graph, x)
-    assert network.output == "gemm3"
-    assert network.tensor("gemm3").dtype == "int8"
-    with pytest.raises(UserError, match="Softmax node soft: operator Softmax is supported only at"):
-        quantised(graph, graph.gemm(x, 4, 4))
+    network = quantised(graph, build(graph))
+    assert any(words in node.reason for node in network.host_nodes)
 
 
-def test_rearranged_image_is_refused_by_name():
-    graph = small()
-    x = graph.op("Transpose", "out", perm=[0, 2, 1, 3], name="turn")
-    with pytest.raises(UserError, match=r"operand .* must have axes n, c, y, x .* rearranged"):
-        quantised(graph, graph.conv(x, 3, 3, (1, 1)))
-
-
-def test_float_model_must_be_quantised():
-    with pytest.raises(UserError, match=r"weights c0 must be constant and quantised|must be quant"):
-        import_onnx(small().model("out"))
-
-
-def test_addition_of_different_shapes_is_refused_by_name():
-    graph = small()
-    y = graph.op("GlobalAveragePool", "out")
-    x = graph.op("Add", "out", y, name="sum")
-    with pytest.raises(UserError, match="Add node sum: operands must be of one shape"):
-        quantised(graph, x)
-
-
-def test_weights_that_depend_on_the_input_are_refused():
-    graph = small()
-    x = graph.op("Flatten", "out")
-    x = graph.op("MatMul", x, graph.op("Transpose", x, perm=[1, 0]), name="square")
-    with pytest.raises(UserError, match=r"MatMul node square: weights .* must be constant"):
-        quantised(graph, x)
+def test_float_model_runs_on_the_host_for_its_weights():
+    (reason,) = {node.reason for node in import_onnx(small().model("out")).host_nodes} - {
+        "it is a result and not quantised"
+    }
+    assert reason == "its weights are floats"
 
 
 def test_batch_norm_in_training_is_refused():
@@ -280,18 +229,8 @@ def test_activation_scale_that_is_no_scale_is_refused(scale):
         import_onnx(graph.model(x))
 
 
-def test_scale_read_differently_from_written_is_refused():
-    graph = Graph((1, 2, 5, 5))
-    zero = graph.constant(np.uint8(0))
-    x = graph.op("QuantizeLinear", "image", graph.constant(np.float32(0.1)), zero)
-    x = graph.op("DequantizeLinear", x, graph.constant(np.float32(0.2)), zero, name="read")
-    with pytest.raises(
-        UserError, match=r"DequantizeLinear node read: operand .* as it was quantis"
-    ):
-        import_onnx(graph.model(x))
-
-
-def test_result_quantised_in_two_ways_is_refused_by_layer():
+def test_result_quantised_in_two_ways_runs_on_both():
+    """A layer's sums are requantised once; the other scale's codes are made on the host."""
     graph = Graph((1, 2, 5, 5))
     how = [graph.constant(np.float32(0.1)), graph.constant(np.uint8(0))]
     other = [graph.constant(np.float32(0.3)), graph.constant(np.uint8(0))]
@@ -301,5 +240,14 @@ def test_result_quantised_in_two_ways_is_refused_by_layer():
     x = graph.op("Conv", x, weights, name="twice")
     a = graph.op("DequantizeLinear", graph.op("QuantizeLinear", x, *how), *how)
     b = graph.op("DequantizeLinear", graph.op("QuantizeLinear", x, *other), *other)
-    with pytest.raises(UserError, match="Layer twice: its result must be quantised once"):
-        import_onnx(graph.model(graph.op("Add", a, b)))
+    network = import_onnx(graph.model(graph.op("Add", a, b)))
+    assert len(network.convolutions) == 1
+    assert "Conv" in {node.operator for node in network.host_nodes}
+    assert any("must be quantised once" in node.reason for node in network.host_nodes)
+
+
+def test_input_that_does_not_matter_is_refused():
+    graph = Graph((1, 2))
+    graph.op("Constant", value=numpy_helper.from_array(np.ones(3, np.float32)), name="one")
+    with pytest.raises(UserError, match="Output one must depend on the input"):
+        import_onnx(graph.model("one"))

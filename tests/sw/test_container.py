@@ -16,12 +16,17 @@ from golden.layer import LayerShape
 from golden.network import (
     Addition,
     Concatenation,
+    Constant,
     Convolution,
+    HostNode,
     Network,
     Padding,
     Pooling,
     PoolingKind,
+    Product,
+    Rearrangement,
     Rescaling,
+    Table,
     TensorInfo,
 )
 from sw.storage.container import load, save
@@ -65,8 +70,6 @@ def network(seed: int = 0, density: float = 0.3) -> Network:
             stride=(1, 1),
             pads=(0, 0, 0, 0),
             count_include_pad=False,
-            multiplier=np.zeros(0, np.int64),
-            shift=np.zeros(0, np.int64),
         ),
         Pooling(
             input="conv",
@@ -76,8 +79,6 @@ def network(seed: int = 0, density: float = 0.3) -> Network:
             stride=(1, 1),
             pads=(1, 0, 1, 1),
             count_include_pad=True,
-            multiplier=np.arange(7),
-            shift=np.arange(1, 8),
         ),
         Addition(
             inputs=("max", "mean"),
@@ -91,7 +92,28 @@ def network(seed: int = 0, density: float = 0.3) -> Network:
             input="sum", output=tensor("scaled", small), multiplier=3, shift=1, low=0, high=9
         ),
         Concatenation(inputs=("sum", "scaled"), output=tensor("out", (3, 5, 8))),
-    )
+        Product(
+            inputs=("sum", "scaled"), output=tensor("product", small), multiplier=3, shift=55,
+            low=-128, high=127,
+        ),
+        Table(
+            input="sum", output=tensor("table", small),
+            codes=rng.integers(-128, 128, (4, 256)).astype(np.int8),
+        ),
+        Rearrangement(
+            input="table", output=tensor("moved", small), fill=-3,
+            index=rng.integers(-1, 60, (3, 5, 4)).astype(np.int32),
+        ),
+        Constant(
+            output=tensor("constant", small),
+            codes=rng.integers(-128, 128, (3, 5, 4)).astype(np.int8),
+        ),
+        HostNode(
+            inputs=("moved", "more"), graph=b"\x00model", operator="Softmax", name="soft",
+            output=TensorInfo(name="scores", shape=(1, 4), dtype="float32"), reason="of its kind",
+            macs=17,
+        ),
+    )  # fmt: skip
     return Network(
         name="every kind",
         source="drawn; ünïcode",
@@ -100,6 +122,8 @@ def network(seed: int = 0, density: float = 0.3) -> Network:
         output="out",
         channel_density={"padded": rng.random(6)},
         accuracy={"float": 0.1 + 0.2, "int8": 0.9},
+        further_inputs=(tensor("more", (1, 1, 3), "float32"),),
+        further_outputs=("scores", "constant"),
         synthetic_inputs={"in": rng.integers(0, 256, (5, 5, 6)).astype(np.uint8)},
     ).validate()
 
@@ -192,8 +216,8 @@ def rewritten(path, whole, change_metadata=None, change_arrays=None):
 
 
 def test_another_version_is_named(tmp_path, whole):
-    path = rewritten(tmp_path / "net", whole, lambda metadata: metadata.update(version="2"))
-    with pytest.raises(FormatError, match="must have version 1, not '2'"):
+    path = rewritten(tmp_path / "net", whole, lambda metadata: metadata.update(version="9"))
+    with pytest.raises(FormatError, match="must have version 2, not '9'"):
         load(path)
 
 
@@ -217,9 +241,11 @@ def test_another_safetensors_file_is_named(tmp_path):
         ("nodes/conv/weights/values", np.ones(30, np.uint8), "Values must be|must be int8"),
         ("nodes/conv/weights/masks", np.zeros((4, 1, 1), np.uint64), "Masks must have shape"),
         ("nodes/conv/weights/masks", np.zeros(8, np.uint64), "masks must be uint64 of 3 axes"),
-        ("nodes/mean/shift", np.zeros(3, np.int64), "shift must be int64 of shape"),
+        ("nodes/table/codes", np.zeros((1, 255), np.int8), "table must have 256 codes"),
+        ("nodes/moved/index", np.full((3, 5, 4), 60, np.int32), "must fit the shapes"),
+        ("nodes/moved/index", np.zeros((3, 5, 4), np.int64), "index must be int32 of shape"),
         ("channel_density/padded", np.zeros(5), "channel_density/padded must be float64"),
-        ("nodes/conv/bias", None, "must describe a network: KeyError"),
+        ("nodes/conv/bias", None, "must describe a network: it lacks"),
     ],
 )
 def test_wrong_arrays_are_named(tmp_path, whole, name, value, words):
@@ -239,10 +265,21 @@ def test_wrong_arrays_are_named(tmp_path, whole, name, value, words):
         (lambda item: item["nodes"][1].update(kind="Deconvolution"), "must be of a known kind"),
         (lambda item: item["nodes"][1]["layer"].update(groups=4), "groups must divide"),
         (lambda item: item["nodes"][1]["layer"].update(dilation=2), "must describe a network"),
-        (lambda item: item["nodes"][1]["output"].update(shape=[3, 5]), "Sizes must be 3"),
+        (
+            lambda item: item["nodes"][1]["output"].update(shape=[3, 5]),
+            "must have sizes y, x, channel",
+        ),
         (lambda item: item["nodes"][1]["output"].update(dtype="int16"), "must be int8 or uint8"),
-        (lambda item: item.pop("output"), "must describe a network: KeyError"),
-        (lambda item: item.update(nodes=7), "must describe a network: TypeError"),
+        (lambda item: item.pop("outputs"), "must describe a network: it lacks 'outputs'"),
+        (lambda item: item.update(nodes=7), "must describe a network: a part of it has another"),
+        (lambda item: item.update(outputs=[]), "must have an input and an output"),
+        (lambda item: item["inputs"][0].update(zero_point=1e308), "must be an integer below 256"),
+        (lambda item: item["inputs"][0].update(zero_point=-1), "zero point must fit uint8"),
+        (lambda item: item["inputs"][0].update(scale=0), "scale must be positive"),
+        (lambda item: item["inputs"][0].update(scale="1"), "Number must be finite, not '1'"),
+        (lambda item: item["inputs"][0].update(name=7), "Name must be a text, not int"),
+        (lambda item: item["nodes"][4].update(shift=56), "must be an integer below 56"),
+        (lambda item: item["nodes"][4].update(multipliers=[1 << 31, 1]), "must be an integer be"),
     ],
 )
 def test_wrong_descriptions_are_named(tmp_path, whole, change, words):
@@ -259,14 +296,14 @@ def test_graph_and_accumulator_are_checked_on_load(tmp_path, whole):
     def bias(arrays):
         arrays["nodes/conv/bias"] = np.full(4, 2**31, np.int64)
 
-    with pytest.raises(CapacityError, match="the accumulator of output channel"):
+    with pytest.raises(CapacityError, match="the bias of output channel 0 must fit"):
         load(rewritten(tmp_path / "net", whole, change_arrays=bias))
 
 
 def test_missing_file_and_folder(tmp_path):
     with pytest.raises(UserError, match=r"Container .*none can't be read: No such file"):
         load(tmp_path / "none")
-    with pytest.raises(UserError, match=r"Container .*net can't be written: No such file"):
+    with pytest.raises(UserError, match=r"Container .*net must lie in a folder that exists"):
         save(network(), tmp_path / "missing" / "net")
 
 

@@ -39,12 +39,11 @@ def test_zero_point_is_added():
 @pytest.mark.parametrize(
     ("images", "words"),
     [
-        (np.zeros((1, 1, 2, 3), np.uint8), "must be float32, as the model takes them, not uint8"),
-        (np.zeros((1, 1, 2, 3), complex), "must be float32"),
-        (np.zeros((1, 2, 3), np.float32), r"must have axes n, c, y, x .* not shape \(1, 2, 3\)"),
+        (np.zeros((1, 1, 2, 3), complex), "must be floats or integers, not complex128"),
+        (np.zeros(6, np.float32), r"must have axes n, c, y, x .* not shape \(6,\)"),
         (
-            np.zeros((1, 2, 3, 1), np.float32),
-            r"must have shape \('n', 1, 2, 3\), not \(1, 2, 3, 1\)",
+            np.zeros((1, 2, 3, 2), np.float32),
+            r"must have shape \('n', 1, 2, 3\) \(axes n, c, y, x\), not",
         ),
         (np.zeros((0, 1, 2, 3), np.float32), "must be one or more, not 0"),
         (np.full((1, 1, 2, 3), np.nan), "must be finite"),
@@ -57,6 +56,38 @@ def test_zero_point_is_added():
 def test_bad_images_are_refused_by_name(images, words):
     with pytest.raises(UserError, match=f"Images {words}"):
         image_codes(images, INPUT)
+
+
+def test_channels_may_come_last_and_images_be_integers():
+    images = np.arange(12).reshape(1, 3, 2, 2)
+    tensor = TensorInfo(name="in", shape=(2, 2, 3), dtype="uint8", scale=1.0)
+    codes = image_codes(images, tensor)
+    assert codes[0, 1, 0].tolist() == [2, 6, 10]
+    np.testing.assert_array_equal(image_codes(images.transpose(0, 2, 3, 1), tensor), codes)
+
+
+def test_sequences_and_floats():
+    tensor = TensorInfo(name="in", shape=(1, 3, 2), dtype="float32")
+    values = np.arange(6.0).reshape(1, 2, 3)  # n, c, x
+    assert image_codes(values, tensor).tolist() == [[[[0, 3], [1, 4], [2, 5]]]]
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ("{'descr': '<f4', 'fortran_order': False, 'shape': (10000000000,), }", "40,000,000,000"),
+        ("{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2", "its header is damaged"),
+        ("(" * 9000 + ")" * 9000, "its header is damaged"),
+        ("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", "an array of numbers"),
+    ],
+)
+def test_headers_are_checked_before_memory_is_taken(header, words, tmp_path):
+    text = header.encode() + b"\n"
+    data = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+    (tmp_path / "x.npy").write_bytes(data)
+    with pytest.raises(UserError, match=words) as caught:
+        load_images(tmp_path / "x.npy")
+    assert len(str(caught.value)) <= 300
 
 
 def test_file_of_images(tmp_path):
@@ -78,9 +109,11 @@ def test_file_of_objects_an_archive_and_no_file_are_refused(tmp_path):
     np.save(tmp_path / "o.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(UserError, match="must be an array"):
         load_images(tmp_path / "o.npy")
-    np.savez(tmp_path / "a.npz", a=np.ones(3))
-    with pytest.raises(UserError, match="not an archive"):
-        load_images(tmp_path / "a.npz")
+    np.savez(tmp_path / "a.npz", a=np.ones((2, 3)), b=np.ones((2, 1), np.int64))
+    (tmp_path / "a.npy").write_bytes((tmp_path / "a.npz").read_bytes())
+    with pytest.raises(UserError, match=r"not an archive: name that \.npz"):
+        load_images(tmp_path / "a.npy")
+    assert list(load_images(tmp_path / "a.npz")) == ["a", "b"]
     with pytest.raises(UserError, match="can't be read: No such file"):
         load_images(tmp_path / "none.npy")
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from golden.errors import UserError
 from sw.fixed_point import common_multipliers
+from sw.onnx.graph.values import Quantisation, View, Weights
 from sw.onnx.importer import OnnxCodes
-from sw.onnx.values import Quantisation, View, Weights
 
 
 @given(st.tuples(*[st.integers(1, 4)] * 3), st.lists(st.integers(0, 5), max_size=5), st.data())
@@ -78,26 +78,27 @@ def test_codes_round_ties_to_even():
 def test_weights_around_another_zero_point():
     codes = np.array([[128, 255], [0, 1]], np.uint8)
     weights = Weights(codes, np.array([0.5, 2.0], np.float32), np.full(2, 128, np.uint8), 0)
-    centred, scales = weights.symmetric("w", 0)
+    centred, scales = weights.centred("w", 0)
     assert centred.tolist() == [[0, 127], [-128, -127]]
     assert scales.tolist() == [0.5, 2.0]
     np.testing.assert_array_equal(weights.real, [[0, 63.5], [-256, -254]])
 
 
-def test_weights_beyond_int8_only_where_a_divisor_makes_them_fit():
+def test_weights_beyond_int8_where_no_divisor_makes_them_fit():
     codes = np.array([[0, 255], [3, 250]], np.uint8)
     one = np.ones(1, np.float32)
-    centred, scales = Weights(codes[:1], one, np.zeros(1, np.uint8), 0).symmetric("w", 0)
+    centred, scales = Weights(codes[:1], one, np.zeros(1, np.uint8), 0).centred("w", 0)
     assert (centred * scales[:, None]).tolist() == [[0, 255]]
-    with pytest.raises(UserError, match="w: weights minus their zero point must fit int8, not"):
-        Weights(codes, one, np.zeros(1, np.uint8), 0).symmetric("w", 0)
+    centred, scales = Weights(codes, one, np.zeros(1, np.uint8), 0).centred("w", 0)
+    assert centred.tolist() == [[0, 1], [3, 250]]
+    assert scales.tolist() == [255, 1]
 
 
 def test_scales_along_the_wrong_axis_are_refused():
     weights = Weights(np.ones((2, 3), np.int8), np.ones(3, np.float32), np.zeros(3, np.int8), 1)
-    assert weights.symmetric("w", 1)[1].shape == (3,)
+    assert weights.centred("w", 1)[1].shape == (3,)
     with pytest.raises(UserError, match="one for each output channel"):
-        weights.symmetric("w", 0)
+        weights.centred("w", 0)
 
 
 @given(st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=4))

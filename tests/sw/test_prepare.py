@@ -110,13 +110,6 @@ def test_matmul_with_addition_becomes_gemm():
     assert len(layer_weights(ready)) == 1
 
 
-def test_final_softmax_goes_and_is_recorded():
-    graph = Graph((1, 6))
-    ready = prepare(graph.model(graph.op("Softmax", graph.gemm("image", 6, 4))))
-    assert kinds(ready) == ["Gemm"]
-    assert {item.key: item.value for item in ready.metadata_props} == {"dropped": "Softmax"}
-
-
 def test_layers_are_named_as_their_author_would():
     graph = Graph((1, 2, 9, 9))
     x = graph.conv("image", 2, 3)

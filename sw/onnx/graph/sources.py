@@ -9,28 +9,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.arithmetic import Requantisation, quantise_scale
-from golden.errors import UserError
 from golden.layer import LayerShape
 from golden.network import (
     Addition,
     Concatenation,
+    Constant,
     Convolution,
     Padding,
     Pooling,
     PoolingKind,
+    Product,
+    Rearrangement,
+    Table,
     TensorInfo,
 )
 from sw.fixed_point import common_multipliers
-from sw.onnx.values import Quantisation, Real
-from sw.onnx.writer import Source, Target, Writer, rescale
+from sw.onnx.graph.values import Quantisation, Real, Source, Target, Writing
+from sw.onnx.graph.writer import rescale
 
 __all__ = [
     "Accumulation",
     "Average",
     "Dequantised",
+    "Fixed",
+    "Function",
     "GraphInput",
     "Joined",
     "Largest",
+    "Moved",
+    "Multiplied",
     "Padded",
     "Sum",
 ]
@@ -46,17 +53,8 @@ class GraphInput(Source):
     name: str
     shape: tuple[int, int, int]
 
-    def write(self, writer: Writer, target: Target) -> TensorInfo:
-        plain = replace(
-            target, name=self.name, low=target.quantisation.low, high=target.quantisation.high
-        )
-        if writer.input is None:
-            writer.input = writer.tensor(plain, self.shape)
-        how = target.quantisation
-        known = (writer.input.scale, writer.input.zero_point, writer.input.dtype)
-        if known != (how.scale, how.zero_point, how.dtype):
-            raise UserError(f"Input {self.name} must be quantised once, not in two ways")
-        return rescale(writer, writer.input, target) if target.is_clipped else writer.input
+    def write(self, writer: Writing, target: Target) -> TensorInfo:
+        return writer.read(self, target)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +68,7 @@ class Dequantised(Source):
     def grid(self) -> Quantisation:
         return self.quantisation
 
-    def write(self, writer: Writer, target: Target) -> TensorInfo:
+    def write(self, writer: Writing, target: Target) -> TensorInfo:
         if target.quantisation == self.quantisation and not target.is_clipped:
             return self.tensor
         return rescale(writer, self.tensor, target)
@@ -97,12 +95,12 @@ class Accumulation(Source):
     weight_scales: NDArray[np.float64]
     bias: NDArray[np.float64]
 
-    def write(self, writer: Writer, target: Target) -> TensorInfo:
+    def write(self, writer: Writing, target: Target) -> TensorInfo:
         name = writer.layer(self.layer.name, self.weights)
         how, zero = target.quantisation, self.input.zero_point
         weights, weight_scales = self._settle_scales()
         steps = np.rint(self.bias / (self.input.scale * weight_scales))
-        # Beyond this the accumulator check refuses the layer by name.
+        # Beyond int32 the proof of the accumulator refuses the layer by name.
         bias = np.clip(steps, -(2.0**40), 2.0**40).astype(np.int64)
         bias -= zero * weights.sum(axis=(1, 2, 3), dtype=np.int64)
         multiplier, shift = quantise_scale(self.input.scale * weight_scales / how.scale)
@@ -120,12 +118,11 @@ class Accumulation(Source):
                 pad_bottom=0,
                 pad_right=0,
             )
+        shape = (layer.out_height, layer.out_width, layer.out_channels)
         return writer.append(
             Convolution(
                 input=source.name,
-                output=writer.tensor(
-                    target, (layer.out_height, layer.out_width, layer.out_channels)
-                ),
+                output=writer.tensor(target, shape),
                 layer=layer,
                 weights=weights,
                 weight_scales=weight_scales,
@@ -151,14 +148,14 @@ class Accumulation(Source):
         scales = np.where(steps > 0, steps / (1 << BIAS_BITS), 1.0)
         return weights, np.where(zero & ~fits, scales, self.weight_scales)
 
-    def _pad(self, writer: Writer, pads: tuple[int, int, int, int]) -> TensorInfo:
+    def _pad(self, writer: Writing, pads: tuple[int, int, int, int]) -> TensorInfo:
         how = Quantisation(self.input.scale, self.input.zero_point, self.input.dtype)
         target = Target(f"{self.input.name}_padded", how, how.low, how.high)
         return _border(writer, self.input, pads, how.zero_point, target)
 
 
 def _border(
-    writer: Writer,
+    writer: Writing,
     source: TensorInfo,
     pads: tuple[int, int, int, int],
     value: int,
@@ -174,22 +171,75 @@ def _border(
 
 @dataclass(frozen=True, eq=False)
 class Sum(Source):
-    """An addition of tensors in codes."""
+    """An addition of tensors in codes; a sign of -1 subtracts one."""
 
     parts: tuple[TensorInfo, ...]
+    signs: tuple[int, ...]
 
-    def write(self, writer: Writer, target: Target) -> TensorInfo:
+    def write(self, writer: Writing, target: Target) -> TensorInfo:
         ratios = tuple(part.scale / target.quantisation.scale for part in self.parts)
         multipliers, shift = common_multipliers(target.name, ratios)
         return writer.append(
             Addition(
                 inputs=tuple(part.name for part in self.parts),
                 output=writer.tensor(target, self.parts[0].shape),
-                multipliers=multipliers,
+                multipliers=tuple(
+                    sign * multiplier
+                    for sign, multiplier in zip(self.signs, multipliers, strict=True)
+                ),
                 shift=shift,
                 low=target.low,
                 high=target.high,
             )
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Multiplied(Source):
+    """A product of two tensors in codes; the second may have one pixel."""
+
+    first: TensorInfo
+    second: TensorInfo
+
+    def write(self, writer: Writing, target: Target) -> TensorInfo:
+        ratio = self.first.scale * self.second.scale / target.quantisation.scale
+        (multiplier,), shift = common_multipliers(target.name, (ratio,))
+        return writer.append(
+            Product(
+                inputs=(self.first.name, self.second.name),
+                output=writer.tensor(target, self.first.shape),
+                multiplier=multiplier,
+                shift=shift,
+                low=target.low,
+                high=target.high,
+            )
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Function(Source):
+    """A function of each code of a tensor.
+
+    Parameters
+    ----------
+    values : ndarray of float32, axes channel or 1, code
+        From the lowest code on.
+    """
+
+    part: TensorInfo
+    values: NDArray[np.float32]
+
+    def write(self, writer: Writing, target: Target) -> TensorInfo:
+        how = target.quantisation
+        # As QuantizeLinear computes it, in float32; what is no number becomes code 0's.
+        with np.errstate(all="ignore"):
+            steps = np.rint(self.values / np.float32(how.scale)) + np.float32(how.zero_point)
+        steps = np.nan_to_num(steps, nan=how.zero_point, posinf=how.high, neginf=how.low)
+        codes = np.clip(steps, target.low, target.high).astype(how.dtype)
+        if np.all(codes == codes[:1]):
+            codes = codes[:1]
+        return writer.append(
+            Table(input=self.part.name, output=writer.tensor(target, self.part.shape), codes=codes)
         )
 
 
@@ -203,11 +253,9 @@ class Average(Source):
     pads: tuple[int, int, int, int]
     count_include_pad: bool
 
-    def write(self, writer: Writer, target: Target) -> TensorInfo:
+    def write(self, writer: Writing, target: Target) -> TensorInfo:
         how = target.quantisation
         plain = replace(target, low=how.low, high=how.high)
-        counts = np.arange(1, self.kernel[0] * self.kernel[1] + 1)
-        multiplier, shift = quantise_scale(self.part.scale / how.scale / counts)
         pooled = writer.append(
             Pooling(
                 input=self.part.name,
@@ -219,8 +267,6 @@ class Average(Source):
                 stride=self.stride,
                 pads=self.pads,
                 count_include_pad=self.count_include_pad,
-                multiplier=np.concatenate([[0], multiplier]),
-                shift=np.concatenate([[1], shift]),
             )
         )
         return rescale(writer, pooled, target) if target.is_clipped else pooled
@@ -239,7 +285,7 @@ class Largest(Source):
     def grid(self) -> Quantisation | None:
         return self.part.grid
 
-    def write(self, writer: Writer, target: Target) -> TensorInfo:
+    def write(self, writer: Writing, target: Target) -> TensorInfo:
         source = writer.write(self.part, target.quantisation, "", target.low, target.high)
         return writer.append(
             Pooling(
@@ -252,14 +298,12 @@ class Largest(Source):
                 stride=self.stride,
                 pads=self.pads,
                 count_include_pad=False,
-                multiplier=np.zeros(0, dtype=np.int64),
-                shift=np.zeros(0, dtype=np.int64),
             )
         )
 
 
 def pooled_shape(
-    shape: tuple[int, int, int],
+    shape: Sequence[int],
     kernel: Sequence[int],
     stride: Sequence[int],
     pads: Sequence[int],
@@ -286,10 +330,60 @@ class Padded(Source):
         grid = self.part.grid
         return grid if grid is not None and grid.holds(self.value) else None
 
-    def write(self, writer: Writer, target: Target) -> TensorInfo:
+    def write(self, writer: Writing, target: Target) -> TensorInfo:
         source = writer.write(self.part, target.quantisation, "", target.low, target.high)
         value = min(max(target.quantisation.code(self.value), target.low), target.high)
         return _border(writer, source, self.pads, value, target)
+
+
+@dataclass(frozen=True, eq=False)
+class Moved(Source):
+    """Elements of a tensor in other places.
+
+    Parameters
+    ----------
+    part : Real
+        Its view does not matter.
+    index : ndarray of int32, axes y, x, channel
+        Flat index into the part's tensor, or -1 where ``value`` stands.
+    """
+
+    part: Real
+    index: NDArray[np.int32]
+    value: float = 0.0
+
+    @property
+    def grid(self) -> Quantisation | None:
+        grid = self.part.grid
+        return grid if grid is not None and grid.holds(self.value) else None
+
+    def write(self, writer: Writing, target: Target) -> TensorInfo:
+        how = target.quantisation
+        source = writer.write(self.part, how, "", target.low, target.high)
+        height, width, channels = self.index.shape
+        return writer.append(
+            Rearrangement(
+                input=source.name,
+                output=writer.tensor(target, (height, width, channels)),
+                index=self.index,
+                fill=min(max(how.code(self.value), target.low), target.high),
+            )
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Fixed(Source):
+    """A constant, axes y, x, channel; it takes whatever codes are wanted."""
+
+    values: NDArray[np.float64]
+
+    def write(self, writer: Writing, target: Target) -> TensorInfo:
+        how = target.quantisation
+        height, width, channels = self.values.shape
+        steps = np.rint(self.values / how.scale) + how.zero_point
+        codes = np.clip(steps, target.low, target.high).astype(how.dtype)
+        output = writer.tensor(target, (height, width, channels))
+        return writer.append(Constant(output=output, codes=codes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -303,12 +397,12 @@ class Joined(Source):
         grids = {part.grid for part in self.parts}
         return grids.pop() if len(grids) == 1 else None
 
-    def write(self, writer: Writer, target: Target) -> TensorInfo:
+    def write(self, writer: Writing, target: Target) -> TensorInfo:
         sources = []
         for part in self.parts:
             name = part.name if part.grid is None else f"{part.name}_rescaled"
             sources.append(writer.write(part, target.quantisation, name, target.low, target.high))
-        height, width, _ = sources[0].shape
+        height, width = sources[0].shape[:2]
         channels = sum(source.shape[2] for source in sources)
         return writer.append(
             Concatenation(

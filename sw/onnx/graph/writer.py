@@ -3,43 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import replace
 
 from numpy.typing import NDArray
 
-from golden.errors import UserError
+from golden.errors import UserError, one_line
 from golden.network import Node, Rescaling, TensorInfo
 from sw.fixed_point import common_multipliers
-from sw.onnx.values import Codes, Quantisation, Real
+from sw.onnx.graph.values import Codes, GraphTensor, Quantisation, Real, Source, Target, Writing
 
-__all__ = ["Source", "Target", "Writer", "rescale"]
-
-
-@dataclass(frozen=True)
-class Target:
-    """In which codes a source is to be written, and under which name."""
-
-    name: str
-    quantisation: Quantisation
-    low: int
-    high: int
-
-    @property
-    def is_clipped(self) -> bool:
-        return (self.low, self.high) != (self.quantisation.low, self.quantisation.high)
-
-
-class Source:
-    """Where a real tensor comes from."""
-
-    @property
-    def grid(self) -> Quantisation | None:
-        """Codes that hold the tensor exactly, where there are any."""
-        return None
-
-    def write(self, writer: Writer, target: Target) -> TensorInfo:
-        """Append the nodes that make the tensor, and return it."""
-        raise NotImplementedError
+__all__ = ["Writer", "rescale"]
 
 
 class Writer:
@@ -48,15 +21,15 @@ class Writer:
     Attributes
     ----------
     nodes : list of Node
-    input : TensorInfo or None
-        The network's input, once its codes are known.
+    inputs : dict of str to TensorInfo
+        The network's inputs by the graph's names, once their codes are known.
     notes : list of str
-        What was left out or rearranged.
+        What was rearranged.
     """
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
-        self.input: TensorInfo | None = None
+        self.inputs: dict[str, TensorInfo] = {}
         self.notes: list[str] = []
         self._names: set[str] = set()
         self._layers: set[str] = set()
@@ -91,13 +64,38 @@ class Writer:
             )
         return Codes(real.name, self.write(real, grid), grid, real.view)
 
-    def tensor(self, target: Target, shape: tuple[int, int, int]) -> TensorInfo:
-        """Describe a new tensor under a name that is still free."""
+    def read(self, source: GraphTensor, target: Target) -> TensorInfo:
+        """Return an input of the graph in codes; whoever quantises it first says which."""
         how = target.quantisation
-        stem = re.sub(r"_(quantized|QuantizeLinear_(Input|Output))$", "", target.name)
-        name = _free(stem, self._names)
+        if source.name not in self.inputs:
+            plain = replace(target, name=source.name, low=how.low, high=how.high)
+            self.inputs[source.name] = self.tensor(plain, source.shape)
+        known = self.inputs[source.name]
+        if (known.scale, known.zero_point, known.dtype) != (how.scale, how.zero_point, how.dtype):
+            raise UserError(f"Input {source.name} must be quantised once, not in two ways")
+        return rescale(self, known, target) if target.is_clipped else known
+
+    def read_floats(self, source: GraphTensor) -> TensorInfo:
+        """Return an input of the graph as it is, for the host."""
+        if source.name not in self.inputs:
+            name = _free(one_line(source.name, 120), self._names)
+            self.inputs[source.name] = TensorInfo(name=name, shape=source.shape, dtype="float32")
+        return self.inputs[source.name]
+
+    def name(self, wanted: str) -> str:
+        """Return a name for a tensor that is still free."""
+        stem = re.sub(r"_(quantized|QuantizeLinear_(Input|Output))$", "", wanted)
+        return _free(one_line(stem, 120), self._names)
+
+    def tensor(self, target: Target, shape: tuple[int, ...]) -> TensorInfo:
+        """Describe a new tensor of codes under a name that is still free."""
+        how = target.quantisation
         return TensorInfo(
-            name=name, shape=shape, dtype=how.dtype, scale=how.scale, zero_point=how.zero_point
+            name=self.name(target.name),
+            shape=shape,
+            dtype=how.dtype,
+            scale=how.scale,
+            zero_point=how.zero_point,
         )
 
     def append(self, node: Node) -> TensorInfo:
@@ -109,7 +107,7 @@ class Writer:
         if any(weights is claimed for claimed in self._claimed):
             raise UserError(f"Layer {name}: its result must be quantised once, not in two ways")
         self._claimed.append(weights)
-        return _free(name, self._layers)
+        return _free(one_line(name, 120), self._layers)
 
 
 def _free(name: str, taken: set[str]) -> str:
@@ -121,7 +119,7 @@ def _free(name: str, taken: set[str]) -> str:
     return unique
 
 
-def rescale(writer: Writer, source: TensorInfo, target: Target) -> TensorInfo:
+def rescale(writer: Writing, source: TensorInfo, target: Target) -> TensorInfo:
     """Append a rescaling of a tensor in codes."""
     ratio = source.scale / target.quantisation.scale
     (multiplier,), shift = common_multipliers(target.name, (ratio,))

@@ -3,25 +3,34 @@
 A quantised graph alternates between integers (codes) and reals. Codes are a tensor of the
 network, seen through a ``View``. A real is not written down until a ``QuantizeLinear``
 says in which codes: until then it is a ``Real``, a recipe with a ``Source``
-(``sw.onnx.sources``) and a range that ReLUs and clips have narrowed.
+(``sw.onnx.graph.sources``) and a range that ReLUs and clips have narrowed.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.errors import UserError
-from golden.network import TensorInfo
+from golden.errors import FormatError, UserError
+from golden.network import Node, TensorInfo
 
-if TYPE_CHECKING:
-    from sw.onnx.writer import Source
-
-__all__ = ["Codes", "Dropped", "Quantisation", "RawInput", "Real", "View", "Weights"]
+__all__ = [
+    "CODE_RANGE",
+    "Codes",
+    "HostTensor",
+    "Quantisation",
+    "RawInput",
+    "Real",
+    "Source",
+    "Target",
+    "View",
+    "Weights",
+    "Writing",
+]
 
 #: Ranges of codes by type.
 CODE_RANGE = {"uint8": (0, 255), "int8": (-128, 127)}
@@ -55,7 +64,7 @@ class Quantisation:
         if dtype not in CODE_RANGE:
             raise UserError(f"{where}: activations must be uint8 or int8, not {dtype}")
         if not (math.isfinite(value) and value > 0):
-            raise UserError(f"{where}: scale must be positive and finite, not {value!r}")
+            raise FormatError(f"{where}: scale must be positive and finite, not {value:g}")
         if (dtype, zero) == ("uint8", 128):
             return cls(value, 0, "int8", -128)
         if (dtype, zero) == ("int8", -128):
@@ -77,6 +86,12 @@ class Quantisation:
             return self.high if steps > 0 else self.low
         return min(max(round(steps) + self.zero_point, self.low), self.high)
 
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """What each code stands for, in float32 as ``DequantizeLinear`` computes it."""
+        codes = np.arange(self.low, self.high + 1, dtype=np.float32)
+        return (codes - np.float32(self.zero_point)) * np.float32(self.scale)
+
     def holds(self, value: float) -> bool:
         """Whether a value is exactly one of the codes' values."""
         return (self.code(value) - self.zero_point) * self.scale == value
@@ -84,7 +99,7 @@ class Quantisation:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """An ONNX tensor as a rearrangement of a network tensor.
+    """An ONNX tensor as elements of a network tensor, each once, several times or not at all.
 
     Parameters
     ----------
@@ -112,6 +127,12 @@ class View:
         """Axes n, c, of a tensor of one pixel; more axes of 1 in front for a higher rank."""
         return cls(tensor, (*(1,) * (rank - 1), tensor[2]))
 
+    @classmethod
+    def flat(cls, shape: tuple[int, ...]) -> View:
+        """Any axes, of a tensor of one pixel that has the elements in ONNX's order."""
+        size = math.prod(shape)
+        return cls((1, 1, size), shape, np.arange(size, dtype=np.int64).reshape(shape))
+
     @property
     def elements(self) -> NDArray[np.int64]:
         """``order``, made explicit."""
@@ -126,6 +147,16 @@ class View:
         image = View.image(self.tensor)
         return self.shape == image.shape and (
             self.order is None or np.array_equal(self.order, image.elements)
+        )
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every element of the network tensor is there, once."""
+        if self.order is None:
+            return True
+        size = math.prod(self.tensor)
+        return self.order.size == size and bool(
+            np.all(np.bincount(self.order.reshape(-1), minlength=size) == 1)
         )
 
     def reshape(self, shape: tuple[int, ...]) -> View:
@@ -148,10 +179,70 @@ class View:
             spread = np.broadcast_to(values, self.shape)
         except ValueError:
             return None
+        if not self.is_whole:
+            return None
         placed = np.empty(math.prod(self.tensor), dtype=np.float64)
         placed[self.elements.reshape(-1)] = spread.reshape(-1)
         pixels = placed.reshape(-1, self.tensor[2])
         return pixels[0].copy() if np.all(pixels == pixels[0]) else None
+
+
+@dataclass(frozen=True)
+class Target:
+    """In which codes a source is to be written, and under which name."""
+
+    name: str
+    quantisation: Quantisation
+    low: int
+    high: int
+
+    @property
+    def is_clipped(self) -> bool:
+        return (self.low, self.high) != (self.quantisation.low, self.quantisation.high)
+
+
+class Writing(Protocol):
+    """What a source asks of the writer (``sw.onnx.graph.writer``)."""
+
+    def write(
+        self,
+        real: Real,
+        quantisation: Quantisation,
+        name: str = "",
+        low: int | None = None,
+        high: int | None = None,
+    ) -> TensorInfo: ...
+
+    def read(self, source: GraphTensor, target: Target) -> TensorInfo: ...
+
+    def tensor(self, target: Target, shape: tuple[int, ...]) -> TensorInfo: ...
+
+    def append(self, node: Node) -> TensorInfo: ...
+
+    def layer(self, name: str, weights: NDArray) -> str: ...
+
+
+class GraphTensor(Protocol):
+    """An input of the graph: its name, and its shape as a network has it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def shape(self) -> tuple[int, int, int]: ...
+
+
+class Source:
+    """Where a real tensor comes from."""
+
+    @property
+    def grid(self) -> Quantisation | None:
+        """Codes that hold the tensor exactly, where there are any."""
+        return None
+
+    def write(self, writer: Writing, target: Target) -> TensorInfo:
+        """Append the nodes that make the tensor, and return it."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,12 +314,10 @@ class RawInput:
 
 
 @dataclass(frozen=True, eq=False)
-class Dropped:
-    """The result of a final operator that the network leaves out, such as a softmax."""
+class HostTensor:
+    """A tensor that stays on the host: integers, truth values, what is never quantised."""
 
-    value: Real
-    operator: str
-    node: str
+    info: TensorInfo
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,14 +342,23 @@ class Weights:
         centred = self.codes.astype(np.int64) - self._spread(self.zero_point).astype(np.int64)
         return centred * self._spread(self.scale).astype(np.float64)
 
-    def symmetric(self, where: str, out_axis: int) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+    @property
+    def floats(self) -> NDArray[np.float32]:
+        """The values in float32, as ``DequantizeLinear`` computes them."""
+        centred = self.codes.astype(np.int64) - self._spread(self.zero_point).astype(np.int64)
+        return centred.astype(np.float32) * self._spread(self.scale).astype(np.float32)
+
+    def centred(self, where: str, out_axis: int) -> tuple[NDArray[np.int16], NDArray[np.float64]]:
         """Return codes around 0, and one scale for each index of ``out_axis``.
+
+        Codes around a zero point of their own have 9 bits, -255 to 255; where those of a filter
+        share a divisor it is taken into the scale, which keeps most of them within int8.
 
         Raises
         ------
         UserError
-            Scales run along another axis, a scale is negative or not finite, or a code
-            minus its zero point does not fit int8.
+            Codes have more than 8 bits, scales run along another axis, or a scale is negative
+            or not finite.
         """
         if self.codes.dtype not in (np.int8, np.uint8):
             raise UserError(f"{where}: weights must be int8 or uint8, not {self.codes.dtype}")
@@ -271,22 +369,18 @@ class Weights:
                 f"{where}: weights must have one scale, or one for each output channel "
                 f"(axis {out_axis}), not {self.scale.shape} on axis {self.axis}"
             )
+        if scale.size not in (1, count):
+            raise UserError(f"{where}: weights must have 1 or {count} scales, not {scale.size}")
         if not np.all(np.isfinite(scale)) or np.any(scale < 0):
             raise UserError(f"{where}: weight scales must be finite and not negative")
-        centred = self.codes.astype(np.int64) - self._spread(self.zero_point).astype(np.int64)
+        centred = self.codes.astype(np.int16) - self._spread(self.zero_point).astype(np.int16)
         scales = np.broadcast_to(scale, (count,)).copy()
         if centred.size and (centred.min() < -128 or centred.max() > 127):
-            # Exact where the codes of a filter share a divisor.
             filters = np.moveaxis(centred, out_axis, 0)
             divisors = np.maximum(np.gcd.reduce(filters.reshape(count, -1), axis=1), 1)
             filters //= divisors.reshape(-1, *(1,) * (filters.ndim - 1))
             scales *= divisors
-        if centred.size and (centred.min() < -128 or centred.max() > 127):
-            raise UserError(
-                f"{where}: weights minus their zero point must fit int8, "
-                f"not {centred.min()}..{centred.max()}"
-            )
-        return centred.astype(np.int8), scales
+        return centred, scales
 
     def _spread(self, values: NDArray) -> NDArray:
         """Line one value for each index of ``axis`` up with ``codes``."""

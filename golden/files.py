@@ -1,0 +1,122 @@
+"""Reading and writing files that a user names: regular ones only, and whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from golden.errors import UserError
+
+__all__ = ["check_writable", "read_bytes", "write_whole"]
+
+
+def read_bytes(path: str | os.PathLike[str], name: str) -> bytes:
+    """Return what a regular file holds; links are followed.
+
+    Parameters
+    ----------
+    name : str
+        What messages call the file, such as "Model x.onnx".
+
+    Raises
+    ------
+    UserError
+        There is none, it can't be read, or it is a folder, a device or a pipe.
+    """
+    with _told(name, "read"):
+        # Not to wait for ever at a pipe that nobody writes.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise UserError(f"{name} must be a regular file, not a folder or device")
+            return file.read()
+
+
+def check_writable(path: str | os.PathLike[str], name: str) -> Path:
+    """Refuse a file that can't be written, before the work that would be lost.
+
+    Returns
+    -------
+    Path
+        The file that will be written: where ``path`` is a link, what it leads to.
+
+    Raises
+    ------
+    UserError
+        Its folder does not exist or can't be written, or it is a folder, a device or a pipe.
+    """
+    place = Path(path)
+    with _told(name, "written"):
+        try:
+            target = place.resolve()
+        except RuntimeError:  # a link that leads to itself, in older versions of Python
+            raise UserError(f"{name} can't be written: its links lead in a circle") from None
+        if target.exists() and not target.is_file():
+            raise UserError(f"{name} must be a regular file, not a folder or device")
+        if target.is_symlink():
+            raise UserError(f"{name} can't be written: its links lead in a circle")
+        if not target.parent.is_dir():
+            raise UserError(
+                f"{name} must lie in a folder that exists, not in {str(target.parent)!r}"
+            )
+        # Access bits say nothing on a read-only file system, and a name may be too long, so
+        # both are tried.
+        os.stat(target.parent)
+        if not target.exists():
+            os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            target.unlink()
+        tempfile.TemporaryFile(dir=target.parent).close()
+    return target
+
+
+def write_whole(path: str | os.PathLike[str], data: bytes | str, name: str) -> None:
+    """Write a file beside its place, then rename it; links are followed.
+
+    Parameters
+    ----------
+    data : bytes or str
+        Text is written as UTF-8.
+    name : str
+        What messages call the file.
+
+    Raises
+    ------
+    UserError
+        As ``check_writable``, or the disk is full; what was there before is still there.
+    """
+    target = check_writable(path, name)
+    octets = data.encode() if isinstance(data, str) else data
+    temporary = None
+    with _told(name, "written"):
+        try:
+            descriptor, temporary = tempfile.mkstemp(prefix=".innerjoin-", dir=target.parent)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(octets)
+                file.flush()
+                os.fsync(file.fileno())
+            mask = os.umask(0)
+            os.umask(mask)
+            mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~mask
+            os.chmod(temporary, mode)
+            os.replace(temporary, target)
+            temporary = None
+        finally:
+            if temporary is not None:
+                Path(temporary).unlink(missing_ok=True)
+
+
+@contextmanager
+def _told(name: str, done: str) -> Iterator[None]:
+    """Turn the system's errors into one line."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{name} can't be {done}: {error.strerror or error}") from None
+    except ValueError as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{name} can't be {done}: {error}") from None

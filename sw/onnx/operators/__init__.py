@@ -1,0 +1,1 @@
+"""Handlers of ONNX operators: each turns a node of a model into what a network can hold."""
