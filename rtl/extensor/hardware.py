@@ -26,7 +26,6 @@ def _design(config: ExTensorConfig) -> Design:
         summary=f"one processing element of {config.pes}",
         config=config,
         make=lambda: ProcessingElement(config),
-        modules=lambda: {_PE: ProcessingElement(config)},
         registers=register_map(),
         load_rows=dict.fromkeys(LOAD_TARGETS, 2),
         beat_bits=layouts.beat.size,
