@@ -20,9 +20,9 @@ from golden.counters import Counters
 from golden.errors import ConfigError
 from golden.machines.cluster.config import SkipMode
 from golden.program import Codes, LayerRun
+from rtl.block import Block
 from rtl.lib.component import Component
 from rtl.lib.registers import RegisterMap
-from rtl.synth.block import Block
 
 __all__ = [
     "Design",

@@ -8,6 +8,7 @@ from typing import Any
 from golden.machines.cambricon_s import CambriconSConfig, CambriconSCounters
 from golden.machines.cluster.config import SkipMode
 from golden.program import Codes, LayerRun
+from rtl.block import SHORT_PLACER, Block
 from rtl.cambricon_s.core import Core, latencies
 from rtl.cambricon_s.driver import CoreLayer, decode_outputs, layer_counters, make_program
 from rtl.cambricon_s.layouts import CoreLayouts, register_map
@@ -15,7 +16,6 @@ from rtl.cambricon_s.pe import ProcessingElement
 from rtl.cambricon_s.windows.selector import NeuronSelector
 from rtl.host import Design, Hardware, Program, Result, require_both
 from rtl.lib.component import Component
-from rtl.synth.block import SHORT_PLACER, Block
 
 __all__ = ["HARDWARE"]
 
@@ -78,6 +78,8 @@ HARDWARE = Hardware(
     blocks={
         "cambricon-s-selector": _block(lambda config: NeuronSelector(CoreLayouts(config)), 70),
         "cambricon-s-pe": _block(lambda config: ProcessingElement(CoreLayouts(config)), 72),
-        "cambricon-s-core": _block(Core, 42, whole="pe?", placer=SHORT_PLACER, sparse=True),
+        "cambricon-s-core": _block(
+            Core, 42, whole=(ProcessingElement,), placer=SHORT_PLACER, sparse=True
+        ),
     },
 )

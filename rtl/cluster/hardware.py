@@ -9,6 +9,7 @@ from golden.counters import LayerCounters
 from golden.machines.cluster.config import AcceleratorConfig, Dealing, SkipMode
 from golden.machines.cluster.program import ClusterProgram
 from golden.program import Codes, LayerRun
+from rtl.block import Block, RamPlace
 from rtl.cluster.cluster import Cluster, latencies
 from rtl.cluster.driver.capacity import check_config
 from rtl.cluster.driver.program import make_program
@@ -18,7 +19,6 @@ from rtl.cluster.unit.join import InnerJoin
 from rtl.cluster.unit.unit import Unit
 from rtl.host import Design, Hardware, Program, Result
 from rtl.lib.component import Component
-from rtl.synth.block import Block, RamPlace
 
 __all__ = ["HARDWARE"]
 
@@ -120,6 +120,6 @@ HARDWARE = Hardware(
     blocks={
         "join": _block(lambda config: InnerJoin(config.chunk, 32), 200),
         "unit": _block(lambda config: Unit(Layouts(config)), 200),
-        "cluster": _block(Cluster, 93, whole="unit?", places=_PLACES),
+        "cluster": _block(Cluster, 93, whole=(Unit,), places=_PLACES),
     },
 )

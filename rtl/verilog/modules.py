@@ -18,7 +18,13 @@ from amaranth.lib import wiring
 
 from rtl.lib.component import Component, VerilogPlatform, ports
 
-__all__ = ["ModuleWriter"]
+__all__ = ["ModuleWriter", "module_name"]
+
+
+def module_name(top: str, block: type) -> str:
+    """Return the name of the module of a class of blocks, in the design with that top module."""
+    words = re.findall("[A-Z]+[^A-Z]*", block.__name__)
+    return "_".join([top, *words]).lower()
 
 
 class ModuleWriter(VerilogPlatform):
@@ -64,8 +70,7 @@ class ModuleWriter(VerilogPlatform):
 
     def _name_of(self, component: Component) -> str:
         """Return a name for a block's module: its class's, and a number from the second kind on."""
-        words = re.findall("[A-Z]+[^A-Z]*", type(component).__name__)
-        base = "_".join([self._top, *words]).lower()
+        base = module_name(self._top, type(component))
         count = sum(type(other) is type(component) for other, _ in self._written)
         return f"{base}_{count + 1}" if count else base
 

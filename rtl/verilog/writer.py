@@ -19,14 +19,14 @@ from golden.config import TomlConfig
 from golden.counters import UNIT_COUNTERS
 from golden.errors import UserError
 from rtl.host import Design, Hardware, host_ports
-from rtl.lib.component import ports
+from rtl.lib.component import Component, ports
 from rtl.lib.ram import RAM_VERILOG
 from rtl.lib.registers import RegisterFile
 from rtl.verilog.modules import ModuleWriter
 from rtl.verilog.names import tidy
 from rtl.verilog.yosys import rtlil_to_verilog
 
-__all__ = ["describe", "verilog", "write"]
+__all__ = ["component_verilog", "describe", "verilog", "write"]
 
 _HEADER = """\
 // {summary}.
@@ -55,16 +55,32 @@ def verilog(design: Design) -> str:
     UserError
         pyosys is not installed.
     """
+    return f"{_header(design)}\n{component_verilog(design.make(), design.top)}"
+
+
+def component_verilog(component: Component, top: str) -> str:
+    """Return the Verilog of a component, without a header.
+
+    Parameters
+    ----------
+    top : str
+        Name of its module.
+
+    Raises
+    ------
+    UserError
+        pyosys is not installed.
+    """
     with tempfile.TemporaryDirectory() as folder:
         inputs = []
-        for name, text in ModuleWriter(design.make(), design.top).texts.items():
+        for name, text in ModuleWriter(component, top).texts.items():
             inputs.append(Path(folder, f"{name}.il"))
             inputs[-1].write_text(text, encoding="utf-8")
         written = Path(folder, "design.v")
         rtlil_to_verilog(inputs, written)
         body = tidy(written.read_text(encoding="utf-8"))
     lines = [line for line in body.splitlines() if not line.startswith("/* Generated")]
-    return "\n".join([_header(design), RAM_VERILOG, *lines, ""])
+    return "\n".join([RAM_VERILOG, *lines, ""])
 
 
 def _header(design: Design) -> str:
