@@ -22,6 +22,7 @@ from rtl.host import Design, Hardware, host_ports
 from rtl.lib.component import Component, ports
 from rtl.lib.ram import RAM_VERILOG
 from rtl.lib.registers import RegisterFile
+from rtl.verilog.example import example
 from rtl.verilog.modules import ModuleWriter
 from rtl.verilog.names import tidy
 from rtl.verilog.yosys import rtlil_to_verilog
@@ -147,7 +148,8 @@ def write(hardware: Hardware, config: TomlConfig, folder: str | Path) -> list[Pa
         The folder can't be written, or pyosys is not installed.
     """
     design = hardware.design(config)
-    description = json.dumps(describe(design), indent=1) + "\n"
+    described = {**describe(design), "example": example(hardware, config)}
+    description = json.dumps(described, indent=1) + "\n"
     bench = (resources.files("rtl.verilog") / "bench.py").read_text("utf-8")
     return _write_files(
         folder,
