@@ -20,9 +20,9 @@ from golden.counters import Counters
 from golden.errors import ConfigError
 from golden.machines.cluster.config import SkipMode
 from golden.program import Codes, LayerRun
+from rtl.block import Block
 from rtl.lib.component import Component
 from rtl.lib.registers import RegisterMap
-from rtl.synth.block import Block
 
 __all__ = [
     "Design",
@@ -102,9 +102,6 @@ class Design:
     config : TomlConfig
     make : callable
         Returns the component.
-    modules : callable
-        Returns what is elaborated for its Verilog by name, the top one last: parts that it has
-        several of stand for themselves.
     registers : RegisterMap
     load_rows : dict of str to int
         What the load stream fills, in the order of the numbers, and the words of a row.
@@ -116,22 +113,18 @@ class Design:
         A beat of the output stream.
     latencies : dict of str to int
         The machine's constants.
-    undriven : str
-        Why bits of wires may have no driver, if they may.
     """
 
     top: str
     summary: str
     config: TomlConfig
     make: Callable[[], Component]
-    modules: Callable[[], dict[str, Component]]
     registers: RegisterMap
     load_rows: dict[str, int]
     beat_bits: int
     output: data.StructLayout
     latencies: dict[str, int]
     filter_stream: dict[str, Any] = field(default_factory=dict)
-    undriven: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,6 @@ Latencies of the blocks add up to the constants of its ``Latency`` (``latencies`
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import wiring
 
@@ -54,8 +52,6 @@ class Core(Component):
     Parameters
     ----------
     config : CambriconSConfig
-    pe : callable, optional
-        Makes a PE from the layouts: for Verilog, an instance of one that is written elsewhere.
 
     Members
     -------
@@ -63,12 +59,7 @@ class Core(Component):
     ``rtl.cambricon_s.loader``, ``rtl.cambricon_s.collector``.
     """
 
-    def __init__(
-        self,
-        config: CambriconSConfig,
-        pe: Callable[[CoreLayouts], Component] = ProcessingElement,
-    ) -> None:
-        self._pe = pe
+    def __init__(self, config: CambriconSConfig) -> None:
         self.layouts = layouts = CoreLayouts(config)
         super().__init__(host_ports(8 * config.bus_bytes, layouts.output))
 
@@ -142,7 +133,7 @@ class Core(Component):
     def _place_pes(self, m: Module, registers, buffers, loader, selector, collector) -> None:
         """Make the PEs, wire them to the buses, and tell the collector when they have results."""
         for number in range(self.layouts.config.pes):
-            m.submodules[f"pe{number}"] = pe = self._pe(self.layouts)
+            m.submodules[f"pe{number}"] = pe = ProcessingElement(self.layouts)
             m.d.comb += [
                 pe.issue.eq(selector.issue),
                 pe.load.eq(loader.load),

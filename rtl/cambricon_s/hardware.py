@@ -8,19 +8,17 @@ from typing import Any
 from golden.machines.cambricon_s import CambriconSConfig, CambriconSCounters
 from golden.machines.cluster.config import SkipMode
 from golden.program import Codes, LayerRun
+from rtl.block import SHORT_PLACER, Block
 from rtl.cambricon_s.core import Core, latencies
 from rtl.cambricon_s.driver import CoreLayer, decode_outputs, layer_counters, make_program
 from rtl.cambricon_s.layouts import CoreLayouts, register_map
-from rtl.cambricon_s.pe import ProcessingElement, pe_ports
+from rtl.cambricon_s.pe import ProcessingElement
 from rtl.cambricon_s.windows.selector import NeuronSelector
 from rtl.host import Design, Hardware, Program, Result, require_both
 from rtl.lib.component import Component
-from rtl.synth.block import SHORT_PLACER, Block
-from rtl.verilog.instance import ModuleInstance
 
 __all__ = ["HARDWARE"]
 
-_PE = "cambricon_s_pe"
 #: A neuron buffer that leaves block RAM for the rest: 32 of the device's 208 blocks.
 _NEURON_BUFFER_BYTES = 1 << 16
 
@@ -32,22 +30,13 @@ def _design(config: CambriconSConfig) -> Design:
         summary=f"one Cambricon-S core of {config.pes} PEs",
         config=config,
         make=lambda: Core(config),
-        modules=lambda: _modules(config),
         registers=register_map(config),
         load_rows=layouts.row_words,
         beat_bits=8 * config.bus_bytes,
         filter_stream={"bytes": config.bus_bytes, "mask_beats": config.mask_beats},
         output=layouts.output,
         latencies=latencies(),
-        undriven="The selector's distances lose bits on the way; the tool removes their drivers.",
     )
-
-
-def _modules(config: CambriconSConfig) -> dict[str, Component]:
-    def instance(layouts: CoreLayouts) -> Component:
-        return ModuleInstance(_PE, pe_ports(layouts))
-
-    return {_PE: ProcessingElement(CoreLayouts(config)), "cambricon_s_core": Core(config, instance)}
 
 
 def _programs(config: CambriconSConfig, run: LayerRun, mode: SkipMode) -> list[Program | None]:
@@ -89,6 +78,8 @@ HARDWARE = Hardware(
     blocks={
         "cambricon-s-selector": _block(lambda config: NeuronSelector(CoreLayouts(config)), 70),
         "cambricon-s-pe": _block(lambda config: ProcessingElement(CoreLayouts(config)), 72),
-        "cambricon-s-core": _block(Core, 42, whole="pe?", placer=SHORT_PLACER, sparse=True),
+        "cambricon-s-core": _block(
+            Core, 42, whole=(ProcessingElement,), placer=SHORT_PLACER, sparse=True
+        ),
     },
 )

@@ -17,19 +17,7 @@ from rtl.lib.bits import add_up
 from rtl.lib.component import Component
 from rtl.lib.ram import Ram
 
-__all__ = ["ProcessingElement", "pe_ports"]
-
-
-def pe_ports(layouts: CoreLayouts) -> dict:
-    """Return the members of a PE's signature."""
-    return {
-        "issue": In(layouts.issue),
-        "load": In(layouts.load),
-        "load_mine": In(1),
-        "codebook": In(layouts.codebook),
-        "signed_activations": In(1),
-        "result": Out(signed(32)),
-    }
+__all__ = ["ProcessingElement"]
 
 
 class ProcessingElement(Component):
@@ -64,7 +52,16 @@ class ProcessingElement(Component):
 
     def __init__(self, layouts: CoreLayouts) -> None:
         self._layouts = layouts
-        super().__init__(pe_ports(layouts))
+        super().__init__(
+            {
+                "issue": In(layouts.issue),
+                "load": In(layouts.load),
+                "load_mine": In(1),
+                "codebook": In(layouts.codebook),
+                "signed_activations": In(1),
+                "result": Out(signed(32)),
+            }
+        )
         #: What goes with a cycle to the sum.
         self._tag = data.StructLayout(
             {"valid": 1, "first": 1, "from_zero": 1, "store": 1, "psum": layouts.tile_bits}

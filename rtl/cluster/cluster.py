@@ -6,8 +6,6 @@ Latencies between the blocks add up to the constants of ``golden.machines.cluste
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import wiring
 
@@ -52,8 +50,6 @@ class Cluster(Component):
     Parameters
     ----------
     config : AcceleratorConfig
-    unit : callable, optional
-        Makes a unit from the layouts: for Verilog, an instance of one that is written elsewhere.
 
     Members
     -------
@@ -61,11 +57,8 @@ class Cluster(Component):
     ``rtl.cluster.loader``, ``rtl.cluster.collector``.
     """
 
-    def __init__(
-        self, config: AcceleratorConfig, unit: Callable[[Layouts], Component] = Unit
-    ) -> None:
+    def __init__(self, config: AcceleratorConfig) -> None:
         self._config = config
-        self._unit = unit
         self.layouts = layouts = Layouts(config)
         super().__init__(host_ports(layouts.beat_bits, layouts.output))
 
@@ -131,7 +124,7 @@ class Cluster(Component):
         """Make the units and wire them to the buses."""
         units, slots = [], self._config.filters_per_unit
         for number in range(self._config.units):
-            m.submodules[f"unit{number}"] = unit = self._unit(self.layouts)
+            m.submodules[f"unit{number}"] = unit = Unit(self.layouts)
             units.append(unit)
             mine = slice(number * slots, (number + 1) * slots)
             entry_mine = loader.load.entry_unit == number

@@ -9,21 +9,19 @@ from golden.counters import LayerCounters
 from golden.machines.cluster.config import AcceleratorConfig, Dealing, SkipMode
 from golden.machines.cluster.program import ClusterProgram
 from golden.program import Codes, LayerRun
+from rtl.block import Block, RamPlace
 from rtl.cluster.cluster import Cluster, latencies
 from rtl.cluster.driver.capacity import check_config
 from rtl.cluster.driver.program import make_program
 from rtl.cluster.driver.results import decode_outputs, layer_counters
 from rtl.cluster.layouts import Layouts, register_map
 from rtl.cluster.unit.join import InnerJoin
-from rtl.cluster.unit.unit import Unit, unit_ports
+from rtl.cluster.unit.unit import Unit
 from rtl.host import Design, Hardware, Program, Result
 from rtl.lib.component import Component
-from rtl.synth.block import Block, RamPlace
-from rtl.verilog.instance import ModuleInstance
 
 __all__ = ["HARDWARE"]
 
-_UNIT = "innerjoin_unit"
 #: An input buffer that leaves block RAM for the rest: 16 of the device's 208 blocks.
 _INPUT_BUFFER_BYTES = 1 << 15
 #: Each unit has a place of its own on the device, around what all share.
@@ -50,7 +48,6 @@ def _design(config: AcceleratorConfig) -> Design:
         summary=f"one cluster of {config.units} units",
         config=config,
         make=lambda: Cluster(config),
-        modules=lambda: _modules(config),
         registers=register_map(config),
         load_rows=layouts.row_words,
         beat_bits=layouts.beat_bits,
@@ -62,13 +59,6 @@ def _design(config: AcceleratorConfig) -> Design:
         output=layouts.output,
         latencies=latencies(),
     )
-
-
-def _modules(config: AcceleratorConfig) -> dict[str, Component]:
-    def instance(layouts: Layouts) -> Component:
-        return ModuleInstance(_UNIT, unit_ports(layouts))
-
-    return {_UNIT: Unit(Layouts(config)), "cluster": Cluster(config, unit=instance)}
 
 
 def _home_fields(layouts: Layouts) -> dict[str, list[int]]:
@@ -130,6 +120,6 @@ HARDWARE = Hardware(
     blocks={
         "join": _block(lambda config: InnerJoin(config.chunk, 32), 200),
         "unit": _block(lambda config: Unit(Layouts(config)), 200),
-        "cluster": _block(Cluster, 93, whole="unit?", places=_PLACES),
+        "cluster": _block(Cluster, 93, whole=(Unit,), places=_PLACES),
     },
 )

@@ -7,12 +7,12 @@ from __future__ import annotations
 from golden.machines.cluster.config import SkipMode
 from golden.machines.extensor import ExTensorConfig, ExTensorCounters
 from golden.program import Codes, LayerRun
+from rtl.block import SHORT_PLACER, Block
 from rtl.extensor.driver import decode_outputs, layer_counters, make_programs
 from rtl.extensor.intersection.intersect import Intersect
 from rtl.extensor.layouts import LOAD_TARGETS, Layouts, register_map
 from rtl.extensor.pe import ProcessingElement, latencies
 from rtl.host import Design, Hardware, Program, Result, require_both
-from rtl.synth.block import SHORT_PLACER, Block
 
 __all__ = ["HARDWARE"]
 
@@ -26,7 +26,6 @@ def _design(config: ExTensorConfig) -> Design:
         summary=f"one processing element of {config.pes}",
         config=config,
         make=lambda: ProcessingElement(config),
-        modules=lambda: {_PE: ProcessingElement(config)},
         registers=register_map(),
         load_rows=dict.fromkeys(LOAD_TARGETS, 2),
         beat_bits=layouts.beat.size,

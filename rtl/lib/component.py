@@ -2,22 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-from amaranth.hdl import Module
+from amaranth.hdl import Fragment, Module
 from amaranth.lib import wiring
 
-__all__ = ["Component", "ports"]
+__all__ = ["Component", "VerilogPlatform", "ports"]
+
+Elaborate = Callable[[Any, Any], Module | Fragment]
+
+
+class VerilogPlatform(ABC):
+    """Given to ``elaborate`` where a design is written as Verilog, a module for each block."""
+
+    @abstractmethod
+    def place(self, component: Component, elaborate: Elaborate) -> Module | Fragment:
+        """Return what stands for a block where it is used.
+
+        Parameters
+        ----------
+        elaborate : callable
+            The block's own, which takes the block and the platform.
+        """
 
 
 class Component(wiring.Component):
-    """A component; the members of its signature are its attributes."""
+    """A component; the members of its signature are its attributes.
+
+    Blocks of one class that are made of the same arguments are the same hardware.
+
+    Attributes
+    ----------
+    made_of : tuple
+        The arguments that it was made of.
+    """
+
+    #: Written where it is used, not as a module of its own.
+    inline = False
+    made_of: tuple[Any, ...]
 
     if TYPE_CHECKING:
         # Signatures are made at run time, so that no annotation can name their members.
         def __getattr__(self, name: str) -> Any: ...
-        def elaborate(self, platform: Any) -> Module: ...
+        def elaborate(self, platform: Any) -> Any: ...
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Any:
+        self = super().__new__(cls)
+        self.made_of = (arguments, options)
+        return self
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if (own := cls.__dict__.get("elaborate")) is not None and not cls.inline:
+            setattr(cls, "elaborate", _placed(own))  # noqa: B010
+
+
+def _placed(own: Elaborate) -> Elaborate:
+    """Return an ``elaborate`` that asks the platform what stands for the block."""
+
+    @wraps(own)
+    def elaborate(self: Component, platform: Any) -> Module | Fragment:
+        if isinstance(platform, VerilogPlatform):
+            return platform.place(self, own)
+        return own(self, platform)
+
+    return elaborate
 
 
 def ports(signature: wiring.Signature, interface: Any) -> Iterator[tuple[str, Any, Any]]:

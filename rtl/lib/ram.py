@@ -14,10 +14,10 @@ from amaranth.lib import data
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from rtl.lib.component import Component
+from rtl.lib.component import Component, VerilogPlatform
 from rtl.lib.widths import bits_for_count
 
-__all__ = ["RAM_VERILOG", "ByteRam", "Ram", "VerilogPlatform"]
+__all__ = ["RAM_VERILOG", "ByteRam", "Ram"]
 
 RAM_VERILOG = """\
 // One write port, one synchronous read port. Nobody uses what is read from a row being written.
@@ -35,16 +35,16 @@ module innerjoin_ram #(
     input wire [ADDRESS_BITS-1:0] read_address,
     output reg [WIDTH-1:0] read_data
 );
-  (* no_rw_check *) reg [WIDTH-1:0] rows [0:DEPTH-1];
+  (* no_rw_check *) reg [WIDTH-1:0] ram_rows [0:DEPTH-1];
   generate
     if (ZEROED != 0) begin : zeroed
       integer i;
-      initial for (i = 0; i < DEPTH; i = i + 1) rows[i] = 0;
+      initial for (i = 0; i < DEPTH; i = i + 1) ram_rows[i] = 0;
     end
   endgenerate
   always @(posedge clk) begin
-    if (write_enable) rows[write_address] <= write_data;
-    if (read_enable) read_data <= rows[read_address];
+    if (write_enable) ram_rows[write_address] <= write_data;
+    if (read_enable) read_data <= ram_rows[read_address];
   end
 endmodule
 
@@ -63,23 +63,25 @@ module innerjoin_byte_ram #(
     input wire [ADDRESS_BITS-1:0] read_address,
     output reg [7:0] read_data
 );
-  (* no_rw_check *) reg [7:0] bytes [0:DEPTH*BYTES-1];
-  integer i;
-  always @(posedge clk) begin
-    if (write_enable)
-      for (i = 0; i < BYTES; i = i + 1)
-        bytes[write_address * BYTES + i] <= write_data[8*i+:8];
-    if (read_enable) read_data <= bytes[read_address];
-  end
+  (* no_rw_check *) reg [7:0] ram_bytes [0:DEPTH*BYTES-1];
+  generate
+    if (BYTES == 1) begin : single
+      always @(posedge clk) if (write_enable) ram_bytes[write_address] <= write_data;
+    end else begin : several
+      // The lower bits of the address are a constant for each byte: so one row is one write port.
+      integer i;
+      always @(posedge clk)
+        if (write_enable)
+          for (i = 0; i < BYTES; i = i + 1)
+            ram_bytes[{write_address, i[BYTE_BITS-1:0]}] <= write_data[8*i+:8];
+    end
+  endgenerate
+  always @(posedge clk) if (read_enable) read_data <= ram_bytes[read_address];
 endmodule
 """
 
 #: Block RAM needs no bypass: nobody uses what is read from a row being written.
 _ATTRIBUTES: Any = {"no_rw_check": 1}
-
-
-class VerilogPlatform:
-    """Given to ``elaborate`` where the design is emitted as Verilog."""
 
 
 class Ram(Component):
@@ -103,6 +105,8 @@ class Ram(Component):
         being written.
     """
 
+    inline = True
+
     def __init__(self, shape, depth: int, zeroed: bool = False) -> None:
         self._shape, self._depth, self._zeroed = shape, depth, zeroed
         bits = bits_for_count(depth)
@@ -117,8 +121,7 @@ class Ram(Component):
             }
         )
 
-    def elaborate(self, platform) -> Module:
-        m = Module()
+    def elaborate(self, platform) -> Module | Instance:
         if isinstance(platform, VerilogPlatform):
             ports = {
                 "i_clk": ClockSignal(),
@@ -129,7 +132,7 @@ class Ram(Component):
                 "i_read_address": self.read_address,
                 "o_read_data": self.read_data,
             }
-            m.submodules.ram = Instance(
+            return Instance(
                 "innerjoin_ram",
                 p_WIDTH=Shape.cast(self._shape).width,
                 p_DEPTH=self._depth,
@@ -137,7 +140,7 @@ class Ram(Component):
                 p_ZEROED=int(self._zeroed),
                 **ports,
             )
-            return m
+        m = Module()
         m.submodules.rows = rows = Memory(
             shape=self._shape, depth=self._depth, init=[], attrs=_ATTRIBUTES
         )
@@ -172,6 +175,8 @@ class ByteRam(Component):
         cycle, and kept while not enabled. Undefined where its row is being written.
     """
 
+    inline = True
+
     def __init__(self, row_bytes: int, depth: int) -> None:
         self._row_bytes, self._depth = row_bytes, depth
         row_bits = bits_for_count(depth)
@@ -187,8 +192,7 @@ class ByteRam(Component):
             }
         )
 
-    def elaborate(self, platform) -> Module:
-        m = Module()
+    def elaborate(self, platform) -> Module | Instance:
         if isinstance(platform, VerilogPlatform):
             ports = {
                 "i_clk": ClockSignal(),
@@ -199,7 +203,7 @@ class ByteRam(Component):
                 "i_read_address": self.read_address,
                 "o_read_data": self.read_data,
             }
-            m.submodules.ram = Instance(
+            return Instance(
                 "innerjoin_byte_ram",
                 p_BYTES=self._row_bytes,
                 p_DEPTH=self._depth,
@@ -207,7 +211,7 @@ class ByteRam(Component):
                 p_ADDRESS_BITS=len(self.read_address),
                 **ports,
             )
-            return m
+        m = Module()
         m.submodules.bytes = memory = Memory(
             shape=8, depth=self._depth * self._row_bytes, init=[], attrs=_ATTRIBUTES
         )

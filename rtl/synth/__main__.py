@@ -17,7 +17,7 @@ from dataclasses import asdict
 from golden.config import TomlConfig
 from golden.errors import UserError
 from golden.machines import registry
-from rtl.synth.block import Block
+from rtl.block import Block
 from rtl.synth.blocks import machine_blocks
 from rtl.synth.measure import Figures, measure
 from rtl.synth.synthesis import SynthesisError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from golden.machines import registry
-from rtl.synth.block import Block
+from rtl.block import Block
 from rtl.synth.parts import PARTS
 
 __all__ = ["machine_blocks"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from golden.config import TomlConfig
-from rtl.synth.block import Block
+from rtl.block import Block
 from rtl.synth.placement import leave_rows_free, place_and_route, place_rams, split_enables
 from rtl.synth.synthesis import SynthesisError, synthesise
 

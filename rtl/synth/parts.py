@@ -13,8 +13,8 @@ from amaranth.lib.wiring import In, Out
 
 from golden.machines.cluster.config import AcceleratorConfig
 from golden.machines.scnn import ScnnConfig
+from rtl.block import Block
 from rtl.lib.component import Component
-from rtl.synth.block import Block
 
 __all__ = ["PARTS", "MultiplyAccumulate", "Operand", "ScatterArray"]
 

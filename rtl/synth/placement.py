@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 
-from rtl.synth.block import RamPlace
+from rtl.block import RamPlace
 from rtl.synth.synthesis import SynthesisError
 
 __all__ = ["leave_rows_free", "place_and_route", "place_rams", "split_enables"]

@@ -8,12 +8,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from amaranth.back import rtlil  # pyright: ignore[reportAttributeAccessIssue]
-from amaranth.hdl import Cat, Elaboratable, Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 
 from golden.errors import UserError
 from rtl.lib.component import Component, ports
+from rtl.verilog.modules import module_name
+from rtl.verilog.writer import component_verilog
 
 __all__ = ["SynthesisError", "Wrapper", "synthesise"]
 
@@ -22,19 +24,22 @@ class SynthesisError(UserError):
     """A tool is missing, or the design does not fit the device."""
 
 
-class Wrapper(Elaboratable):
+class Wrapper(Component):
     """Flip-flops around a component: a chain that feeds its inputs, a tree that keeps its outputs.
 
     Parameters
     ----------
     component : Component
         What is measured; it becomes the submodule ``dut``.
+
+    Members
+    -------
+    serial_in : In(1), serial_out : Out(1)
     """
 
     def __init__(self, component: Component) -> None:
         self._component = component
-        self.serial_in = Signal()
-        self.serial_out = Signal()
+        super().__init__({"serial_in": In(1), "serial_out": Out(1)})
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -76,33 +81,32 @@ def _yosys(commands: Sequence[str], folder: Path) -> None:
         raise RuntimeError(f"yosys failed: {done.stdout[-1000:]}{done.stderr[-1000:]}")
 
 
-def synthesise(component: Component, whole: str, folder: Path) -> tuple[dict[str, int], int]:
+def synthesise(
+    component: Component, whole: tuple[type, ...], folder: Path
+) -> tuple[dict[str, int], int]:
     """Write ``netlist.json``; return the component's cells by type, and tables of the wrapper.
+
+    It is made from the Verilog that ``accel verilog`` writes.
 
     Parameters
     ----------
-    whole : str
-        Pattern of modules of the component that stay whole, or nothing.
+    whole : tuple of type
+        Blocks of the component that stay whole.
     """
-    wrapper = Wrapper(component)
-    ports = [wrapper.serial_in, wrapper.serial_out]
-    text = rtlil.convert(wrapper, name="top", ports=ports, emit_src=False)
-    (folder / "top.il").write_text(text, encoding="utf-8")
-    kept = f"top.dut top.dut.{whole}" if whole else "top.dut"
-    unkept = [f"setattr -mod -unset keep_hierarchy top.dut.{whole}"] if whole else []
+    (folder / "top.v").write_text(component_verilog(Wrapper(component), "top"), encoding="utf-8")
+    dut = module_name("top", type(component))
+    parts = " ".join(module_name("top", block) for block in whole)
+    kept, unkept = f"{dut} {parts}", [f"setattr -mod -unset keep_hierarchy {parts}"] * bool(parts)
     commands = (
-        "read_rtlil top.il",
+        "read_verilog top.v",
         # Units and PEs stay whole: equal registers of several would become one, far from them all.
         f"setattr -mod -set keep_hierarchy 1 {kept}",
-        # Without these two abc9 meets wires that nobody drives, and stops.
-        "proc",
-        "opt_clean -purge",
         "synth_ecp5 -top top",
         *unkept,
-        "flatten top.dut",
+        f"flatten {dut}",
         "clean",
         "tee -q -o cells.json stat -json",
-        "setattr -mod -unset keep_hierarchy top.dut",
+        f"setattr -mod -unset keep_hierarchy {dut}",
         "flatten",
         "clean",
         "write_json netlist.json",
@@ -110,4 +114,4 @@ def synthesise(component: Component, whole: str, folder: Path) -> tuple[dict[str
     _yosys(commands, folder)
     modules = json.loads((folder / "cells.json").read_text(encoding="utf-8"))["modules"]
     wrapper_tables = modules["\\top"]["num_cells_by_type"].get("LUT4", 0)
-    return modules["\\top.dut"]["num_cells_by_type"], wrapper_tables
+    return modules[f"\\{dut}"]["num_cells_by_type"], wrapper_tables

@@ -8,11 +8,10 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from importlib import resources
+from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
-from amaranth.back import rtlil  # pyright: ignore[reportAttributeAccessIssue]
 from amaranth.hdl import Shape
 from amaranth.lib import wiring
 
@@ -20,18 +19,24 @@ from golden.config import TomlConfig
 from golden.counters import UNIT_COUNTERS
 from golden.errors import UserError
 from rtl.host import Design, Hardware, host_ports
-from rtl.lib.component import ports
-from rtl.lib.ram import RAM_VERILOG, VerilogPlatform
+from rtl.lib.component import Component, ports
+from rtl.lib.ram import RAM_VERILOG
 from rtl.lib.registers import RegisterFile
+from rtl.verilog.example import example
+from rtl.verilog.modules import ModuleWriter
+from rtl.verilog.names import tidy
 from rtl.verilog.yosys import rtlil_to_verilog
 
-__all__ = ["describe", "verilog", "write"]
+__all__ = ["component_verilog", "describe", "verilog", "write"]
 
 _HEADER = """\
-// {what}.
-// The tool names its wires itself and joins narrow to wide ones, so width and unused-signal
-// warnings say nothing about the source; registers have an initial value as well as a reset, for
-// FPGAs that power up with one.
+// {summary}.
+// Written by innerjoin {version} (`accel verilog`), described by {top}.json, from the configuration
+{config}
+// One module a block. Signals have their names in the source; what has none there is named by yosys
+// after its neighbours. Narrow values are joined to wide ones, so width and unused-signal warnings
+// say nothing about the source; registers have an initial value as well as a reset, for FPGAs that
+// power up with one.
 /* verilator lint_off DECLFILENAME */
 /* verilator lint_off UNUSEDSIGNAL */
 /* verilator lint_off UNUSEDPARAM */
@@ -44,30 +49,50 @@ _HEADER = """\
 
 
 def verilog(design: Design) -> str:
-    """Return the Verilog of a design: what it repeats, and its top module last.
+    """Return the Verilog of a design: a module for each of its blocks, and the top one.
 
     Raises
     ------
     UserError
         pyosys is not installed.
     """
-    name = design.config.to_dict()["name"]
-    what = f"{name}: {design.summary}. Written by `accel verilog`; described by {design.top}.json"
-    platform = VerilogPlatform()
+    return f"{_header(design)}\n{component_verilog(design.make(), design.top)}"
+
+
+def component_verilog(component: Component, top: str) -> str:
+    """Return the Verilog of a component, without a header.
+
+    Parameters
+    ----------
+    top : str
+        Name of its module.
+
+    Raises
+    ------
+    UserError
+        pyosys is not installed.
+    """
     with tempfile.TemporaryDirectory() as folder:
         inputs = []
-        for module, component in design.modules().items():
-            text = rtlil.convert(component, name=module, platform=platform, emit_src=False)
-            inputs.append(Path(folder, f"{module}.il"))
+        for name, text in ModuleWriter(component, top).texts.items():
+            inputs.append(Path(folder, f"{name}.il"))
             inputs[-1].write_text(text, encoding="utf-8")
         written = Path(folder, "design.v")
         rtlil_to_verilog(inputs, written)
-        text = written.read_text(encoding="utf-8")
-    body = "\n".join(line for line in text.splitlines() if not line.startswith("/* Generated"))
-    lint = ""
-    if design.undriven:
-        lint = f"// {design.undriven}\n/* verilator lint_off UNDRIVEN */\n"
-    return f"{_HEADER.format(what=what)}{lint}{RAM_VERILOG}{body}\n"
+        body = tidy(written.read_text(encoding="utf-8"))
+    lines = [line for line in body.splitlines() if not line.startswith("/* Generated")]
+    return "\n".join([RAM_VERILOG, *lines, ""])
+
+
+def _header(design: Design) -> str:
+    """Return what a reader must know, and what Verilator need not say."""
+    config = design.config.to_dict()
+    return _HEADER.format(
+        summary=f"{config['name']}: {design.summary}",
+        top=design.top,
+        version=metadata.version("innerjoin"),
+        config="\n".join(f"//   {key} = {json.dumps(value)}" for key, value in config.items()),
+    )
 
 
 def describe(design: Design) -> dict[str, Any]:
@@ -123,7 +148,8 @@ def write(hardware: Hardware, config: TomlConfig, folder: str | Path) -> list[Pa
         The folder can't be written, or pyosys is not installed.
     """
     design = hardware.design(config)
-    description = json.dumps(describe(design), indent=1) + "\n"
+    described = {**describe(design), "example": example(hardware, config)}
+    description = json.dumps(described, indent=1) + "\n"
     bench = (resources.files("rtl.verilog") / "bench.py").read_text("utf-8")
     return _write_files(
         folder,

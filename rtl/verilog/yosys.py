@@ -19,8 +19,10 @@ from golden.errors import UserError
 __all__ = ["rtlil_to_verilog"]
 
 #: What Icarus and Verilator both run right: plain ``write_verilog`` leaves processes that Icarus
-#: never starts.
-_PASSES = ("proc", "pmuxtree", "memory_collect", "opt_clean")
+#: never starts. Without ``-purge`` other wires stay beside a signal for each of its fields, with
+#: brackets in their names, on which synthesis stumbles. ``autoname`` names what has no name after
+#: its neighbours.
+_PASSES = ("proc", "pmuxtree", "memory_collect", "opt_clean -purge", "autoname")
 
 
 def rtlil_to_verilog(inputs: list[Path], output: Path) -> None:
@@ -50,7 +52,7 @@ def _main(output: str, *inputs: str) -> None:
 
     design = yosys.Design()
     commands = [f"read_rtlil {path}" for path in inputs]
-    commands += [*_PASSES, f"write_verilog -noattr -norename {output}"]
+    commands += [*_PASSES, f"write_verilog {output}"]
     for command in commands:
         yosys.Pass.call(design, f"tee -q {command}")
 

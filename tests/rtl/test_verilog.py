@@ -60,11 +60,25 @@ def test_side_car_places_the_home_beside_the_bytes_of_a_beat():
     assert width["filters__payload"] == 35
 
 
-def test_unit_is_written_once_and_text_is_the_same_each_time():
-    text = verilog(HARDWARE.design(TOY))
+@pytest.fixture(scope="module")
+def text() -> str:
+    return verilog(HARDWARE.design(TOY))
+
+
+def test_unit_is_written_once_and_text_is_the_same_each_time(text):
     assert text == verilog(HARDWARE.design(TOY))
-    assert len(re.findall(r"^module innerjoin_unit\(", text, re.M)) == 1
-    assert len(re.findall(r"^  innerjoin_unit unit \(", text, re.M)) == TOY.units
+    modules = re.findall(r"^module (\w+)", text, re.M)
+    assert len(set(modules)) == len(modules)
+    assert modules.count("cluster_unit") == 1
+    assert len(re.findall(r"^  cluster_unit unit\d+ \(", text, re.M)) == TOY.units
+
+
+def test_names_are_those_of_the_source_and_need_no_escape(text):
+    assert "\\" not in text
+    assert max(map(len, re.findall(r"(?<!')\b[A-Za-z_]\w*", text))) <= 64
+    unit = text[text.index("\nmodule cluster_unit(") :]
+    for name in ("pair_ready", "fetched_last", "retired", "broadcast", "chunks__valid"):
+        assert re.search(rf"^  (wire|reg|input) (\[\d+:0\] )?{name}( =.*)?;$", unit, re.M), name
 
 
 @pytest.mark.parametrize("config", [TOY, MERGING], ids=["plain", "chunk-balance"])

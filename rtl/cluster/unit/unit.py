@@ -21,30 +21,7 @@ from rtl.cluster.unit.merging_mac import MergingMac
 from rtl.lib.component import Component
 from rtl.lib.ram import ByteRam, Ram
 
-__all__ = ["Unit", "unit_ports"]
-
-
-def unit_ports(layouts: Layouts) -> dict:
-    """Return the members of a unit's signature."""
-    slots = layouts.config.filters_per_unit
-    return {
-        **({"drain": In(layouts.drain)} if layouts.merges else {}),
-        "broadcast": In(layouts.broadcast),
-        "held": In(slots),
-        "load": In(layouts.load),
-        "load_entry": In(1),
-        "load_row": In(1),
-        "keep_zero_weights": In(1),
-        "signed_activations": In(1),
-        "results": Out(data.ArrayLayout(signed(32), layouts.results)),
-        "result_valid": Out(1),
-        "result_taken": In(1),
-        "retire_slots": Out(layouts.config.slots),
-        "retire_buffers": Out(2),
-        "busy": Out(1),
-        "bubble": Out(1),
-        "blocked": Out(1),
-    }
+__all__ = ["Unit"]
 
 
 class Unit(Component):
@@ -92,7 +69,27 @@ class Unit(Component):
 
     def __init__(self, layouts: Layouts) -> None:
         self._layouts = layouts
-        super().__init__(unit_ports(layouts))
+        slots = layouts.config.filters_per_unit
+        super().__init__(
+            {
+                **({"drain": In(layouts.drain)} if layouts.merges else {}),
+                "broadcast": In(layouts.broadcast),
+                "held": In(slots),
+                "load": In(layouts.load),
+                "load_entry": In(1),
+                "load_row": In(1),
+                "keep_zero_weights": In(1),
+                "signed_activations": In(1),
+                "results": Out(data.ArrayLayout(signed(32), layouts.results)),
+                "result_valid": Out(1),
+                "result_taken": In(1),
+                "retire_slots": Out(layouts.config.slots),
+                "retire_buffers": Out(2),
+                "busy": Out(1),
+                "bubble": Out(1),
+                "blocked": Out(1),
+            }
+        )
         #: What goes through the join with a chunk pair.
         self._tag = data.StructLayout(
             {

@@ -61,8 +61,8 @@ class Block:
         The configuration where none is named.
     fit : callable
         Returns the fields of a configuration that change to fit the device, by name.
-    whole : str
-        Pattern of yosys, where ``?`` is any one character: modules that the block has several of.
+    whole : tuple of type
+        Blocks that it has several of, which stay whole in synthesis.
     placer : tuple of str
         Options of the placer, where it is a big block.
     sparse : bool
@@ -77,7 +77,7 @@ class Block:
     target_mhz: int
     preset: str
     fit: Callable[[Any], dict[str, Any]] = keep
-    whole: str = ""
+    whole: tuple[type, ...] = ()
     placer: tuple[str, ...] = TIMED_PLACER
     sparse: bool = False
     places: tuple[RamPlace, ...] = ()
