@@ -363,21 +363,26 @@ def _pool_max(node: Pooling, source: Codes, info: TensorInfo) -> Codes:
 
 def _pool_average(node: Pooling, source: Codes, info: TensorInfo) -> Codes:
     pads = [_window_slices(node, source.shape[axis], axis)[1:] for axis in (0, 1)]
-    values = (source.astype(np.int16) - info.zero_point).astype(np.float32)
-    values *= np.float32(info.scale)
-    total = _add_windows(node, np.pad(values, (*pads, (0, 0))))
+    centred = source.astype(np.int16) - info.zero_point
     if node.count_include_pad:
-        counts = np.float32(node.kernel[0] * node.kernel[1])
+        counts = np.array(node.kernel[0] * node.kernel[1])
     else:
-        inside = np.pad(np.ones((*source.shape[:2], 1), dtype=np.float32), (*pads, (0, 0)))
+        inside = np.pad(np.ones((*source.shape[:2], 1), dtype=np.int64), (*pads, (0, 0)))
         counts = _add_windows(node, inside)
-    steps = np.rint(total / counts / np.float32(node.output.scale))
     limits = np.iinfo(node.output.dtype)
+    if len(node.multiplier):
+        total = _add_windows(node, np.pad(centred.astype(np.int64), (*pads, (0, 0))))
+        steps = rounded_shift(total * node.multiplier[counts], node.shift[counts])
+        codes = np.clip(steps + node.output.zero_point, limits.min, limits.max)
+        return codes.astype(node.output.dtype)
+    values = centred.astype(np.float32) * np.float32(info.scale)
+    total = _add_windows(node, np.pad(values, (*pads, (0, 0))))
+    steps = np.rint(total / counts.astype(np.float32) / np.float32(node.output.scale))
     codes = np.clip(steps + np.float32(node.output.zero_point), limits.min, limits.max)
     return codes.astype(node.output.dtype)
 
 
-def _add_windows(node: Pooling, padded: NDArray[np.float32]) -> NDArray[np.float32]:
+def _add_windows(node: Pooling, padded: NDArray[Any]) -> NDArray[Any]:
     """Add up windows: each column from top to bottom, then these sums from left to right."""
     height, width = node.output.shape[:2]
     y_span, x_span = (height - 1) * node.stride[0] + 1, (width - 1) * node.stride[1] + 1

@@ -107,6 +107,11 @@ class Pooling:
     right, and divided by the number of elements counted: those inside the input, or all of
     the kernel with ``count_include_pad``. The mean over the output's scale is rounded, halves
     to even, and clamped with the output's zero point.
+
+    Where ``multiplier`` and ``shift`` are given, axis n, an average is that of a machine without
+    floating point instead: the sum of ``code - zero point`` over the window, times
+    ``multiplier[n]``, over ``2**shift[n]``, halves to even, plus the output's zero point,
+    clamped; n is the number of elements counted, and index 0 is unused.
     """
 
     input: str
@@ -116,6 +121,8 @@ class Pooling:
     stride: tuple[int, int]
     pads: tuple[int, int, int, int]  # top, left, bottom, right
     count_include_pad: bool
+    multiplier: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    shift: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -119,6 +119,11 @@ def pool(node: Pooling, codes: Codes, source: TensorInfo) -> Codes:
             continue
         inside = sum(len(column) for column in columns)
         count = node.kernel[0] * node.kernel[1] if node.count_include_pad else inside
+        if len(node.multiplier):
+            whole = sum(code - source.zero_point for column in columns for code in column)
+            mean = _rounded_shift(whole * int(node.multiplier[count]), int(node.shift[count]))
+            result[p, q, channel] = min(max(mean + node.output.zero_point, low), high)
+            continue
         total = np.float32(0)
         for column in columns:
             part = np.float32(0)

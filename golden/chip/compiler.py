@@ -19,7 +19,7 @@ from golden.chip.formats import (
     encode,
     encode_entry,
 )
-from golden.chip.graph import Part, chip_layers, find_parts
+from golden.chip.graph import Part, chip_layers, find_parts, with_fixed_averages
 from golden.chip.order import Addresses, order_entries
 from golden.chip.program import MAP_ALIGNMENT, ChipProgram, CompiledLayer, Map
 from golden.chip.streams import average_table, prepare_filters
@@ -52,6 +52,7 @@ def compile_network(
     UserError
         The chip can't run a node.
     """
+    network = with_fixed_averages(network)
     layers: list[CompiledLayer] = []
     first_tile = 0
     for layer in chip_layers(network, config, lambda shape, rows: can_pool(config, shape, rows)):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from golden.arithmetic import quantise_scale
 from golden.chip.formats import VectorOp
 from golden.errors import CapacityError, UserError
 from golden.layer import LayerShape
@@ -25,7 +26,15 @@ from golden.network import (
     TensorInfo,
 )
 
-__all__ = ["Layer", "Part", "Vector", "chip_layers", "code_range", "find_parts"]
+__all__ = [
+    "Layer",
+    "Part",
+    "Vector",
+    "chip_layers",
+    "code_range",
+    "find_parts",
+    "with_fixed_averages",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -306,3 +315,17 @@ def _copies(network: Network, node: Concatenation, parts: dict[str, Part]) -> li
             )  # fmt: skip
         channel += source.shape[2]
     return layers
+
+
+def with_fixed_averages(network: Network) -> Network:
+    """Return the network with its averages in fixed point: a chip has no floating point."""
+
+    def fixed(node: Node) -> Node:
+        if not isinstance(node, Pooling) or node.kind is PoolingKind.MAX or len(node.multiplier):
+            return node
+        counts = np.maximum(np.arange(node.kernel[0] * node.kernel[1] + 1), 1)
+        scale = network.tensor(node.input).scale / node.output.scale
+        multiplier, shift = quantise_scale(scale / counts)
+        return replace(node, multiplier=multiplier, shift=shift)
+
+    return replace(network, nodes=tuple(fixed(node) for node in network.nodes))

@@ -127,7 +127,8 @@ def _describe_node(node: Node, arrays: Arrays) -> dict[str, Any]:
             for key in ("bias", "multiplier", "shift"):
                 arrays[f"{stem}/{key}"] = np.asarray(getattr(how, key), dtype=np.int64)
             return common | {
-                "layer": asdict(node.layer),
+                # A network's layers may all be laid out im2row; only a chip forbids it.
+                "layer": {k: v for k, v in asdict(node.layer).items() if k != "im2row"},
                 "requantisation": {
                     "low": how.low,
                     "high": how.high,
@@ -269,7 +270,9 @@ def _restore_node(item: dict[str, Any], arrays: Arrays) -> Node:
 def _restore_convolution(
     item: dict[str, Any], output: TensorInfo, source: str, arrays: Arrays
 ) -> Convolution:
-    sizes = {key: _integer(value) for key, value in item["layer"].items() if key != "name"}
+    sizes: dict[str, Any] = {
+        key: _integer(value) for key, value in item["layer"].items() if key != "name"
+    }
     layer = LayerShape(name=_text(item["layer"]["name"]), **sizes)
     stem, count = f"nodes/{output.name}", layer.out_channels
     how = item["requantisation"]

@@ -65,7 +65,7 @@ def layer_tensors(
     for run in run_layers(model, image):
         filters = weight(run.layer)
         inputs = run.inputs.reshape(-1, 1, 1)
-        geometry: dict[str, int] = {}
+        geometry: dict[str, Any] = {}
         if isinstance(run.layer, nn.Conv2d):
             layer = run.layer
             if layer.dilation != (1, 1) or isinstance(layer.padding, str):
