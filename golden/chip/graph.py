@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from golden.arithmetic import quantise_scale
 from golden.chip.formats import VectorOp
 from golden.errors import CapacityError, UserError
 from golden.layer import LayerShape
@@ -212,6 +213,17 @@ def _convolution(
     )
 
 
+def _average_table(node: Pooling, scale: float) -> tuple[tuple[int, int], ...]:
+    """Return multiplier and shift of a mean by the number of its elements, from 0 on.
+
+    The network's means are float32; the chip's end in the same code but for sums that lie
+    within rounding of a half.
+    """
+    counts = np.arange(1, node.kernel[0] * node.kernel[1] + 1)
+    multiplier, shift = quantise_scale(scale / node.output.scale / counts)
+    return ((0, 1), *zip(multiplier.tolist(), shift.tolist(), strict=True))
+
+
 def _vector(network: Network, node: Node, operand: str) -> Vector:
     """Return the operation of a node whose first operand is given."""
     first = network.tensor(operand)
@@ -231,7 +243,7 @@ def _vector(network: Network, node: Node, operand: str) -> Vector:
             low=low,
             high=high,
             include_pad=node.count_include_pad,
-            table=tuple(zip(node.multiplier.tolist(), node.shift.tolist(), strict=True)),
+            table=_average_table(node, first.scale) if average else (),
         )
     if isinstance(node, Rescaling):
         return Vector(

@@ -286,7 +286,7 @@ class _Chip:
             for total, channel, (bias, multiplier, shift) in zip(
                 sums, load.channels, load.entries, strict=True
             ):
-                scaled = ((total + bias) * multiplier + (1 << (shift - 1))) >> shift
+                scaled = _rounded_shift((total + bias) * multiplier, shift)
                 code = min(max(scaled + d["zero_point"], low), high)
                 self._put(tile, pixel, channel, np.array([code & 255], dtype=np.uint8))
 
@@ -379,5 +379,12 @@ class _Chip:
             table = self.tables[d["layer"]][8 * count : 8 * count + 8]
             multiplier, shift = np.frombuffer(table, dtype="<u4").tolist()
             total = sum(code - d["operand_zero"] for code in codes) * multiplier
-        scaled = ((total + (1 << (shift - 1))) >> shift) + d["vector_zero"]
+        scaled = _rounded_shift(total, shift) + d["vector_zero"]
         return min(max(scaled, d["vector_low"]), d["vector_high"])
+
+
+def _rounded_shift(value: int, shift: int) -> int:
+    """Divide by ``2**shift`` to the nearest integer, halves to the even one."""
+    quotient, rest = divmod(value, 1 << shift)
+    half = 1 << (shift - 1)
+    return quotient + (rest > half or (rest == half and quotient % 2 == 1))

@@ -269,8 +269,7 @@ def _restore_node(item: dict[str, Any], arrays: Arrays) -> Node:
 def _restore_convolution(
     item: dict[str, Any], output: TensorInfo, source: str, arrays: Arrays
 ) -> Convolution:
-    sizes = {key: _integer(value) for key, value in item["layer"].items() if key != "name"}
-    layer = LayerShape(name=_text(item["layer"]["name"]), **sizes)
+    layer = _layer(item["layer"])
     stem, count = f"nodes/{output.name}", layer.out_channels
     how = item["requantisation"]
     bias, multiplier, shift = (
@@ -296,6 +295,15 @@ def _restore_convolution(
             zero_point=_integer(how["zero_point"], 256),
         ),
     )
+
+
+def _layer(item: dict[str, Any]) -> LayerShape:
+    values: dict[str, Any] = {
+        key: value if isinstance(value, bool) else _integer(value)
+        for key, value in item.items()
+        if key != "name"
+    }
+    return LayerShape(name=_text(item["name"]), **values)
 
 
 #: Types of tensors; those that are no codes stay on the host.

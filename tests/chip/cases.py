@@ -232,19 +232,15 @@ class _Builder:
             (height + pads[0] + pads[2] - kernel[0]) // stride[0] + 1,
             (width + pads[1] + pads[3] - kernel[1]) // stride[1] + 1,
         )
-        multiplier, shift = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-        if kind is PoolingKind.AVERAGE:
-            counts = np.arange(1, kernel[0] * kernel[1] + 1)
-            multiplier, shift = quantise_scale(rng.uniform(0.5, 1.5) / counts)
-            multiplier, shift = np.append(0, multiplier), np.append(1, shift)
+        ratio = rng.uniform(0.5, 1.5) if kind is PoolingKind.AVERAGE else 1.0
         info = self._info(self._name(), (*size, channels), source.dtype == "int8")
         if kind is PoolingKind.AVERAGE:
             info = self._info(self._name(), (*size, channels), None, int(rng.integers(0, 9)))
+            info = replace(info, scale=source.scale / ratio)
         self._put(
             Pooling(
                 input=source.name, output=info, kind=kind, kernel=kernel, stride=stride,
-                pads=pads, count_include_pad=bool(rng.random() < 0.5), multiplier=multiplier,
-                shift=shift,
+                pads=pads, count_include_pad=bool(rng.random() < 0.5),
             )
         )  # fmt: skip
 
