@@ -11,9 +11,11 @@ import hashlib
 import inspect
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from importlib import metadata
 from pathlib import Path
 
@@ -37,6 +39,10 @@ _ARGUMENTS = {
                   "-Wno-style", "--x-assign", "fast", "--x-initial", "fast", "--noassert",
                   "-O3"],
 }  # fmt: skip
+#: Files that are not needed once it is built: hundreds of megabytes.
+_BY_PRODUCTS = {".gch", ".o", ".a", ".d"}
+#: Instances of a module from which compiling it by itself pays.
+_MANY = 4
 #: Packages whose version may change what is built.
 _TOOLS = ("amaranth", "pyosys", "cocotb")
 # Stands before the compiler (make's OBJCACHE): takes the runtime library's objects, two thirds of
@@ -100,7 +106,9 @@ def build(design: Design, simulator: str, *, long: bool) -> Path:
     """
     arguments = list(_ARGUMENTS[simulator])
     if simulator == "verilator":
-        arguments += ["-CFLAGS", "-O2" if long else "-O0"]
+        # What runs once, and the runtime library, need no optimising.
+        flags = f"OPT_FAST={'-O1' if long else '-O0'} OPT_SLOW=-O0 OPT_GLOBAL=-O0"
+        arguments += ["--build", "-MAKEFLAGS", flags]
     tools = [_executable(simulator), *arguments, *(metadata.version(tool) for tool in _TOOLS)]
     built = cache_folder() / _key(*_design_parts(design), *tools)
     if built.is_dir():
@@ -126,6 +134,11 @@ def _make(
     sources = {f"{design.top}.v": verilog(design), "bench.sv": bench_verilog(design)}
     for name, text in sources.items():
         (folder / name).write_text(text, encoding="utf-8")
+    repeated = _repeated(design.top, sources[f"{design.top}.v"])
+    if simulator == "verilator" and repeated:
+        control = folder / "repeated.vlt"
+        control.write_text(f'`verilator_config\nhier_block -module "{repeated}"\n', "ascii")
+        arguments = [*arguments, "--hierarchical", str(control)]
     compiler = folder / "cached-compiler"
     compiler.write_text(_CACHED_COMPILER, encoding="ascii")
     compiler.chmod(0o755)
@@ -147,6 +160,20 @@ def _make(
     except RuntimeError as error:
         raise HardwareError(f"{simulator} could not build the bench: {error}") from None
     _keep_runtime(folder, runtime)
+    for path in folder.rglob("*"):
+        if path.suffix in _BY_PRODUCTS:
+            path.unlink()
+
+
+def _repeated(top: str, text: str) -> str:
+    """Return the module that a top module has many instances of, or nothing.
+
+    Verilator compiles such a one once; by itself it writes code for each instance.
+    """
+    body = text[text.index(f"\nmodule {top}(") :]
+    instances = re.findall(r"^  (\w+) \w+ \($", body[: body.index("\nendmodule")], re.M)
+    name, count = Counter(instances).most_common(1)[0] if instances else ("", 0)
+    return name if count >= _MANY else ""
 
 
 def _keep_runtime(folder: Path, runtime: Path) -> None:
