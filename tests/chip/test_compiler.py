@@ -10,10 +10,11 @@ from golden import reference
 from golden.chip.compiler import compile_network
 from golden.chip.config import ChipConfig
 from golden.chip.formats import Kind, encode_entry
+from golden.chip.graph import with_fixed_averages
 from golden.chip.interpreter import run_image
 from golden.errors import CapacityError, ConfigError, FormatError, UserError
 from golden.machines.cluster.config import SkipMode
-from golden.network import Addition, Concatenation, Network
+from golden.network import Addition, Concatenation, Network, Pooling
 from sw.networks import zoo
 from tests.chip.cases import ChipCase, draw_case, small_chip
 
@@ -244,3 +245,18 @@ def test_concatenation_is_addressing_only():
                 assert name in {layer.layer.output.name for layer in program.layers}
                 return
     raise AssertionError("no drawn network has such a concatenation")
+
+
+def test_averages_are_in_fixed_point_and_seldom_differ():
+    network = zoo.load("resnet8")
+    fixed = with_fixed_averages(network)
+    (node,) = [node for node in fixed.nodes if isinstance(node, Pooling)]
+    assert len(node.multiplier) == len(node.shift) == 7 * 7 + 1
+    assert with_fixed_averages(fixed).nodes == fixed.nodes
+    for image in zoo.images("resnet8")[:8]:
+        codes = reference.run_network(fixed, image)
+        source = codes[node.input].astype(object) - fixed.tensor(node.input).zero_point
+        ratio = fixed.tensor(node.input).scale / node.output.scale
+        mean = np.array(source.sum(axis=(0, 1)) / 49 * ratio, dtype=float) + node.output.zero_point
+        wanted = np.clip(np.rint(mean), 0, 255)
+        assert np.abs(codes[node.output.name][0, 0] - wanted).max() <= 1e-6
