@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -90,45 +90,8 @@ class ChipResult:
         return asdict(self) | {"counters": self.counters, "bytes": self.bytes}
 
     def __str__(self) -> str:
-        short = [name.removesuffix("_cycles") for name in TILE_COUNTERS]
-        rows = [["layer", "tiles", "cycles", *short]]
-        for layer in self.layers:
-            rows.append(_row(layer.name, len(layer.tile_ends), layer.cycles, layer.counters))
-        tiles = sum(len(layer.tile_ends) for layer in self.layers)
-        rows.append(_row("total", tiles, self.cycles, self.counters))
-        streams = [["stream", "bytes", "bursts"]]
-        for name, stream in self.streams.items():
-            streams.append([name, f"{stream.bytes:,}", f"{stream.bursts:,}"])
-        busy = 100 * self.dma_busy_cycles / self.cycles
-        used = 100 * self.pairs / (self.multipliers * self.cycles)
-        return "\n".join(
-            [
-                f"{self.network} on {self.chip} ({self.multipliers} multipliers), "
-                f"memory {self.memory}: {self.cycles:,} cycles",
-                f"Source: {self.source}",
-                "",
-                *_table(rows),
-                "",
-                *_table(streams),
-                "",
-                f"{self.bytes:,} bytes; the memory is busy {busy:.1f} % of the time, "
-                f"the multipliers {used:.1f} %; "
-                f"{self.frames_per_second(100e6):.1f} images a second at 100 MHz",
-            ]
-        )
+        from accel.report.text import chip_text
 
+        return chip_text(self)
 
-def _row(name: str, tiles: int, cycles: int, counters: Mapping[str, int]) -> list[str]:
-    return [name, str(tiles), f"{cycles:,}", *(f"{counters[key]:,}" for key in TILE_COUNTERS)]
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return lines with the first column to the left and the others to the right."""
-    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.rjust(width) if at else cell.ljust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
+    __repr__ = __str__

@@ -105,7 +105,9 @@ def run(
         with status(f"Simulating {net.name}"):
             mode = SkipMode("both" if skip == "all" else skip)
             found = simulate_chip(net, chip, memory, skip=mode)
-        show(*str(found).splitlines())
+        from accel.report.text import chip_report
+
+        show(*chip_report(found))
         return
 
     chosen = api.choose_config(

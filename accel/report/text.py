@@ -12,10 +12,20 @@ from accel.report.table import LINE_LIMIT, Column, Kind, Table, figure, plain
 from accel.report.tables import Item
 
 if TYPE_CHECKING:
+    from accel.chip.results import ChipResult
     from accel.results import Run
     from accel.verification import Verification
 
-__all__ = ["WIDTH", "render", "run_html", "run_text", "verification_report", "verification_text"]
+__all__ = [
+    "WIDTH",
+    "chip_report",
+    "chip_text",
+    "render",
+    "run_html",
+    "run_text",
+    "verification_report",
+    "verification_text",
+]
 
 #: Columns where nobody says how many there are.
 WIDTH = 80
@@ -62,6 +72,40 @@ def run_html(run: Run) -> str:
         item.html() if isinstance(item, Table) else f"<p>{html.escape(plain(item))}</p>"
         for item in tables.run_summary(run)
     )
+
+
+def chip_text(result: ChipResult) -> str:
+    """Return a network's cycles on a chip."""
+    return render(chip_report(result)).removesuffix("\n")
+
+
+def chip_report(result: ChipResult) -> list[Item]:
+    """Return a network's cycles on a chip by layer and what waited, and its traffic by stream."""
+    names = list(result.counters)
+    columns = [figure(name.removesuffix("_cycles").replace("descriptor", "descrip-\ntor"))
+               for name in names]  # fmt: skip
+    layers = Table("Cycles, by what the clusters did or waited for",
+                   [Column("layer", Kind.NAME), figure("tiles"), figure("cycles"), *columns],
+                   total=True)  # fmt: skip
+    for layer in result.layers:
+        counts = (layer.counters[name] for name in names)
+        layers.add(layer.name, len(layer.tile_ends), layer.cycles, *counts)
+    tiles = sum(len(layer.tile_ends) for layer in result.layers)
+    layers.add("total", tiles, result.cycles, *result.counters.values())
+    streams = Table("Traffic", [Column("stream", Kind.NAME), figure("bytes"), figure("bursts")])
+    for name, stream in result.streams.items():
+        streams.add(name, stream.bytes, stream.bursts)
+    busy = 100 * result.dma_busy_cycles / result.cycles
+    used = 100 * result.pairs / (result.multipliers * result.cycles)
+    return [
+        f"{result.network} on {result.chip}, {result.multipliers} multipliers, memory "
+        f"{result.memory}: {result.cycles} cycles",
+        f"Source: {result.source}",
+        layers,
+        streams,
+        f"{result.bytes} bytes; the memory is busy {busy:.1f} % of the time, the multipliers "
+        f"{used:.1f} %; {result.frames_per_second(100e6):.1f} images a second at 100 MHz.",
+    ]
 
 
 def verification_text(verification: Verification) -> str:
