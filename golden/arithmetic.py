@@ -82,7 +82,7 @@ class Requantisation:
     zero_point: int = 0
 
     @property
-    def dtype(self) -> type[np.int8] | type[np.uint8]:
+    def dtype(self) -> type[np.int8 | np.uint8]:
         """Type of the output codes."""
         return np.int8 if self.signed else np.uint8
 

@@ -132,10 +132,11 @@ def _left_out(model: ModelProto) -> list[str]:
             if not is_bare:
                 bases[node.output[0]] = roots.pop()
                 left_out.append(node.name)
-        elif node.op_type in ("Add", "Mul", "Sub") and len(variable) < len(node.input):
-            left_out.append(node.name)
-        elif node.op_type in _WITH_WEIGHTS and (
-            len(variable) > 1 or any(name not in constants for name in node.input[1:2])
-        ):
-            left_out.append(node.name)
+        else:
+            has_constant = len(variable) < len(node.input)
+            weights_vary = len(variable) > 1 or any(x not in constants for x in node.input[1:2])
+            if (node.op_type in ("Add", "Mul", "Sub") and has_constant) or (
+                node.op_type in _WITH_WEIGHTS and weights_vary
+            ):
+                left_out.append(node.name)
     return left_out

@@ -46,9 +46,9 @@ def study_report(study: Study) -> list[Item]:
         for row in front.to_dict("records"):
             table.add(*(_short(row[name]) for name in names), *(row[key] for key in fields))
         items.append(table.shortened(_ROWS_MAX))
-        for basis in sorted(set(front["area"]) - {"no estimate"}):
-            if any(name in ("lut4", "ff", "block_ram", "dsp") for name in names):
-                items.append(f"Area: {basis}.")
+        if any(name in ("lut4", "ff", "block_ram", "dsp") for name in names):
+            known = sorted(set(front["area"]) - {"no estimate"})
+            items += [f"Area: {basis}." for basis in known]
     reasons = Counter((each.status, each.message) for each in study.found if each.status != "ok")
     for (status, message), count in reasons.most_common(_REASONS_MAX):
         items.append(f"{count} {status}: {message}")

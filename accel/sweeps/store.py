@@ -155,8 +155,10 @@ class Store:
 
     def rows(self, keys: Sequence[str] | None = None) -> dict[str, Row]:
         """Return rows by key: those of some keys that there are, or all."""
-        columns = "key, machine, config, weight_density, network, network_digest, images, " \
-            "technology_node, status, message, figures, cpu_seconds, package, code"  # fmt: skip
+        columns = (
+            "key, machine, config, weight_density, network, network_digest, images, "
+            "technology_node, status, message, figures, cpu_seconds, package, code"
+        )
         found: dict[str, Row] = {}
         with self._refusing():
             if keys is None:

@@ -99,9 +99,8 @@ def _read_results(text: str, programs: list[Program], names: list[str]) -> list[
     waited = False  # what is read before the wait only lets time pass
     for line in text.splitlines():
         kind, _, value = line.partition(" ")
-        if kind in "or" and set(value.lower()) & {"x", "z"}:
-            if kind == "o" or waited:
-                raise HardwareError(f"The design gave undefined bits: {line}")
+        if kind in "or" and set(value.lower()) & {"x", "z"} and (kind == "o" or waited):
+            raise HardwareError(f"The design gave undefined bits: {line}")
         if kind == "o":
             beats.append(int(value, 16))
         elif kind == "d":

@@ -105,9 +105,11 @@ def test_escapes_are_shown_and_long_lines_cut_in_the_middle():
     ],
 )
 def test_what_other_libraries_raise_is_told_in_our_words(raised, words):
-    with pytest.raises(FormatError, match=f"^File must be right: .*{words}") as caught:
-        with foreign("File must be right"):
-            raise raised
+    with (
+        pytest.raises(FormatError, match=f"^File must be right: .*{words}") as caught,
+        foreign("File must be right"),
+    ):
+        raise raised
     assert len(str(caught.value)) <= 300
     assert caught.value.__cause__ is None
 
