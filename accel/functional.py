@@ -101,8 +101,8 @@ def run_network(network: Network, image: Codes) -> dict[str, Codes]:
 
 
 def run_nodes(
-    network: Network, image: NDArray
-) -> Iterator[tuple[Node, tuple[NDArray, ...], NDArray]]:
+    network: Network, image: NDArray[Any]
+) -> Iterator[tuple[Node, tuple[NDArray[Any], ...], NDArray[Any]]]:
     """Run node after node; yield each with its inputs and its output.
 
     An image is an array, or a record of one an input. A tensor is kept no longer than a later
@@ -124,7 +124,9 @@ def run_nodes(
         yield node, inputs, output
 
 
-def run_node(node: Node, inputs: tuple[NDArray, ...], infos: tuple[TensorInfo, ...]) -> NDArray:
+def run_node(
+    node: Node, inputs: tuple[NDArray[Any], ...], infos: tuple[TensorInfo, ...]
+) -> NDArray[Any]:
     """Run one node; ``infos`` describe its inputs."""
     if isinstance(node, Convolution):
         return convolve(node.layer, node.weights, inputs[0], node.requantisation)
@@ -309,7 +311,7 @@ def _requantise(
 
 def _apply(
     requantisation: Requantisation,
-    accumulator: NDArray,
+    accumulator: NDArray[Any],
     output: Codes,
     first_row: int = 0,
     first_filter: int = 0,
@@ -341,7 +343,7 @@ def _window_slices(node: Pooling, size: int, axis: int) -> tuple[int, int, int]:
     return outputs, before, max(0, needed - before - size)
 
 
-def _pool(node: Pooling, padded: NDArray, operation: np.ufunc) -> Any:
+def _pool(node: Pooling, padded: NDArray[Any], operation: np.ufunc) -> Any:
     """Reduce the windows of a padded tensor."""
     height, width, _ = node.output.shape
     result = None

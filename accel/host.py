@@ -19,7 +19,7 @@ __all__ = ["run_host"]
 _sessions: WeakKeyDictionary[HostNode, Any] = WeakKeyDictionary()
 
 
-def run_host(node: HostNode, inputs: Sequence[NDArray]) -> NDArray:
+def run_host(node: HostNode, inputs: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """Run a host node on the arrays that it reads; its session is kept as long as the node.
 
     Raises

@@ -5,6 +5,9 @@ a ``Timing`` for each skip mode. ``docs/results.md`` says what each key means,
 ``docs/run.schema.json`` what the JSON looks like.
 """
 
+# pandas has no stubs:
+# pyright: reportMissingTypeStubs=false
+
 from __future__ import annotations
 
 import csv

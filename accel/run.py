@@ -1,5 +1,8 @@
 """Machines on a trace: every cycle of every layer, each with its real activations."""
 
+# threadpoolctl has no stubs:
+# pyright: reportMissingTypeStubs=false
+
 from __future__ import annotations
 
 import os

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -110,7 +110,7 @@ def write_whole(path: str | os.PathLike[str], data: bytes | str, name: str) -> N
 
 
 @contextmanager
-def _told(name: str, done: str) -> Iterator[None]:
+def _told(name: str, done: str) -> Generator[None]:
     """Turn the system's errors into one line."""
     try:
         yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from golden.errors import FormatError, UserError, one_line
@@ -13,7 +13,7 @@ __all__ = ["foreign"]
 
 
 @contextmanager
-def foreign(words: str, error: type[UserError] = FormatError) -> Iterator[None]:
+def foreign(words: str, error: type[UserError] = FormatError) -> Generator[None]:
     """Run another library on what a user gave.
 
     Its warnings and log records are dropped. Whatever it raises becomes an ``error`` that

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -339,7 +340,9 @@ class Network:
     output: str
     channel_density: dict[str, NDArray[np.float64]]
     accuracy: dict[str, float]
-    synthetic_inputs: dict[str, NDArray[np.int8 | np.uint8]] = field(default_factory=dict)
+    synthetic_inputs: dict[str, NDArray[np.int8 | np.uint8]] = field(
+        default_factory=lambda: dict[str, NDArray[np.int8 | np.uint8]]()
+    )
     further_inputs: tuple[TensorInfo, ...] = ()
     further_outputs: tuple[str, ...] = ()
 
@@ -362,7 +365,7 @@ class Network:
         whole = machine + sum(node.macs for node in self.host_nodes)
         return machine / whole if whole else 0.0
 
-    def input_values(self, image: NDArray) -> dict[str, NDArray]:
+    def input_values(self, image: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return each input's array, by name, of an image or of a record of them."""
         if image.dtype.names is None:
             return {self.input.name: image}

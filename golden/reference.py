@@ -8,6 +8,7 @@ that of ONNX's QLinearConv with fixed-point scales, as `golden.network` states i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +53,7 @@ __all__ = [
 Codes = NDArray[np.int8 | np.uint8]
 
 #: Runs a host node on its inputs' arrays (``golden`` can't: ONNX Runtime does).
-Host = Callable[[HostNode, Sequence[NDArray]], NDArray]
+Host = Callable[[HostNode, Sequence[NDArray[Any]]], NDArray[Any]]
 
 
 def accumulate(
@@ -212,8 +213,11 @@ def pad(node: Padding, codes: Codes) -> Codes:
 
 
 def run_node(
-    node: Node, operands: Sequence[NDArray], sources: Sequence[TensorInfo], host: Host | None = None
-) -> NDArray:
+    node: Node,
+    operands: Sequence[NDArray[Any]],
+    sources: Sequence[TensorInfo],
+    host: Host | None = None,
+) -> NDArray[Any]:
     """Run one node; ``sources`` describe its operands."""
     zero_points = [source.zero_point for source in sources]
     match node:
@@ -243,7 +247,9 @@ def run_node(
             return host(node, operands)
 
 
-def run_network(network: Network, image: NDArray, host: Host | None = None) -> dict[str, NDArray]:
+def run_network(
+    network: Network, image: NDArray[Any], host: Host | None = None
+) -> dict[str, NDArray[Any]]:
     """Run every node on one image.
 
     Parameters
