@@ -170,7 +170,7 @@ def step_runs(hidden: int) -> list[tuple[LayerRun, np.ndarray]]:
     """Return both products of a step of a pruned LSTM, and the reference's codes of each."""
     torch.manual_seed(2)
     model = Lstm(hidden=hidden)
-    masks.mask(model, Magnitude()._choose(model, 0.5))
+    masks.mask(model, Magnitude()._choose({}, model, 0.5))
     x = images(4)
     step, filters, found = 12, 4 * hidden, []
     for codes in unroll(model, x, "small").run(x[0])[2 * step : 2 * step + 2]:
