@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from golden import files
 from golden.errors import UserError
 
 if TYPE_CHECKING:
@@ -88,17 +88,7 @@ def check_writable(path: str | Path | None) -> None:
     """
     if path is None or str(path) == STANDARD_OUTPUT:
         return
-    path = Path(path)
-    folder = path.parent
-    if path.is_dir():
-        raise UserError(f"Output {path} must be a file, not a folder")
-    if not folder.is_dir():
-        raise UserError(f"Output {path} must lie in a folder that exists, not in {str(folder)!r}")
-    # The access bits say nothing on a read-only file system, so a file is tried.
-    try:
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise UserError(f"Output {path} can't be written: {error.strerror}") from None
+    files.check_writable(path, f"Output {path}")
 
 
 def write_whole(path: str | Path | None, text: Callable[[], str]) -> None:
@@ -121,15 +111,7 @@ def write_whole(path: str | Path | None, text: Callable[[], str]) -> None:
     if str(path) == STANDARD_OUTPUT:
         sys.stdout.write(text())
         return
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(text(), encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
-        raise UserError(f"Output {path} can't be written: {error.strerror}") from None
-    finally:
-        beside.unlink(missing_ok=True)
+    files.write_whole(path, text(), f"Output {path}")
 
 
 @contextmanager

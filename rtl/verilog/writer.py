@@ -6,7 +6,6 @@ Amaranth gives RTLIL, which pyosys writes as Verilog that Icarus and Verilator b
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from importlib import metadata, resources
 from pathlib import Path
@@ -18,6 +17,7 @@ from amaranth.lib import wiring
 from golden.config import TomlConfig
 from golden.counters import UNIT_COUNTERS
 from golden.errors import UserError
+from golden.files import write_whole
 from rtl.host import Design, Hardware, host_ports
 from rtl.lib.component import Component, ports
 from rtl.lib.ram import RAM_VERILOG
@@ -170,22 +170,10 @@ def _write_files(folder: str | Path, texts: dict[str, str]) -> list[Path]:
         The folder can't be written.
     """
     folder = Path(folder)
-    paths = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            path = folder / name
-            with tempfile.NamedTemporaryFile(
-                "w", encoding="utf-8", dir=folder, prefix=f".{name}.", delete=False
-            ) as beside:
-                beside.write(text)
-            try:
-                os.chmod(beside.name, 0o644)
-                os.replace(beside.name, path)
-            except BaseException:
-                os.unlink(beside.name)
-                raise
-            paths.append(path)
     except OSError as error:
         raise UserError(f"Folder {folder} can't be written: {error.strerror}") from None
-    return paths
+    for name, text in texts.items():
+        write_whole(folder / name, text, f"Output {folder / name}")
+    return [folder / name for name in texts]

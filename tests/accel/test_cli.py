@@ -194,14 +194,26 @@ def test_a_failed_write_keeps_the_file_that_was_there(tmp_path, monkeypatch):
     path = tmp_path / "result.json"
     write_whole(path, lambda: "before")
 
-    def fail(self, target):
+    def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pathlib.Path.replace", fail)
+    monkeypatch.setattr("golden.files.os.replace", fail)
     with pytest.raises(UserError, match=r"result\.json can't be written: No space left"):
         write_whole(path, lambda: "after")
     assert path.read_text() == "before"
     assert os.listdir(tmp_path) == ["result.json"]
+
+
+def test_a_device_is_refused_and_a_link_followed(tmp_path):
+    device, link, target = tmp_path / "null", tmp_path / "link", tmp_path / "target"
+    device.symlink_to("/dev/null")
+    with pytest.raises(UserError, match="must be a regular file, not a folder or device"):
+        write_whole(device, lambda: "lost")
+    assert device.is_symlink()
+    link.symlink_to(target)
+    write_whole(link, lambda: "kept")
+    assert link.is_symlink()
+    assert target.read_text() == "kept"
 
 
 def test_outputs_that_cannot_be_written_are_refused(tmp_path):

@@ -130,7 +130,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rtl.verilog.writer.os.replace", interrupted)
+    monkeypatch.setattr("golden.files.os.replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write(HARDWARE, TOY, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["cluster.v"]
