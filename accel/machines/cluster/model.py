@@ -35,7 +35,8 @@ from golden.counters import UNIT_COUNTERS, LayerCounters
 from golden.errors import CapacityError, ConfigError
 from golden.layer import LayerShape
 from golden.machines.cluster.config import AcceleratorConfig, Balance, SkipMode
-from golden.machines.cluster.schedule import Schedule, make_schedule, window_density
+from golden.machines.cluster.program import schedule_task
+from golden.machines.cluster.schedule import Schedule
 from golden.machines.cluster.workload import LayerWorkload
 from golden.program import Codes, LayerTask
 from golden.tensor import popcount
@@ -120,8 +121,7 @@ class ClusterMachine(Machine):
     def prepare(self, task: LayerTask) -> Program:
         config, layer = self.config, task.layer
         weights = pack_filters(config, layer, task.weights)
-        density = window_density(config, layer, task.channel_density)
-        schedule = make_schedule(config, layer, weights, density)
+        schedule = schedule_task(config, task, weights)
         weight_counts = popcount(weights.masks).reshape(layer.out_channels, -1)
         check_filters(config, layer, filter_demand(schedule, weight_counts))
         weight_bytes = weight_counts.size * config.chunk // 8 + len(weights.values)

@@ -20,7 +20,8 @@ from accel.machines.cluster.packing import activation_masks, pack_filters
 from accel.machines.cluster.program import LayerProgram, prepare_layer
 from golden.layer import ChunkLayout, LayerShape
 from golden.machines.cluster.config import AcceleratorConfig, Dealing
-from golden.machines.cluster.schedule import Schedule, make_schedule, window_density
+from golden.machines.cluster.program import schedule_task
+from golden.machines.cluster.schedule import Schedule
 from golden.program import Codes, LayerTask
 from golden.tensor import BitmaskTensor, popcount
 
@@ -110,8 +111,7 @@ class SharedLayer:
         """Return a machine's schedule."""
 
         def make() -> Schedule:
-            density = window_density(config, self.layer, self.task.channel_density)
-            return make_schedule(config, self.layer, self.packed(config).weights, density)
+            return schedule_task(config, self.task, self.packed(config).weights)
 
         return self.once(("schedule", *_schedule_key(config)), make)
 
