@@ -58,7 +58,7 @@ HEADER: Words = (
 )  # fmt: skip
 
 DESCRIPTOR: Words = (
-    ("op", 1), ("resident", 1), ("tiles", 16), ("passes", 16), ("groups", 16),
+    ("op", 1), ("resident", 1), ("map_offset", 16), ("passes", 16), ("groups", 16),
     ("in_height", 16), ("in_width", 16), ("in_channels", 16),
     ("out_height", 16), ("out_width", 16), ("out_channels", 16),
     ("kernel_height", 8), ("kernel_width", 8), ("stride_height", 8), ("stride_width", 8),
