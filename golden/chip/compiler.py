@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from golden.chip.config import ChipConfig
+from golden.chip.derived import derived_fields
 from golden.chip.formats import (
     DESCRIPTOR,
     DESCRIPTOR_BYTES,
@@ -245,7 +246,7 @@ def _descriptor(
             "clamp_low": how.low, "clamp_high": how.high,
         }  # fmt: skip
     out_height, out_width, out_channels = layer.operand.shape
-    return {
+    fields = {
         **compiled.descriptor, **convolution,
         "op": int(layer.node is None), "groups": groups,
         "map_offset": maps[layer.output.name].address % config.burst_bytes,
@@ -266,3 +267,4 @@ def _descriptor(
         "signed_residual": int(vector.residual_signed),
         "pixel_stride": maps[layer.output.name].pixel_stride,
     }  # fmt: skip
+    return fields | derived_fields(config, fields, compiled.filters)
