@@ -11,6 +11,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.chip.config import ChipConfig
+from rtl.chip.beat_count import BeatCount
 from rtl.chip.burst_fifo import BurstFifo
 from rtl.chip.closings import Closings
 from rtl.chip.engine import Engine
@@ -154,15 +155,20 @@ class MemorySide(Component):
         return fifos
 
     def _give_filters(self, m: Module, engine, fifo) -> None:
-        out = self.core.filters
+        out, width = self.core.filters, self._config.filter_bus_bytes
+        m.submodules.filters_used = used = BeatCount(self._config, self._config.filter_bursts)
         m.d.comb += [
+            used.clear.eq(self.core.clear),
+            used.take.eq(fifo.take),
+            used.beats.eq(fifo.bytes >> (width.bit_length() - 1)),
+            used.beat.eq(self.core.filters_used),
+            fifo.free.eq(used.free),
             fifo.tag.eq(engine.burst.begins),
             out.valid.eq(fifo.valid),
             out.payload.data.eq(fifo.window.as_value()),
             out.payload.first.eq(fifo.window_tag & fifo.fresh),
-            fifo.taken.eq(Mux(out.valid & out.ready, self._config.filter_bus_bytes, 0)),
+            fifo.taken.eq(Mux(out.valid & out.ready, width, 0)),
         ]
-        m.d.sync += fifo.free.eq(fifo.used)
 
     def _give_rows(self, m: Module, engine, fifo, closings) -> None:
         out, core = self.core.rows, self.core

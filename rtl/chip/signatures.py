@@ -100,6 +100,8 @@ def core_signature(config: ChipConfig) -> wiring.Signature:
         Beats of descriptors, tables and records; the last of A in cycle A + 1.
     filters : In(stream of filters)
         The first beat of a burst from A + FILL on.
+    filters_used : Out(1)
+        The units' loaders have taken a beat; a burst's last one: X + FEED.
     rows : In(stream of rows), rows_taken : Out(range(bus_bytes + 1))
         The oldest burst from A + FILL on. Where ``ready``, so many bytes of it are taken, at most
         ``count``: a piece.
@@ -135,6 +137,7 @@ def core_signature(config: ChipConfig) -> wiring.Signature:
             "start": In(1),
             "control": In(stream.Signature(layouts.control, **always)),
             "filters": In(stream.Signature(layouts.filters)),
+            "filters_used": Out(1),
             "rows": In(stream.Signature(layouts.rows)),
             "rows_taken": Out(range(config.bus_bytes + 1)),
             "rows_closed": In(1),
