@@ -36,9 +36,7 @@ def granted_layout(config: ChipConfig) -> data.StructLayout:
 
 def request_layout(config: ChipConfig) -> data.StructLayout:
     """Return a request for the bus."""
-    return data.StructLayout(
-        {"write": 1, "address": 32, "bytes": config.burst_bytes.bit_length()}
-    )
+    return data.StructLayout({"write": 1, "address": 32, "bytes": config.burst_bytes.bit_length()})
 
 
 def write_layout(config: ChipConfig) -> data.StructLayout:

@@ -35,6 +35,10 @@ _WORDS = data.StructLayout(
 )  # fmt: skip
 
 
+#: In place of a kind that is none.
+NO_KIND = 15
+
+
 class ListReader(Component):
     """Two blocks of the list, and the entry that comes next.
 
@@ -99,8 +103,10 @@ class ListReader(Component):
         with m.Else():
             now = arrives & (filling == half)
             m.d.comb += self.entries.valid.eq(left.any() & (there.bit_select(half, 1) | now))
-            for name in ("address", "kind", "last", "length", "tiles", "writes", "gap"):
+            for name in ("address", "last", "length", "tiles", "writes", "gap"):
                 m.d.comb += entry[name].eq(found[name])
+            # Reads of the list stand in no list.
+            m.d.comb += entry.kind.eq(Mux(found.kind == Kind.LIST.value, NO_KIND, found.kind))
         with m.If(arrives):
             m.d.sync += [filling.eq(~filling), there.bit_select(filling, 1).eq(1)]
         with m.If(self.entries.valid & self.entries.ready & fetches):

@@ -70,7 +70,10 @@ class ReadRouter(Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         config = self._config
-        bus_bits, offset_bits = config.bus_bytes.bit_length() - 1, config.burst_bytes.bit_length() - 1
+        bus_bits, offset_bits = (
+            config.bus_bytes.bit_length() - 1,
+            config.burst_bytes.bit_length() - 1,
+        )
         words = config.burst_bytes // config.bus_bytes
         kept = data.StructLayout(
             {"kind": 4, "word": bits_for_count(words), "lane": bus_bits, "last": 1, "number": 24}

@@ -7,7 +7,7 @@ one by one.
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import data, stream
+from amaranth.lib import stream
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
@@ -137,9 +137,7 @@ class WriteBuffer(Component):
             m.d.comb += [
                 write.addr.eq(index),
                 write.data.eq(octets[8 * row * bank : 8 * row * (bank + 1)]),
-                write.en.eq(
-                    Mux(piece.valid, enables[row * bank : row * (bank + 1)], 0)
-                ),
+                write.en.eq(Mux(piece.valid, enables[row * bank : row * (bank + 1)], 0)),
             ]
             banks.append(memory)
         return banks
@@ -151,7 +149,11 @@ class WriteBuffer(Component):
         offsets, headers = (x.read_port(domain="comb") for x in headers)
         to_send = Signal(range(self._slots + 1))
         moves, begun = Signal(), Signal()
-        end, word, last_word = Signal(self._offset_bits), Signal(self._offset_bits - bus_bits), Signal()
+        end, word, last_word = (
+            Signal(self._offset_bits),
+            Signal(self._offset_bits - bus_bits),
+            Signal(),
+        )
         next_word = Signal.like(word)
         issues, finishes = Signal(), Signal()
         m.d.comb += [

@@ -14,10 +14,14 @@ from numpy.typing import NDArray
 
 from tests.chip.slow_memory import SlowMemory
 
-__all__ = ["AxiMemory", "Seen"]
+__all__ = ["BUS", "AxiMemory", "Seen"]
 
-_CHANNELS = {"ar": ("addr", "len", "size", "burst", "user"),
-             "aw": ("addr", "len", "size", "burst", "user"), "w": ("data", "strb", "last")}  # fmt: skip
+#: What a master drives.
+BUS = ("araddr", "arlen", "arsize", "arburst", "aruser", "arvalid", "awaddr", "awlen", "awsize",
+       "awburst", "awuser", "awvalid", "wdata", "wstrb", "wlast", "wvalid", "rready",
+       "bready")  # fmt: skip
+_ADDRESS = ("addr", "len", "size", "burst", "user")
+_CHANNELS = {"ar": _ADDRESS, "aw": _ADDRESS, "w": ("data", "strb", "last")}
 
 
 @dataclass
@@ -74,6 +78,7 @@ class AxiMemory:
         self._reads: deque[tuple[int, Seen]] = deque()
         self._writes: deque[tuple[int, Seen]] = deque()
         self._to_write: deque[Seen] = deque()
+        self._data: deque[dict[str, int]] = deque()
         self._read_left = self._write_left = 0  # beats of the oldest bursts
         self._held: dict[str, dict[str, int]] = {}
         self._ready = dict.fromkeys(("ar", "aw", "w"), 1)
@@ -89,7 +94,7 @@ class AxiMemory:
     @property
     def idle(self) -> bool:
         """Nothing is under way."""
-        return not (self._reads or self._writes or self._to_write)
+        return not (self._reads or self._writes or self._to_write or self._data)
 
     def step(self, now: int, bus: dict[str, int]) -> None:
         """See the bus in a cycle.
@@ -105,7 +110,10 @@ class AxiMemory:
                 self._request(now, bus, channel)
         assert not {"ar", "aw"} <= moved, "two requests in one cycle"
         if "w" in moved:
-            self._take(bus, now)
+            self._data.append({name: bus[name] for name in ("wdata", "wstrb", "wlast")})
+        # Data may come before their request.
+        while self._data and self._to_write:
+            self._take(self._data.popleft(), now)
         if bus["rready"] and self._read["rvalid"]:
             self._end_beat(now)
         if bus["bready"] and self._response["bvalid"]:
@@ -148,7 +156,6 @@ class AxiMemory:
             self._to_write.append(burst)
 
     def _take(self, bus: dict[str, int], now: int) -> None:
-        assert self._to_write, "data without a request"
         burst = self._to_write[0]
         left = self._write_left or burst.beats
         base = burst.base(self.bus_bytes, left)

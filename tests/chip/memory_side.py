@@ -8,14 +8,10 @@ from amaranth.sim import Simulator
 
 from golden.chip.program import ChipProgram
 from rtl.chip.memory_side import MemorySide
-from tests.chip.axi_memory import AxiMemory
+from tests.chip.axi_memory import BUS, AxiMemory
 from tests.chip.scripted_core import ScriptedCore
 
 __all__ = ["run_memory_side"]
-
-_BUS = ("araddr", "arlen", "arsize", "arburst", "aruser", "arvalid", "awaddr", "awlen", "awsize",
-        "awburst", "awuser", "awvalid", "wdata", "wstrb", "wlast", "wvalid", "rready",
-        "bready")  # fmt: skip
 
 
 def run_memory_side(
@@ -24,7 +20,7 @@ def run_memory_side(
     """Run a network; return cycles, code, entry, and bytes and bursts by kind."""
     dut = MemorySide(program.config)
     core, axi = dut.core, dut.axi
-    watched = {name: getattr(axi, name) for name in _BUS} | {
+    watched = {name: getattr(axi, name) for name in BUS} | {
         "rows_valid": core.rows.valid, "rows_ready": core.rows.ready,
         "rows_taken": core.rows_taken, "rows_data": core.rows.payload.data.as_value(),
         "rows_count": core.rows.payload.count, "rows_operand": core.rows.payload.operand,
@@ -95,7 +91,9 @@ def _drive_core(drive, core, outputs: dict[str, Any]) -> None:
     if piece is not None:
         payload = core.pieces.payload
         ports = (payload.data.as_value(), payload.count, payload.offset, payload.last)
-        for name, port, value in zip(("data", "count", "offset", "last"), ports, piece, strict=True):
+        for name, port, value in zip(
+            ("data", "count", "offset", "last"), ports, piece, strict=True
+        ):
             drive(port, f"piece_{name}", value)
     drive(core.bursts.valid, "bursts_valid", int(burst is not None))
     if burst is not None:
