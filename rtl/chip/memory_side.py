@@ -26,7 +26,7 @@ from rtl.lib.component import Component
 
 __all__ = ["MemorySide"]
 
-_ROW_TAG = data.StructLayout({"operand": 1, "first": 1, "gap": 16})
+_ROW_TAG = data.StructLayout({"operand": 1, "first": 1, "gap": 16, "tile": 4})
 
 
 class MemorySide(Component):
@@ -172,17 +172,23 @@ class MemorySide(Component):
 
     def _give_rows(self, m: Module, engine, fifo, closings) -> None:
         out, core = self.core.rows, self.core
+        tile = Signal(4)
+        m.d.sync += tile.eq(tile + engine.closes)
+        with m.If(core.clear):
+            m.d.sync += tile.eq(0)
         is_rows = (engine.burst.kind == Kind.ROWS.value) | (engine.burst.kind == Kind.OPERAND.value)
         m.d.comb += [
             fifo.tag.operand.eq(engine.burst.kind == Kind.OPERAND.value),
             fifo.tag.first.eq(engine.burst.first),
             fifo.tag.gap.eq(engine.burst.gap),
+            fifo.tag.tile.eq(tile),
             out.valid.eq(fifo.valid),
             out.payload.data.eq(fifo.window),
             out.payload.count.eq(fifo.count),
             out.payload.operand.eq(fifo.window_tag.operand),
             out.payload.first.eq(fifo.window_tag.first & fifo.fresh),
             out.payload.gap.eq(fifo.window_tag.gap),
+            out.payload.tile.eq(fifo.window_tag.tile),
             fifo.taken.eq(Mux(out.valid & out.ready, core.rows_taken, 0)),
             closings.granted.eq(engine.granted & is_rows),
             closings.closes.eq(engine.closes),

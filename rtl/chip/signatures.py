@@ -45,7 +45,8 @@ class Layouts:
     rows
         The next bytes of the oldest burst: ``data``, of which ``count`` bytes (1 to ``bus_bytes``)
         belong to the burst; ``operand``: of a vector tile; ``first``: nothing of the entry has
-        been taken yet; ``gap`` of the entry.
+        been taken yet; ``gap`` of the entry; ``tile``, the number modulo 16 of the tile that it is
+        for, counted over both kinds.
     residual
         The next ``vector_lanes`` bytes, over the ends of bursts.
     piece
@@ -73,6 +74,7 @@ class Layouts:
                 "operand": 1,
                 "first": 1,
                 "gap": 16,
+                "tile": 4,
             }
         )
         self.residual = data.ArrayLayout(8, lanes)

@@ -25,6 +25,7 @@ def run_memory_side(
         "rows_taken": core.rows_taken, "rows_data": core.rows.payload.data.as_value(),
         "rows_count": core.rows.payload.count, "rows_operand": core.rows.payload.operand,
         "rows_first": core.rows.payload.first, "rows_gap": core.rows.payload.gap,
+        "rows_tile": core.rows.payload.tile,
         "rows_closed": core.rows_closed, "filters_valid": core.filters.valid,
         "filters_ready": core.filters.ready, "filters_data": core.filters.payload.data,
         "filters_first": core.filters.payload.first,

@@ -232,6 +232,7 @@ class ScriptedCore:
         assert seen["rows_operand"] == (burst.kind is Kind.OPERAND)
         assert seen["rows_first"] == (burst.first and piece == 0)
         assert seen["rows_gap"] == burst.entry.gap
+        assert seen["rows_tile"] == burst.entry.tile % 16
         self.at["rows"] = (number, piece + 1)
         if piece + 1 == len(burst.pieces):
             self.at["rows"] = (number + 1, 0)
