@@ -45,7 +45,6 @@ class ReadRouter(Component):
 
     def __init__(self, config: ChipConfig) -> None:
         self._config = config
-        control = stream.Signature(Layouts(config).control, always_ready=True)
         super().__init__(
             {
                 "clear": In(1),
@@ -60,7 +59,7 @@ class ReadRouter(Component):
                 "filters_valid": Out(1),
                 "rows_valid": Out(1),
                 "residual_valid": Out(1),
-                "control": Out(control),
+                "control": Out(stream.Signature(Layouts(config).control)),
                 "answered": Out(1),
                 "error": Out(1),
                 "number": Out(24),

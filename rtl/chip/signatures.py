@@ -132,12 +132,11 @@ def core_signature(config: ChipConfig) -> wiring.Signature:
         The network's last cycle: counters are complete in the next one.
     """
     layouts = Layouts(config)
-    always = {"always_ready": True}
     return wiring.Signature(
         {
             "clear": In(1),
             "start": In(1),
-            "control": In(stream.Signature(layouts.control, **always)),
+            "control": In(stream.Signature(layouts.control)),
             "filters": In(stream.Signature(layouts.filters)),
             "filters_used": Out(1),
             "rows": In(stream.Signature(layouts.rows)),
@@ -147,8 +146,8 @@ def core_signature(config: ChipConfig) -> wiring.Signature:
             "residual_taken": Out(range(config.vector_lanes + 1)),
             "residual_arrived": In(24),
             "residual_release": Out(1),
-            "pieces": Out(stream.Signature(layouts.piece, **always)),
-            "bursts": Out(stream.Signature(layouts.burst, **always)),
+            "pieces": Out(stream.Signature(layouts.piece)),
+            "bursts": Out(stream.Signature(layouts.burst)),
             "write_free": In(1),
             "tile_done": Out(1),
             "half_read": Out(1),

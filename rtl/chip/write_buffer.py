@@ -30,7 +30,7 @@ class WriteBuffer(Component):
     -------
     clear : In(1)
     pieces : In(stream of Layouts.piece), bursts : In(stream of Layouts.burst)
-        From the vector unit. It knows how many places there are.
+        From the vector unit; always ready. It knows how many places there are.
     made : Out(stream of write_layout)
         The oldest burst that has not been granted: from the cycle after ``bursts`` on.
     granted : In(1)
@@ -51,8 +51,8 @@ class WriteBuffer(Component):
         super().__init__(
             {
                 "clear": In(1),
-                "pieces": In(stream.Signature(layouts.piece, always_ready=True)),
-                "bursts": In(stream.Signature(layouts.burst, always_ready=True)),
+                "pieces": In(stream.Signature(layouts.piece)),
+                "bursts": In(stream.Signature(layouts.burst)),
                 "made": Out(stream.Signature(write_layout(config))),
                 "granted": In(1),
                 "wdata": Out(8 * config.bus_bytes),
@@ -79,6 +79,8 @@ class WriteBuffer(Component):
         fresh = Signal(init=1)
         piece = self.pieces
         m.d.comb += [
+            piece.ready.eq(1),
+            self.bursts.ready.eq(1),
             offset_in.en.eq(piece.valid & fresh),
             offset_in.addr.eq(offsets_end),
             offset_in.data.eq(piece.payload.offset),
