@@ -45,7 +45,8 @@ class Layouts:
     rows
         The next bytes of the oldest burst: ``data``, of which ``count`` bytes (1 to ``bus_bytes``)
         belong to the burst; ``operand``: of a vector tile; ``first``: nothing of the entry has
-        been taken yet; ``gap`` of the entry.
+        been taken yet; ``gap`` of the entry; ``tile``, the number modulo 16 of the tile that it is
+        for, counted over both kinds.
     residual
         The next ``vector_lanes`` bytes, over the ends of bursts.
     piece
@@ -73,6 +74,7 @@ class Layouts:
                 "operand": 1,
                 "first": 1,
                 "gap": 16,
+                "tile": 4,
             }
         )
         self.residual = data.ArrayLayout(8, lanes)
@@ -100,6 +102,8 @@ def core_signature(config: ChipConfig) -> wiring.Signature:
         Beats of descriptors, tables and records; the last of A in cycle A + 1.
     filters : In(stream of filters)
         The first beat of a burst from A + FILL on.
+    filters_used : Out(1)
+        The units' loaders have taken a beat; a burst's last one: X + FEED.
     rows : In(stream of rows), rows_taken : Out(range(bus_bytes + 1))
         The oldest burst from A + FILL on. Where ``ready``, so many bytes of it are taken, at most
         ``count``: a piece.
@@ -128,13 +132,13 @@ def core_signature(config: ChipConfig) -> wiring.Signature:
         The network's last cycle: counters are complete in the next one.
     """
     layouts = Layouts(config)
-    always = {"always_ready": True}
     return wiring.Signature(
         {
             "clear": In(1),
             "start": In(1),
-            "control": In(stream.Signature(layouts.control, **always)),
+            "control": In(stream.Signature(layouts.control)),
             "filters": In(stream.Signature(layouts.filters)),
+            "filters_used": Out(1),
             "rows": In(stream.Signature(layouts.rows)),
             "rows_taken": Out(range(config.bus_bytes + 1)),
             "rows_closed": In(1),
@@ -142,8 +146,8 @@ def core_signature(config: ChipConfig) -> wiring.Signature:
             "residual_taken": Out(range(config.vector_lanes + 1)),
             "residual_arrived": In(24),
             "residual_release": Out(1),
-            "pieces": Out(stream.Signature(layouts.piece, **always)),
-            "bursts": Out(stream.Signature(layouts.burst, **always)),
+            "pieces": Out(stream.Signature(layouts.piece)),
+            "bursts": Out(stream.Signature(layouts.burst)),
             "write_free": In(1),
             "tile_done": Out(1),
             "half_read": Out(1),
