@@ -332,7 +332,9 @@ class Parser(Component):
     def _compress(self, m: Module, octets: list, zeros: list) -> list:
         """Return the octets without gaps, one cycle later."""
         width = max(len(amount) for amount in zeros)
-        items = [Cat(octet, amount)[: 8 + width] for octet, amount in zip(octets, zeros, strict=True)]
+        items = [
+            Cat(octet, amount)[: 8 + width] for octet, amount in zip(octets, zeros, strict=True)
+        ]
         items = [item | Const(0, 8 + width) for item in items]
         for bit in range(width):
             step = 1 << bit
@@ -342,9 +344,7 @@ class Parser(Component):
                 comes = above[8 + bit] & above[:8].any()
                 stays = ~items[at][8 + bit] & items[at][:8].any()
                 item = Signal(8 + width, name=f"move{bit}_{at}")
-                m.d.comb += item.eq(
-                    Mux(comes, above, Mux(stays, items[at], Const(0, 8 + width)))
-                )
+                m.d.comb += item.eq(Mux(comes, above, Mux(stays, items[at], Const(0, 8 + width))))
                 moved.append(item)
             items = moved
         packed = [Signal(8, name=f"packed{at}") for at in range(len(items))]
@@ -357,8 +357,7 @@ class Parser(Component):
         first = address[:bits]
         exists = [(count > at) & valid if at < len(octets) else Const(0) for at in range(lanes)]
         marked = [
-            Cat(octets[at], exists[at]) if at < len(octets) else Const(0, 9)
-            for at in range(lanes)
+            Cat(octets[at], exists[at]) if at < len(octets) else Const(0, 9) for at in range(lanes)
         ]
         for lane, item in enumerate(rotate(marked, first, lanes)):
             row = address[bits:]

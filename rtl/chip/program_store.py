@@ -15,6 +15,7 @@ from rtl.lib.component import Component
 
 __all__ = ["ProgramStore"]
 
+
 class ProgramStore(Component):
     """Take the beats of descriptors, records and tables.
 
@@ -68,9 +69,7 @@ class ProgramStore(Component):
             )
         place = self.record_count[: (RECORDS - 1).bit_length()]
         for number in range(RECORDS):
-            self._take_words(
-                m, of_record & (place == number), TILE_WORDS, self.records[number]
-            )
+            self._take_words(m, of_record & (place == number), TILE_WORDS, self.records[number])
         # A record's layer is that of the last descriptor before it.
         with m.If(of_descriptor & ends):
             m.d.sync += slot.eq(~slot)

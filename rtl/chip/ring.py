@@ -104,9 +104,7 @@ class Ring(Component):
         width, beat = config.collector_width, config.bus_bytes
         m.submodules.requantisation = entries = TableRam(8 * width, beat, MAX_OUTPUTS // width)
         m.submodules.channels = channels = TableRam(2 * width, beat, MAX_OUTPUTS // width)
-        m.submodules.passes = passes = TableRam(
-            pass_row_bytes(config), beat, PASSES_MAX, copies=3
-        )
+        m.submodules.passes = passes = TableRam(pass_row_bytes(config), beat, PASSES_MAX, copies=3)
         for part, enable in (
             (entries, table.requantisation), (channels, table.channels), (passes, table.passes)
         ):  # fmt: skip

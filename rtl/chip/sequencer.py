@@ -1,9 +1,9 @@
 """The sequencer: starts tile after tile as a job of the clusters.
 
-    setup[t] = max(d[t], done[t-1]) + (LAYER or TILE)
-    start[t] = max(setup[t], ready[t], Z[t-2] + HALF) + JOB
-    done[t]  = start[t] + the longest cluster's cycles
-    done[t]  = max(done[t-1] + 1, ready[t], d[t])  of a vector tile
+setup[t] = max(d[t], done[t-1]) + (LAYER or TILE)
+start[t] = max(setup[t], ready[t], Z[t-2] + HALF) + JOB
+done[t]  = start[t] + the longest cluster's cycles
+done[t]  = max(done[t-1] + 1, ready[t], d[t])  of a vector tile
 """
 
 from __future__ import annotations

@@ -40,9 +40,7 @@ class TableRam(Component):
         for copy in range(copies):
             ports[f"address{copy}"] = In(bits_for_count(rows))
             ports[f"row{copy}"] = Out(8 * row_bytes)
-        super().__init__(
-            {"write": In(1), "number": In(16), "beat": In(8 * beat_bytes), **ports}
-        )
+        super().__init__({"write": In(1), "number": In(16), "beat": In(8 * beat_bytes), **ports})
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -58,9 +56,7 @@ class TableRam(Component):
         """Rows are parts of a beat."""
         parts = self._beat_bytes // self._row_bytes
         bits = (parts - 1).bit_length()
-        m.submodules[f"beats{copy}"] = ram = Ram(
-            8 * self._beat_bytes, -(-self._rows // parts)
-        )
+        m.submodules[f"beats{copy}"] = ram = Ram(8 * self._beat_bytes, -(-self._rows // parts))
         part = Signal(max(1, bits), name=f"part{copy}")
         m.d.sync += part.eq(address[:bits])
         m.d.comb += [
