@@ -104,13 +104,11 @@ def run_chip(
         folder = Path(name)
         (folder / "commands").write_text(_commands(program, cycle_limit), encoding="ascii")
         (folder / "image").write_text("\n".join(map("{:02x}".format, octets.tolist())), "ascii")
-        values = {"bytes": octets.size, "model": _MODELS[memory.kind]}
+        values: dict[str, object] = {"bytes": octets.size, "model": _MODELS[memory.kind]}
         values |= {f"n{at}": value for at, value in enumerate(memory.values)}
         values |= {"stalls": stalls} if stalls is not None else {}
         values |= {"fails": fails} if fails is not None else {}
-        plusargs = [f"+{part}={value}" for part, value in values.items()]
-        for part in ("commands", "image", "results", "output"):
-            plusargs.append(f"+{part}={folder / part}")
+        values |= {part: folder / part for part in ("commands", "image", "results", "output")}
         try:
             runner.run(
                 simulator,
@@ -122,7 +120,7 @@ def run_chip(
                 hdl_toplevel_lang="verilog",
                 build_dir=str(built),
                 test_dir=str(folder),
-                plusargs=plusargs,
+                plusargs=[f"+{part}={value}" for part, value in values.items()],
             )
         except RuntimeError as error:
             raise HardwareError(f"{simulator} did not run the bench: {error}") from None
