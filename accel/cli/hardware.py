@@ -133,7 +133,7 @@ def _verify_chip(
     image: int,
     skip: SkipMode,
 ) -> None:
-    from accel.chip.verification import verify_chip
+    from accel.chip_verification import verify_chip
     from accel.report.text import chip_verification_report
 
     try:

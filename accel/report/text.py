@@ -13,7 +13,7 @@ from accel.report.tables import Item
 
 if TYPE_CHECKING:
     from accel.chip.results import ChipResult
-    from accel.chip.verification import ChipVerification
+    from accel.chip_verification import ChipVerification
     from accel.results import Run
     from accel.verification import Verification
 
