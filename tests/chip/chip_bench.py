@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from amaranth.sim import Simulator
-from rtl.chip.core import Core
 
 from golden.chip.config import CHIP_LATENCY
 from golden.chip.program import ChipProgram
 from rtl.chip.chip import Chip
+from rtl.chip.core import Core
 from rtl.chip.registers import Control, Status, register_map
 from rtl.lib.component import Component
 from tests.chip.axi_memory import BUS, AxiMemory
