@@ -109,6 +109,8 @@ def build(design: Design, simulator: str, *, long: bool) -> Path:
         # What runs once, and the runtime library, need no optimising.
         flags = f"OPT_FAST={'-O1' if long else '-O0'} OPT_SLOW=-O0 OPT_GLOBAL=-O0"
         arguments += ["--build", "-MAKEFLAGS", flags]
+        if not long:  # one source file: without optimising, most of the time goes into headers
+            arguments += ["--output-split", "0"]
     tools = [_executable(simulator), *arguments, *(metadata.version(tool) for tool in _TOOLS)]
     built = cache_folder() / _key(*_design_parts(design), *tools)
     if built.is_dir():
