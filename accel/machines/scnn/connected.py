@@ -11,7 +11,7 @@ from accel.compiled import njit
 from accel.machines.machine import DramTraffic, LayerCounts
 from accel.machines.scnn.counts import accesses, spilt_bytes, stored_bytes, unit_counters
 from accel.machines.scnn.kernels import count_stored
-from golden.machines.scnn import RUN_BITS, Latency, ScnnConfig
+from golden.machines.scnn import RUN_BITS, ScnnConfig
 from golden.program import Codes, LayerTask
 
 __all__ = ["ScnnConnected"]
@@ -78,13 +78,14 @@ class ScnnConnected:
             of_pass = self._blocks[group][dealt][:, nonzero[group]].sum(axis=1)
             pes = len(of_pass)
             sums[:pes] += of_pass
-            slowest = _begin(waits[:pes], of_pass[:, _BLOCK.cycles], start, barrier)
+            begin = max(start, config.LATENCY.start + 1)
+            slowest = _begin(waits[:pes], of_pass[:, _BLOCK.cycles], begin, start, barrier)
             input_reads += pes * int(stored[group])
-            barrier = max(start, slowest) + Latency.BARRIER
+            barrier = max(start, slowest) + config.LATENCY.barrier
             start = max(barrier, drained)
             held = int(filters[dealt].max())
             drained = max(barrier, drained) + -(-held // config.drain_width)
-        cycles = drained + Latency.TAIL
+        cycles = drained + config.LATENCY.tail
         active = np.arange(min(len(runs), config.pes))
         written = self._stored_outputs(outputs)
         pairs, vectors = int(sums[:, _BLOCK.pairs].sum()), int(sums[:, _BLOCK.vectors].sum())
@@ -143,7 +144,9 @@ class ScnnConnected:
         return stored
 
 
-def _begin(waits: NDArray[np.int64], cycles: NDArray[np.int64], start: int, barrier: int) -> int:
+def _begin(
+    waits: NDArray[np.int64], cycles: NDArray[np.int64], first: int, start: int, barrier: int
+) -> int:
     """Run a pass: S and F of the specification; return the last F.
 
     Parameters
@@ -151,11 +154,11 @@ def _begin(waits: NDArray[np.int64], cycles: NDArray[np.int64], start: int, barr
     waits : ndarray of int64, axes PE, (siblings, broadcast, collector, finish)
         Added to.
     cycles : ndarray of int64, axis PE
-    start, barrier : int
-        Q of the pass, B of the one before.
+    first, start, barrier : int
+        First cycle that a PE may begin in; Q of the pass, B of the one before.
     """
     left = waits[:, 3].copy()
-    begin = np.maximum(left, max(start, Latency.START + 1))
+    begin = np.maximum(left, first)
     till_barrier = np.clip(barrier, left, begin)
     till_start = np.clip(start, till_barrier, begin)
     waits[:, 0] += till_barrier - left

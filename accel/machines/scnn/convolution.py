@@ -11,7 +11,7 @@ from accel.machines.machine import DramTraffic, LayerCounts
 from accel.machines.scnn.counts import accesses, spilt_bytes, stored_bytes, unit_counters
 from accel.machines.scnn.kernels import Vectors, count_stored, run_passes
 from accel.machines.scnn.layout import make_plan, pack
-from golden.machines.scnn import Latency, ScnnConfig
+from golden.machines.scnn import ScnnConfig
 from golden.program import Codes, LayerTask
 
 __all__ = ["ScnnConvolution"]
@@ -204,12 +204,12 @@ class ScnnConvolution:
         run = _Run(
             sums=np.zeros((active, 6), dtype=np.int64),
             waits=np.zeros((active, 4), dtype=np.int64),
-            state=np.array([Latency.START, 0, 0, 0, 0, 0, 0, 0], dtype=np.int64),
+            state=np.array([config.LATENCY.start, 0, 0, 0, 0, 0, 0, 0], dtype=np.int64),
             stored=np.zeros(active, dtype=np.int64),
         )
         blocks_of_all = sum(len(blocks) for blocks, _ in self._blocks)
         finish_max = np.zeros((plan.rounds * blocks_of_all, 2), dtype=np.int64)
-        machine = (config.banks, config.bank_queue, config.fifo_vectors, Latency.BARRIER)
+        machine = (config.banks, config.bank_queue, config.fifo_vectors, config.LATENCY.barrier)
         held = self._pass_filters()
         rounds = (self._pack_inputs(nonzero, index) for index in range(plan.rounds))
         if layer.groups > 1:
@@ -237,7 +237,7 @@ class ScnnConvolution:
         config, layer, plan, active = self._config, self._layer, self._plan, self._active
         nonzero = np.ascontiguousarray(inputs.transpose(2, 0, 1) != 0)
         run = self._run(nonzero)
-        cycles, slowest = int(run.state[2]) + Latency.TAIL, int(run.state[4])
+        cycles, slowest = int(run.state[2]) + config.LATENCY.tail, int(run.state[4])
         sums, stored = run.sums, run.stored
         pairs, stray, _, vector_pairs, spent, _ = sums.sum(axis=0).tolist()
         halo = run.drained - layer.positions * layer.out_channels
