@@ -25,6 +25,7 @@ from rtl.lib.registers import RegisterFile
 from rtl.verilog.example import example
 from rtl.verilog.modules import ModuleWriter
 from rtl.verilog.names import tidy
+from rtl.verilog.systemrdl import c_header, system_rdl
 from rtl.verilog.yosys import rtlil_to_verilog
 
 __all__ = ["component_verilog", "describe", "verilog", "write"]
@@ -136,7 +137,9 @@ def _ports(design: Design) -> list[dict[str, Any]]:
 
 
 def write(hardware: Hardware, config: TomlConfig, folder: str | Path) -> list[Path]:
-    """Write a machine's design as ``TOP.v``, its side-car ``TOP.json``, and ``bench.py``.
+    """Write a machine's design as ``TOP.v``, its side-car, its registers, and ``bench.py``.
+
+    The side-car is ``TOP.json``, the registers are ``TOP.rdl`` (SystemRDL) and ``TOP.h``.
 
     Each is complete or not there.
 
@@ -145,7 +148,7 @@ def write(hardware: Hardware, config: TomlConfig, folder: str | Path) -> list[Pa
     ConfigError
         The hardware can't do what the machine asks for.
     UserError
-        The folder can't be written, or pyosys is not installed.
+        The folder can't be written, or a package is not installed.
     """
     design = hardware.design(config)
     described = {**describe(design), "example": example(hardware, config)}
@@ -156,6 +159,8 @@ def write(hardware: Hardware, config: TomlConfig, folder: str | Path) -> list[Pa
         {
             f"{design.top}.v": verilog(design),
             f"{design.top}.json": description,
+            f"{design.top}.rdl": system_rdl(design),
+            f"{design.top}.h": c_header(design),
             "bench.py": bench,
         },
     )

@@ -33,7 +33,7 @@ def test_latencies_are_the_blocks_sums():
 
 def test_folder_has_verilog_and_a_side_car_that_describes_it(tmp_path):
     paths = write(HARDWARE, TOY, tmp_path / "new" / "folder")
-    names = ["cluster.v", "cluster.json", "bench.py"]
+    names = ["cluster.v", "cluster.json", "cluster.rdl", "cluster.h", "bench.py"]
     assert [path.name for path in paths] == names
     assert sorted(path.name for path in paths[0].parent.iterdir()) == sorted(names)
     described = json.loads(paths[1].read_text())
