@@ -25,6 +25,7 @@ from golden.machines.cluster.config import SkipMode
 
 if TYPE_CHECKING:
     from accel.machines.machine import Machine
+    from accel.machines.timeline import Timeline
     from accel.results import Run
     from accel.run import Progress
     from accel.verification import Verification
@@ -44,6 +45,7 @@ __all__ = [
     "networks",
     "read_modes",
     "simulate",
+    "timeline",
     "verify",
     "write_verilog",
 ]
@@ -318,6 +320,49 @@ def verify(
         _network(net), layer, chosen, read_modes(chosen, modes or chosen.modes[-1:]),
         simulator=simulator, image=image, rows=rows,
     )  # fmt: skip
+
+
+def timeline(
+    net: LoadedNetwork | str,
+    layer: str | None = None,
+    machine: str | TomlConfig | Machine = registry.DEFAULT,
+    *,
+    source: str = "simulator",
+    image: int = 0,
+    rows: int | None = None,
+    mode: SkipMode | str | None = None,
+) -> Timeline:
+    """Return what each unit does in each cycle of a layer; ``write_timeline`` makes files of it.
+
+    Parameters
+    ----------
+    layer : str, optional
+        Its name; the smallest where None.
+    machine : str, TomlConfig or Machine
+        Small where it is named without a preset.
+    source : str
+        ``simulator``, or ``hardware``: its states under Amaranth's simulator. They are equal.
+    image : int
+        Which image, from 0.
+    rows : int, optional
+        Only so many output rows, from the first.
+    mode : SkipMode, optional
+        The mode that skips most where None.
+
+    Raises
+    ------
+    CapacityError, ConfigError
+        The layer does not fit, or the machine has no such timeline.
+    HardwareError
+        The hardware broke its contract.
+    UserError
+        There is no such layer, image or source.
+    """
+    from accel.timelines.make import layer_timeline
+
+    chosen = _machine(machine, hardware=True)
+    (skip,) = read_modes(chosen, chosen.modes[-1:] if mode is None else [mode])
+    return layer_timeline(_network(net), layer, chosen, skip, source=source, image=image, rows=rows)
 
 
 def write_verilog(

@@ -11,11 +11,14 @@ from accel.cli.options import (
     BalanceOption,
     ConfigOption,
     DensityOption,
+    ImageOption,
     ImagesOption,
+    LayerOption,
     MachineOption,
     ModeOption,
     NetworkArgument,
     PresetOption,
+    RowsOption,
     SetOption,
     examples,
     read_changes,
@@ -32,10 +35,6 @@ DIFFERENT = 1
 
 commands = typer.Typer(rich_markup_mode=None)
 
-RowsOption = Annotated[
-    int | None, typer.Option(help="Only so many output rows, from the first.", min=1)
-]
-
 
 @commands.command(
     epilog=examples(
@@ -46,16 +45,13 @@ RowsOption = Annotated[
 )
 def verify(
     network: NetworkArgument = "resnet8",
-    layer: Annotated[
-        str | None,
-        typer.Option(help="Name of the layer; the smallest if left out.", metavar="NAME"),
-    ] = None,
+    layer: LayerOption = None,
     simulator: Annotated[
         str, typer.Option(help="amaranth, icarus or verilator.", metavar="NAME")
     ] = "amaranth",
     machine: MachineOption = registry.DEFAULT,
     images: ImagesOption = None,
-    image: Annotated[int, typer.Option(help="Which image, from 0.", min=0)] = 0,
+    image: ImageOption = 0,
     rows: RowsOption = None,
     density: DensityOption = None,
     preset: PresetOption = None,
@@ -118,7 +114,7 @@ def verilog(
         ),
     ] = None,
     images: ImagesOption = None,
-    image: Annotated[int, typer.Option(help="Which image, from 0.", min=0)] = 0,
+    image: ImageOption = 0,
     rows: RowsOption = None,
     density: DensityOption = None,
     skip: ModeOption = None,

@@ -19,8 +19,10 @@ __all__ = [
     "CsvOption",
     "DataOption",
     "DensityOption",
+    "ImageOption",
     "ImagesOption",
     "JsonOption",
+    "LayerOption",
     "LimitOption",
     "MachineOption",
     "MatrixArgument",
@@ -33,6 +35,7 @@ __all__ = [
     "PlotOption",
     "PresetOption",
     "PresetsOption",
+    "RowsOption",
     "SeedOption",
     "SetOption",
     "TrainImagesOption",
@@ -53,6 +56,14 @@ NetworkArgument = Annotated[
 ImagesOption = Annotated[
     Path | None,
     typer.Option(help="Images, a .npy file; a shipped network brings some.", metavar="FILE.npy"),
+]
+LayerOption = Annotated[
+    str | None,
+    typer.Option(help="Name of the layer; the smallest if left out.", metavar="NAME"),
+]
+ImageOption = Annotated[int, typer.Option(help="Which image, from 0.", min=0)]
+RowsOption = Annotated[
+    int | None, typer.Option(help="Only so many output rows, from the first.", min=1)
 ]
 LimitOption = Annotated[int, typer.Option(help="Use at most so many images.", min=1)]
 DensityOption = Annotated[
