@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from golden.machines.cambricon_s import CambriconSConfig, CambriconSCounters
@@ -35,7 +36,7 @@ def _design(config: CambriconSConfig) -> Design:
         beat_bits=8 * config.bus_bytes,
         filter_stream={"bytes": config.bus_bytes, "mask_beats": config.mask_beats},
         output=layouts.output,
-        latencies=latencies(),
+        latencies=asdict(latencies()),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from golden.counters import LayerCounters
@@ -57,7 +58,7 @@ def _design(config: AcceleratorConfig) -> Design:
             **home,
         },
         output=layouts.output,
-        latencies=latencies(),
+        latencies=asdict(latencies()),
     )
 
 

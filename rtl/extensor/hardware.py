@@ -4,6 +4,8 @@ see it.
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from golden.machines.cluster.config import SkipMode
 from golden.machines.extensor import ExTensorConfig, ExTensorCounters
 from golden.program import Codes, LayerRun
@@ -31,7 +33,7 @@ def _design(config: ExTensorConfig) -> Design:
         beat_bits=layouts.beat.size,
         filter_stream={"bytes": config.port_bytes, "last": [8 * config.port_bytes, 1]},
         output=layouts.output,
-        latencies=latencies(),
+        latencies=asdict(latencies()),
     )
 
 

@@ -20,12 +20,13 @@ from importlib import metadata
 from pathlib import Path
 
 from golden.errors import HardwareError, UserError
+from golden.files import cache_folder
 from rtl.host import Design
 from rtl.sim import runner
 from rtl.sim.bench import bench_verilog
 from rtl.verilog.writer import verilog
 
-__all__ = ["build", "cache_folder", "require_simulator", "search_path"]
+__all__ = ["build", "builds_folder", "require_simulator", "search_path"]
 
 _EXECUTABLES = {"icarus": ("iverilog", "vvp"), "verilator": ("verilator", "make", "g++")}
 _ADVICE = {
@@ -83,10 +84,9 @@ def require_simulator(simulator: str) -> None:
             )
 
 
-def cache_folder() -> Path:
+def builds_folder() -> Path:
     """Return the folder that keeps builds."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "innerjoin" / "cosim"
+    return cache_folder() / "cosim"
 
 
 def build(design: Design, simulator: str, *, long: bool) -> Path:
@@ -109,8 +109,10 @@ def build(design: Design, simulator: str, *, long: bool) -> Path:
         # What runs once, and the runtime library, need no optimising.
         flags = f"OPT_FAST={'-O1' if long else '-O0'} OPT_SLOW=-O0 OPT_GLOBAL=-O0"
         arguments += ["--build", "-MAKEFLAGS", flags]
+        if not long:  # one source file: without optimising, most of the time goes into headers
+            arguments += ["--output-split", "0"]
     tools = [_executable(simulator), *arguments, *(metadata.version(tool) for tool in _TOOLS)]
-    built = cache_folder() / _key(*_design_parts(design), *tools)
+    built = builds_folder() / _key(*_design_parts(design), *tools)
     if built.is_dir():
         return built
     try:
@@ -119,7 +121,7 @@ def build(design: Design, simulator: str, *, long: bool) -> Path:
     except OSError as error:
         raise UserError(f"Folder {built.parent} can't be written: {error.strerror}") from None
     try:
-        _make(design, simulator, arguments, folder, cache_folder() / f"runtime-{_key(*tools)}")
+        _make(design, simulator, arguments, folder, builds_folder() / f"runtime-{_key(*tools)}")
         with contextlib.suppress(OSError):  # another process was first
             folder.rename(built)
     finally:

@@ -27,7 +27,7 @@ from accel.machines.cluster.kernels import count_broadcast_words, find_chunks, r
 from accel.machines.vectors import LANES
 from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS, LayerCounters
 from golden.layer import ChunkLayout, LayerShape
-from golden.machines.cluster.config import AcceleratorConfig, Dealing, Latency, SkipMode
+from golden.machines.cluster.config import AcceleratorConfig, Dealing, SkipMode
 from golden.machines.cluster.schedule import Schedule
 from golden.tensor import BitmaskTensor, popcount
 
@@ -174,8 +174,8 @@ def _machine(program: LayerProgram) -> Machine:
     config = program.config
     drain = -(-config.group_filters // config.collector_width)
     step_cost_max = config.filters_per_unit * config.chunk
-    each = step_cost_max + drain + Latency.DELIVER + Latency.COLLECTOR_FREE
-    if config.slots * each + Latency.RELEASE > SPREAD_MAX:
+    each = step_cost_max + drain + config.LATENCY.deliver + config.LATENCY.collector_free
+    if config.slots * each + config.LATENCY.release > SPREAD_MAX:
         raise ValueError("latencies must be shorter")
     return Machine(
         clusters=config.clusters,
@@ -185,12 +185,12 @@ def _machine(program: LayerProgram) -> Machine:
         words=program.input_masks.shape[1],
         multipliers=config.lanes,
         double_buffer=config.filter_double_buffer,
-        start=Latency.START,
-        release=Latency.RELEASE,
-        load=Latency.LOAD,
-        load_free=Latency.LOAD_FREE,
-        deliver=Latency.DELIVER,
-        collector_free=Latency.COLLECTOR_FREE,
+        start=config.LATENCY.start,
+        release=config.LATENCY.release,
+        load=config.LATENCY.load,
+        load_free=config.LATENCY.load_free,
+        deliver=config.LATENCY.deliver,
+        collector_free=config.LATENCY.collector_free,
         step_cost_max=step_cost_max,
     )
 
@@ -336,7 +336,7 @@ def _counters(config: AcceleratorConfig, registers: Registers) -> LayerCounters:
     """Turn the kernel's registers into counters."""
     clusters = registers.clusters
     sums = registers.units
-    cycles = np.where(clusters["outputs"] > 0, clusters["drained"] + Latency.TAIL, 0)
+    cycles = np.where(clusters["outputs"] > 0, clusters["drained"] + config.LATENCY.tail, 0)
     pairs = sums.pairs if config.lanes == 2 else sums.busy
     by_cluster = {name: clusters[name] for name in CLUSTER_STATE.names or ()}
     by_cluster |= {"cycles": cycles, "pairs": pairs.sum(axis=1)}

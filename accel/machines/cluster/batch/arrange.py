@@ -23,7 +23,7 @@ from accel.machines.cluster.batch.kernel import RING
 from accel.machines.cluster.batch.lanes import COLUMNS, MACHINES
 from accel.machines.cluster.shared import SharedLayer
 from golden.layer import ChunkLayout, LayerShape
-from golden.machines.cluster.config import AcceleratorConfig, Dealing, Latency, SkipMode
+from golden.machines.cluster.config import AcceleratorConfig, Dealing, SkipMode
 
 __all__ = [
     "UNIT_BYTES",
@@ -173,7 +173,8 @@ def arrange_machines(
         for each in machines
         for config in {config.filter_bus_bytes: config for config in each}.values()
     }
-    collection = Latency.DELIVER + Latency.COLLECTOR_FREE
+    latency = AcceleratorConfig.LATENCY
+    collection = latency.deliver + latency.collector_free
     return Deals(
         clusters=clusters,
         run=run,
@@ -281,11 +282,12 @@ def make_sums(rows: int, units: int) -> Sums:
 
 
 def latencies() -> Latencies:
+    latency = AcceleratorConfig.LATENCY
     return Latencies(
-        start=Latency.START,
-        release=Latency.RELEASE,
-        load=Latency.LOAD,
-        load_free=Latency.LOAD_FREE,
-        deliver=Latency.DELIVER,
-        collector_free=Latency.COLLECTOR_FREE,
+        start=latency.start,
+        release=latency.release,
+        load=latency.load,
+        load_free=latency.load_free,
+        deliver=latency.deliver,
+        collector_free=latency.collector_free,
     )
