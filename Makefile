@@ -50,6 +50,9 @@ bench: $(BIN)/.all ## speed of the simulator beside C, and of the tick oracle
 synth: $(BIN)/.all ## logic cells and clock of a unit and of a cluster, placed and routed
 	$(BIN)/python -m rtl.synth
 
+registers: $(BIN)/.all ## docs/registers.md from the register tables
+	$(BIN)/python -m rtl.verilog.registers_page > docs/registers.md
+
 networks: $(BIN)/.all ## train the shipped networks again, half an hour of CPU (apt-get install dataset-fashion-mnist)
 	accel prune lenet5 --name lenet5 --rounds 4 -o build/networks/lenet5 \
 	  --set 'densities={conv1=0.66, conv2=0.20, fc1=0.09, fc2=0.25}'
@@ -94,4 +97,4 @@ $(BIN)/.simulators: $(BIN)/.all
 	  echo 'error: the simulators need: apt-get install --no-install-recommends $(DEBIAN)' >&2; exit 2; fi
 	@touch $@
 
-.PHONY: help demo vgg16 test test-avx2 test-slow lint bench synth networks clean
+.PHONY: help demo vgg16 test test-avx2 test-slow lint bench synth registers networks clean

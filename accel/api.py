@@ -321,9 +321,19 @@ def verify(
 
 
 def write_verilog(
-    machine: str | TomlConfig | Machine, folder: str | os.PathLike[str]
+    machine: str | TomlConfig | Machine,
+    folder: str | os.PathLike[str],
+    net: LoadedNetwork | str | None = None,
+    layer: str | None = None,
+    *,
+    image: int = 0,
+    rows: int | None = None,
+    mode: SkipMode | str | None = None,
 ) -> list[Path]:
-    """Write a machine's hardware as Verilog, a description of it, and a bench to begin with.
+    """Write a machine's hardware as Verilog, a description of it, and a bench that runs it.
+
+    With a network, the bench has a layer of it: what the hardware is given, the golden model's
+    outputs and the simulator's counters. ``docs/verilog.md`` says what each file is.
 
     Parameters
     ----------
@@ -331,6 +341,15 @@ def write_verilog(
         One that has hardware; small where it is named without a preset.
     folder : path
         It is made where there is none.
+    net : LoadedNetwork or str, optional
+    layer : str, optional
+        Its name; the smallest of the network where None.
+    image : int
+        Which image, from 0.
+    rows : int, optional
+        Only so many output rows, from the first.
+    mode : SkipMode, optional
+        The mode that skips most where None.
 
     Returns
     -------
@@ -339,18 +358,40 @@ def write_verilog(
 
     Raises
     ------
-    ConfigError
-        There is no such hardware, or it can't do what the configuration asks for.
+    CapacityError, ConfigError
+        There is no such hardware, it can't do what the configuration asks for, or the layer does
+        not fit.
     UserError
-        The folder can't be written, or a package is missing.
+        There is no such layer or image, the folder can't be written, or a package is missing.
     """
-    from accel.verification import load_hardware
+    from accel.verification import LayerCase, load_hardware
 
     chosen = _machine(machine, hardware=True)
     hardware = load_hardware(chosen)
-    from rtl.verilog.writer import write
+    from rtl.verilog.writer import LayerAnswer, write
 
-    return write(hardware, chosen.config, Path(folder))
+    answers: list[LayerAnswer] = []
+    if net is not None:
+        loaded = _network(net)
+        case = LayerCase.build(loaded, layer, chosen, image, rows)
+        (skip,) = read_modes(chosen, chosen.modes[-1:] if mode is None else [mode])
+        name = case.node.layer.name
+        answers.append(
+            LayerAnswer(
+                name=f"{loaded.name}_{name}",
+                run=case.run,
+                mode=skip,
+                codes=case.golden,
+                counters=case.counters(skip),
+                about={
+                    "network": loaded.name,
+                    "layer": name,
+                    "image": image,
+                    "rows": case.run.task.layer.out_height,
+                },
+            )
+        )
+    return write(hardware, chosen.config, Path(folder), answers)
 
 
 def _run(

@@ -22,7 +22,7 @@ from accel.cli.options import (
     read_modes,
 )
 from accel.cli.output import check_writable, complain, show, status
-from golden.errors import HardwareError
+from golden.errors import HardwareError, UserError
 from golden.machines import registry
 
 __all__ = ["commands"]
@@ -31,6 +31,10 @@ __all__ = ["commands"]
 DIFFERENT = 1
 
 commands = typer.Typer(rich_markup_mode=None)
+
+RowsOption = Annotated[
+    int | None, typer.Option(help="Only so many output rows, from the first.", min=1)
+]
 
 
 @commands.command(
@@ -52,9 +56,7 @@ def verify(
     machine: MachineOption = registry.DEFAULT,
     images: ImagesOption = None,
     image: Annotated[int, typer.Option(help="Which image, from 0.", min=0)] = 0,
-    rows: Annotated[
-        int | None, typer.Option(help="Only so many output rows, from the first.", min=1)
-    ] = None,
+    rows: RowsOption = None,
     density: DensityOption = None,
     preset: PresetOption = None,
     config: ConfigOption = None,
@@ -98,6 +100,7 @@ def verify(
 @commands.command(
     epilog=examples(
         "accel verilog -o build/cluster",
+        "accel verilog --preset small -o build/ --layer lenet5:conv2 --rows 1",
         "accel verilog -o build/core --machine cambricon-s --set pes=2",
     )
 )
@@ -107,8 +110,23 @@ def verilog(
     preset: PresetOption = None,
     config: ConfigOption = None,
     changes: SetOption = None,
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            help="A layer that the bench runs: what goes in, what must come out.",
+            metavar="NETWORK[:NAME]",
+        ),
+    ] = None,
+    images: ImagesOption = None,
+    image: Annotated[int, typer.Option(help="Which image, from 0.", min=0)] = 0,
+    rows: RowsOption = None,
+    density: DensityOption = None,
+    skip: ModeOption = None,
 ) -> None:
-    """Write a machine as Verilog, for cocotb benches too."""
+    """Write a machine as Verilog, with a cocotb bench that runs it.
+
+    `cd FOLDER && make SIM=verilator WAVES=1` runs the bench (docs/verilog.md).
+    """
     from accel import api
 
     chosen = api.choose_config(
@@ -116,6 +134,20 @@ def verilog(
     )
     if output.exists():
         check_writable(output / "bench.py")
+    if layer is None:
+        unfit = {
+            "--images": images is not None, "--image": image != 0, "--rows": rows is not None,
+            "--density": density is not None, "--skip": skip is not None,
+        }  # fmt: skip
+        if given := [name for name, is_given in unfit.items() if is_given]:
+            raise UserError(f"Option {given[0]} must be left out without --layer")
+        net = name = None
+    else:
+        network, _, name = layer.partition(":")
+        with status(f"Loading {network}"):
+            net = api.load(network, images, density)
     with status(f"Writing {chosen.config.name}"):
-        paths = api.write_verilog(chosen, output)
+        paths = api.write_verilog(
+            chosen, output, net, name or None, image=image, rows=rows, mode=skip
+        )
     show(*map(str, paths))

@@ -10,6 +10,7 @@ from layer registers follows them by a cycle.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from amaranth.hdl import Module, Signal, signed, unsigned
@@ -26,8 +27,10 @@ __all__ = [
     "CONTROL",
     "COUNTER_BASE",
     "LAYER_BASE",
+    "REGISTER_BYTES",
     "STATUS",
     "UNIT_BASE",
+    "UNIT_MEANINGS",
     "UNIT_STRIDE",
     "Register",
     "RegisterFile",
@@ -44,6 +47,25 @@ LAYER_BASE = 16
 COUNTER_BASE = 96
 UNIT_BASE = 128
 UNIT_STRIDE = 8
+#: Bytes of a register, where a bus counts bytes.
+REGISTER_BYTES = 4
+
+#: Counters of a unit, in cycles; they add up to the design's ``cycles``.
+UNIT_MEANINGS: dict[str, str] = dict(
+    zip(
+        UNIT_COUNTERS,
+        (
+            "cycles that multiply at least one pair",
+            "cycles of chunk pairs with no pair to multiply",
+            "cycles of waits for a load",
+            "cycles of waits for other units",
+            "cycles of waits for what is on its way",
+            "cycles of waits with results that the collector can't take yet",
+            "all other cycles",
+        ),
+        strict=True,
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -85,14 +107,14 @@ class RegisterMap:
     ----------
     layer : tuple of Register
         Layer registers; ``load_target`` and ``load_address`` are two of them.
-    counters : tuple of str
-        Counters of the design beside its units', at most 8.
+    counters : mapping of str to str
+        Counters of the design beside its units', at most 8, and what each counts.
     units : int
         Units that have counters.
     """
 
     layer: RegisterTable
-    counters: tuple[str, ...]
+    counters: Mapping[str, str]
     units: int = 1
 
     @property
