@@ -12,8 +12,10 @@ import typer
 from golden.errors import ConfigError
 
 __all__ = [
+    "AugmentOption",
     "BalanceOption",
     "BandwidthOption",
+    "BatchOption",
     "ConfigOption",
     "ConfigsOption",
     "CsvOption",
@@ -35,6 +37,7 @@ __all__ = [
     "PresetsOption",
     "SeedOption",
     "SetOption",
+    "TestImagesOption",
     "TrainImagesOption",
     "WorkFolderOption",
     "examples",
@@ -121,13 +124,27 @@ PlotOption = Annotated[Path | None, typer.Option(help="Plots as one page.", meta
 # -- training -------------------------------------------------------------------------------
 
 DataOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        help="Folder of a data set; Fashion-MNIST where Debian puts it.", metavar="FOLDER"
+        help="Folder of a data set; fashion-mnist, where Debian puts it, if left out.",
+        metavar="FOLDER",
+        show_default=False,
     ),
 ]
 TrainImagesOption = Annotated[
     int | None, typer.Option(help="Train with only so many images.", metavar="N")
+]
+TestImagesOption = Annotated[
+    int | None, typer.Option(help="Measure with only so many images.", metavar="N")
+]
+BatchOption = Annotated[int | None, typer.Option(help="Images of a training batch.", metavar="N")]
+AugmentOption = Annotated[
+    str | None,
+    typer.Option(
+        help="mirror, shift=PIXELS, both, or none; by the data set if left out.",
+        metavar="HOW",
+        show_default=False,
+    ),
 ]
 WorkFolderOption = Annotated[
     Path | None,

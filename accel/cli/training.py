@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from accel.cli.options import (
+    AugmentOption,
+    BatchOption,
     ConfigOption,
     CsvOption,
     DataOption,
@@ -17,6 +19,7 @@ from accel.cli.options import (
     PlotOption,
     PresetOption,
     SeedOption,
+    TestImagesOption,
     TrainImagesOption,
     WorkFolderOption,
     examples,
@@ -78,6 +81,9 @@ def prune(
     ] = 0.9,
     data: DataOption = None,
     train_images: TrainImagesOption = None,
+    test_images: TestImagesOption = None,
+    batch: BatchOption = None,
+    augment: AugmentOption = None,
     seed: SeedOption = 1,
     output: WorkFolderOption = None,
     name: Annotated[
@@ -98,6 +104,7 @@ def prune(
         raise UserError("Network to prune must be given (accel prune --list)")
     from accel.report.studies import pruning_report
     from accel.studies import pruning
+    from accel.studies.data import DataOptions
 
     options = {"density": density, "rounds": rounds, "block": block}
     given = {key: value for key, value in options.items() if value is not None}
@@ -119,8 +126,13 @@ def prune(
         given | read_changes(changes),
         machine,
         training,
-        data=data,
-        images=train_images,
+        data=DataOptions(
+            folder=data,
+            train_images=train_images,
+            test_images=test_images,
+            batch=batch,
+            augment=augment,
+        ),
         output=output,
     )
     show(*pruning_report(outcome, figures))
@@ -151,6 +163,7 @@ def study(
         show_studies()
         return
     from accel.studies import pruning
+    from accel.studies.data import DataOptions
 
     pruning.find_study(name)
     check_outputs(plot=plot, json=json, csv=csv)
@@ -159,8 +172,7 @@ def study(
     result = pruning.run_study(
         name,
         machine,
-        data=data,
-        images=train_images,
+        data=DataOptions(folder=data, train_images=train_images),
         output=output,
         seeds=seeds,
         scale=scale,

@@ -175,12 +175,9 @@ def pruning_report(outcome: Any, figures: Mapping[str, float]) -> list[Item]:
     """
     table = Table("", [Column("", Kind.TEXT), figure("dense"), figure("pruned")])
     kept = round(outcome.density * outcome.weights)
-    table.add(
-        "accuracy on test data",
-        f"{100 * outcome.accuracy['dense']:.2f} %",
-        f"{100 * outcome.accuracy['pruned']:.2f} %",
-    )
-    table.add("accuracy in int8", "", f"{100 * outcome.accuracy['int8']:.2f} %")
+    scores = {name: f"{100 * value:.2f} %" for name, value in outcome.accuracy.items()}
+    table.add(f"{outcome.score_name} on test data", scores["dense"], scores["pruned"])
+    table.add("the same in int8", "", scores["int8"])
     table.add("weights", f"{outcome.dense_weights:,}", f"{outcome.weights:,}")
     table.add("weights that are not zero", "", f"{kept:,}")
     table.add("share of the dense network's", "", f"{100 * kept / outcome.dense_weights:.2f} %")

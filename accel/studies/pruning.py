@@ -16,13 +16,13 @@ from accel.functional import quantise_images
 from accel.machines.machine import Machine
 from accel.results import csv_text
 from accel.run import count_cycles
+from accel.studies.data import DataOptions
 from golden.errors import UserError
 from golden.machines.cluster.config import SkipMode
 from golden.network import Network
 
 if TYPE_CHECKING:
     from accel.studies.training.study import Study
-    from sw.training.data import Split
     from sw.training.methods.method import Method
     from sw.training.networks.definition import Definition
     from sw.training.pipeline import Outcome
@@ -159,9 +159,10 @@ class Training:
     name: str | None = None
 
     def __post_init__(self) -> None:
-        for option, count in (("epochs", self.epochs), ("dense-epochs", self.dense_epochs)):
-            if count is not None and count < 1:
-                raise UserError(f"Option --{option} must be at least 1, not {count}")
+        if self.epochs < 0:
+            raise UserError(f"Option --epochs must be at least 0, not {self.epochs}")
+        if self.dense_epochs is not None and self.dense_epochs < 1:
+            raise UserError(f"Option --dense-epochs must be at least 1, not {self.dense_epochs}")
         if self.name is not None and Path(self.name).name != self.name:
             raise UserError(f"Name must be that of a file, without a folder, not {self.name!r}")
         for path in (self.dense, self.teacher):
@@ -176,8 +177,7 @@ def prune_network(
     machine: Machine,
     training: Training,
     *,
-    data: Path | None = None,
-    images: int | None = None,
+    data: DataOptions,
     output: Path | None = None,
 ) -> tuple[Outcome, dict[str, float]]:
     """Train, prune and compress a network; return it with what it costs on a machine.
@@ -188,10 +188,7 @@ def prune_network(
         Names of ``networks`` and ``methods``.
     options : dict of str to object
         Of the method.
-    data : path, optional
-        Folder of a data set.
-    images : int, optional
-        Train with only so many of its images.
+    data : DataOptions
     output : path, optional
         Folder; ``build/pruned/NAME`` where None. A run that was interrupted goes on there.
 
@@ -205,7 +202,8 @@ def prune_network(
 
     definition = networks.find(network)
     chosen = methods.make(method, dict(options))
-    split = _split(data, images)
+    split = data.split(definition)
+    definition = definition.with_classes(split.classes)
     layers = layer_cycles(machine, split.calibration)
     outcome = pipeline.prune(
         definition,
@@ -215,7 +213,7 @@ def prune_network(
         **{field.name: getattr(training, field.name) for field in fields(training)},
         cost=total_cycles(layers),
         layer_cost=layers,
-        images=images,
+        data_settings=data.settings(),
     )
     return outcome, measure_on(machine, split.calibration)(outcome.network)
 
@@ -261,8 +259,7 @@ def run_study(
     name: str,
     machine: Machine,
     *,
-    data: Path | None = None,
-    images: int | None = None,
+    data: DataOptions | None = None,
     output: Path | None = None,
     seeds: int = 3,
     scale: float = 1.0,
@@ -273,7 +270,7 @@ def run_study(
     ----------
     name : str
         One of ``studies``.
-    data, images, output
+    data, output
         As ``prune_network`` takes them; the folder is ``build/studies`` where None.
     seeds : int
         Times that everything is trained.
@@ -288,7 +285,8 @@ def run_study(
     study = find_study(name)
     if seeds < 1 or not scale > 0:
         raise UserError(f"Seeds must be at least 1 and scale above 0, not {seeds} and {scale}")
-    split = _split(data, images)
+    data = data or DataOptions()
+    split = data.split()
     from accel.studies.training.study import StudyTask
 
     layers = layer_cycles(machine, split.calibration)
@@ -303,7 +301,7 @@ def run_study(
         measure_on=lambda **changes: measure_on(
             type(machine)(machine.config.replace(**changes)), split.calibration
         ),
-        images=images,
+        data_settings=data.settings(),
     )
     return StudyResult(study=study, machine=machine, rows=study.rows(task))
 
@@ -353,12 +351,3 @@ def _need_torch() -> None:
         raise UserError(
             "Training needs PyTorch, which is not installed: pip install 'innerjoin[train]'"
         ) from None
-
-
-def _split(folder: Path | None, images: int | None) -> Split:
-    if images is not None and images < 1:
-        raise UserError(f"Option --train-images must be at least 1, not {images}")
-    from sw.training.data import split
-    from sw.training.dataset import FOLDER, load_dataset
-
-    return split(load_dataset(folder or FOLDER), images)

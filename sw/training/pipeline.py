@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,13 +26,13 @@ from sw.training.distillation import Distillation
 from sw.training.methods import Method, Task
 from sw.training.models import (
     load_model,
-    onnx_accuracy,
     save_model,
     to_network,
     to_onnx,
 )
 from sw.training.networks import Definition
-from sw.training.session import Phase, Session, accuracy
+from sw.training.objective import CLASSIFICATION
+from sw.training.session import Phase, Session, adam, sgd
 from sw.training.unrolled import Unrolled, unroll
 
 __all__ = ["Outcome", "check_data", "prune", "quantise", "start", "train_dense"]
@@ -46,8 +48,8 @@ class Outcome:
     Parameters
     ----------
     accuracy : dict of str to float
-        On the test data: ``dense`` before pruning, ``pruned`` after it, ``int8`` of ``network``,
-        under ONNX Runtime unless it is unrolled.
+        Or another objective's score, on the test data: ``dense`` before pruning, ``pruned`` after
+        it, ``int8`` of ``network``, under ONNX Runtime unless it is unrolled.
     density : float
         Share of the weights of the pruned network that are not zero.
     weights, macs : int
@@ -63,6 +65,7 @@ class Outcome:
     dense_weights: int
     dense_macs: int
     files: tuple[Path, ...]
+    score_name: str = CLASSIFICATION.score_name
 
 
 def check_data(definition: Definition, data: Split) -> None:
@@ -72,11 +75,10 @@ def check_data(definition: Definition, data: Split) -> None:
         raise UserError(
             f"Images must have shape {wanted} (c, y, x) for network {definition.name}, not {found}"
         )
-    highest = int(data.train.labels.max())
-    if highest >= definition.classes:
+    if data.classes > definition.classes:
         raise UserError(
             f"Labels must be below {definition.classes} for network {definition.name}, "
-            f"not {highest}"
+            f"not {data.classes - 1}"
         )
 
 
@@ -137,7 +139,7 @@ def prune(
     mixing: float = 0.9,
     cost: Cost | None = None,
     layer_cost: LayerCost | None = None,
-    images: int | None = None,
+    data_settings: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Train a network, prune it by a method, and write it in every form.
 
@@ -159,8 +161,8 @@ def prune(
         A model to distil from while pruning.
     cost, layer_cost : functions, optional
         Cycles of a model, in all and by layer, for methods that ask for them.
-    images : int, optional
-        Training images that ``data`` was limited to; part of the run's settings.
+    data_settings : mapping, optional
+        How ``data`` were made, as JSON: part of the run's settings.
 
     Raises
     ------
@@ -175,7 +177,7 @@ def prune(
         "method": method.name,
         "options": dataclasses.asdict(method),  # type: ignore[call-overload]
         "epochs": epochs,
-        "images": images,
+        "data": dict(data_settings or {}),
         "dense": str(dense) if dense else dense_epochs,
         "teacher": [str(teacher), temperature, mixing] if teacher else None,
     }
@@ -183,7 +185,16 @@ def prune(
     given = _load(dense, definition.name) if dense else None
     if master is not None:
         master.check(torch.from_numpy(data.calibration[:1]), definition.classes)
-    session = Session(data.train, data.validation, folder, seed=seed, settings=wanted)
+    objective = definition.objective() if definition.objective else CLASSIFICATION
+    session = Session(
+        data.train,
+        data.validation,
+        folder,
+        seed=seed,
+        objective=objective,
+        optimise=adam if definition.recipe.adam else sgd,
+        settings=wanted,
+    )
     task = Task(
         session=session,
         recipe=definition.recipe,
@@ -200,7 +211,7 @@ def prune(
         model = train_dense(definition, session, dense_epochs)
     else:
         model = given
-    scores = {"dense": accuracy(model, data.test)}
+    scores = {"dense": objective.score(model, data.test)}
     dense_macs, dense_weights = macs(model, definition.input_shape), _weights(model)
     if given is None:
         files.append(folder / f"{definition.name}-dense.pt")
@@ -210,23 +221,23 @@ def prune(
     model = method.prune(model, task)
     if (after := masks.density(model)) > before + 0.01:
         log.warning("zeros were trained again: density %.3f became %.3f", before, after)
-    scores["pruned"] = accuracy(model, data.test)
+    scores["pruned"] = objective.score(model, data.test)
     name = name or f"{definition.name}-{method.name}"
     source = (
-        f"trained on {len(data.train.images):,} images of {data.name}; pruned by {method.name} "
+        f"trained on {data.train.count:,} images of {data.name}; pruned by {method.name} "
         f"({method.source}) and retrained"
     )
     files.append(folder / f"{name}.pt")
     save_model(model, definition.name, files[-1], {"test": scores["pruned"]})
     if definition.recurrent:
         network = unroll(model, data.calibration, name, source)
-        scores["int8"] = accuracy(network.model, data.test)
+        scores["int8"] = objective.score(network.model, data.test)
     else:
         files += [folder / f"{name}.{ending}" for ending in ("onnx", "safetensors")]
         proto = to_onnx(model, definition.input_shape, name)
         write_whole(files[-2], proto.SerializeToString(), f"Model {files[-2]}")
         int8 = onnx_quantise(prepare(proto), data.calibration)
-        scores["int8"] = onnx_accuracy(int8, data.test)
+        scores["int8"] = objective.score_int8(int8, data.test)
         source += f"; int8 by ONNX Runtime's static quantisation ({len(data.calibration)} images)"
         network = compress_quantised(int8, data.calibration, name, source)
         network = dataclasses.replace(network, accuracy=dict(scores))
@@ -241,6 +252,7 @@ def prune(
         dense_weights=dense_weights,
         dense_macs=dense_macs,
         files=tuple(files),
+        score_name=objective.score_name,
     )
 
 

@@ -16,9 +16,10 @@ from torch import nn
 from golden.errors import UserError
 from sw.training.cost import macs
 from sw.training.methods.method import Task, check_density
+from sw.training.objective import accuracy
 from sw.training.search.evolution import Candidate, Evolution, Widths, best
 from sw.training.search.pruning_net import PruningNet, recalibrate
-from sw.training.session import Phase, accuracy
+from sw.training.session import Phase
 
 __all__ = ["MetaPruning"]
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from golden.errors import UserError
 from sw.training.masks import layers, weight
 from sw.training.networks.definition import Definition
+from sw.training.objective import Batches
 from sw.training.search.evolution import Widths
-from sw.training.session import Batches
 
 __all__ = ["LayerGenerator", "PruningNet", "recalibrate"]
 

@@ -19,7 +19,8 @@ from sw.training.methods.meta import MetaPruning  # noqa: E402
 from sw.training.networks import LENET_5, RESNET_8, Definition, Recipe  # noqa: E402
 from sw.training.search.evolution import Candidate, Evolution, Widths, best  # noqa: E402
 from sw.training.search.pruning_net import LayerGenerator, PruningNet, recalibrate  # noqa: E402
-from sw.training.session import Phase, Session, accuracy  # noqa: E402
+from sw.training.objective import accuracy  # noqa: E402
+from sw.training.session import Phase, Session  # noqa: E402
 
 CLASSES = 4
 

@@ -28,7 +28,8 @@ from sw.training.search.elastic import (  # noqa: E402
     draw_two,
     resize_channels,
 )
-from sw.training.session import Phase, Session, accuracy  # noqa: E402
+from sw.training.objective import accuracy  # noqa: E402
+from sw.training.session import Phase, Session  # noqa: E402
 
 SHAPE = (1, 8, 8)
 #: Between the blocks of three stages, then inside two blocks each.
