@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from golden.errors import ConfigError
+from golden.errors import ConfigError, UserError
 
 __all__ = [
     "AugmentOption",
@@ -43,6 +43,7 @@ __all__ = [
     "examples",
     "read_changes",
     "read_modes",
+    "read_shape",
 ]
 
 # -- what runs ------------------------------------------------------------------------------
@@ -173,6 +174,25 @@ BandwidthOption = Annotated[
         metavar="NUMBER",
     ),
 ]
+
+
+def read_shape(text: str | None) -> tuple[int, int, int] | None:
+    """Read ``3,32,32``: channels, rows, columns.
+
+    Raises
+    ------
+    UserError
+        It is not three numbers of at least 1.
+    """
+    if text is None:
+        return None
+    parts = text.split(",")
+    if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) for part in parts):
+        raise UserError(
+            f"Option --input must be channels,rows,columns, such as 3,32,32, not {text!r}"
+        )
+    channels, rows, columns = map(int, parts)
+    return channels, rows, columns
 
 
 def examples(*lines: str) -> str:

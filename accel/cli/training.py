@@ -24,6 +24,7 @@ from accel.cli.options import (
     WorkFolderOption,
     examples,
     read_changes,
+    read_shape,
 )
 from accel.cli.output import STANDARD_OUTPUT, check_outputs, show, write_whole
 from golden.errors import UserError
@@ -44,15 +45,23 @@ commands = typer.Typer(rich_markup_mode=None)
         "accel prune --list",
         "accel prune lenet5 --density 0.1 --epochs 2",
         "accel prune resnet8 --method cycles --set budget=0.5 -o build/mine",
+        "accel prune --check my.py:Net --input 3,32,32 --density 0.1",
+        "accel prune my.py:Net --weights w.pt --data folder/ --method slimming --density 0.3",
     )
 )
 def prune(
     network: Annotated[
-        str | None, typer.Argument(help="A network to train (--list).", show_default=False)
+        str | None,
+        typer.Argument(
+            help="A network to train (--list), or your own, FILE.py:NAME.", show_default=False
+        ),
     ] = None,
     method: Annotated[str, typer.Option(help="How (--list).", metavar="NAME")] = "magnitude",
     show_list: Annotated[
         bool, typer.Option("--list", help="List methods and networks, and do nothing else.")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Say what would come of it; train nothing.")
     ] = False,
     density: Annotated[
         float | None, typer.Option(help="Share of weights that stay.", metavar="0..1")
@@ -68,6 +77,18 @@ def prune(
     epochs: Annotated[int, typer.Option(help="Of retraining after a step.", metavar="N")] = 3,
     dense: Annotated[
         Path | None, typer.Option(help="Start from this trained model.", metavar="FILE.pt")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="State dict of your own network.", metavar="FILE.pt")
+    ] = None,
+    input_shape: Annotated[
+        str | None,
+        typer.Option(
+            "--input",
+            help="Size of your own network's inputs; of the data if left out.",
+            metavar="C,Y,X",
+            show_default=False,
+        ),
     ] = None,
     dense_epochs: Annotated[
         int | None, typer.Option(help="Of dense training; by the recipe.", metavar="N")
@@ -102,7 +123,7 @@ def prune(
         return
     if network is None:
         raise UserError("Network to prune must be given (accel prune --list)")
-    from accel.report.studies import pruning_report
+    from accel.report.studies import preflight_report, pruning_report
     from accel.studies import pruning
     from accel.studies.data import DataOptions
 
@@ -119,6 +140,24 @@ def prune(
         name=name,
     )
     machine = _machine(preset, config)
+    chosen_data = DataOptions(
+        folder=data,
+        train_images=train_images,
+        test_images=test_images,
+        batch=batch,
+        augment=augment,
+    )
+    if check:
+        found = pruning.check_network(
+            network,
+            machine,
+            density=density,
+            weights=weights,
+            input_shape=read_shape(input_shape),
+            data=chosen_data,
+        )
+        show(*preflight_report(found))
+        raise typer.Exit(0 if found.ready else 1)
     _log()
     outcome, figures = pruning.prune_network(
         network,
@@ -126,14 +165,10 @@ def prune(
         given | read_changes(changes),
         machine,
         training,
-        data=DataOptions(
-            folder=data,
-            train_images=train_images,
-            test_images=test_images,
-            batch=batch,
-            augment=augment,
-        ),
+        data=chosen_data,
         output=output,
+        weights=weights,
+        input_shape=read_shape(input_shape),
     )
     show(*pruning_report(outcome, figures))
 

@@ -50,8 +50,10 @@ class DataOptions:
                     f"Option --{option.replace('_', '-')} must be at least 1, not {value}"
                 )
 
-    def split(self, definition: Definition | None = None) -> Split:
-        """Return the data, for a network perhaps.
+    def split(
+        self, definition: Definition | None = None, size: tuple[int, int, int] | None = None
+    ) -> Split:
+        """Return the data, for a network perhaps, or with images of a size, axes c, y, x.
 
         Raises
         ------
@@ -74,7 +76,7 @@ class DataOptions:
             self.train_images,
             **batch,
             test_images=self.test_images,
-            size=definition.input_shape if definition and definition.any_images else None,
+            size=definition.input_shape if definition and definition.any_images else size,
             augmentation=None if self.augment is None else parse_augmentation(self.augment),
         )
 
@@ -82,6 +84,7 @@ class DataOptions:
         """Return what trained weights depend on, as JSON."""
         return {
             "images": self.train_images,
+            "folder": None if self.folder is None else str(self.folder),
             **{
                 key: value
                 for key in ("batch", "augment")

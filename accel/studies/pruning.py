@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     from sw.training.methods.method import Method
     from sw.training.networks.definition import Definition
     from sw.training.pipeline import Outcome
+    from sw.training.pruner.preflight import Preflight
     from sw.training.unrolled import Unrolled
 
 __all__ = [
     "Measure",
     "StudyResult",
     "Training",
+    "check_network",
     "find_study",
     "layer_cycles",
     "measure_both",
@@ -179,18 +181,24 @@ def prune_network(
     *,
     data: DataOptions,
     output: Path | None = None,
+    weights: Path | None = None,
+    input_shape: tuple[int, ...] | None = None,
 ) -> tuple[Outcome, dict[str, float]]:
     """Train, prune and compress a network; return it with what it costs on a machine.
 
     Parameters
     ----------
     network, method : str
-        Names of ``networks`` and ``methods``.
+        Names of ``networks`` and ``methods``; or ``FILE.py:NAME``, a user's own network.
     options : dict of str to object
         Of the method.
     data : DataOptions
     output : path, optional
         Folder; ``build/pruned/NAME`` where None. A run that was interrupted goes on there.
+    weights : path, optional
+        Of a user's own network: a state dict.
+    input_shape : tuple of int, axes c, y, x, optional
+        Of the same; that of the data by default.
 
     Raises
     ------
@@ -199,23 +207,93 @@ def prune_network(
     """
     _need_torch()
     from sw.training import methods, networks, pipeline
+    from sw.training.networks.own import load_own
 
-    definition = networks.find(network)
+    own = _is_own(network, weights, input_shape)
+    definition = None if own else networks.find(network)
     chosen = methods.make(method, dict(options))
-    split = data.split(definition)
+    split = data.split(definition, input_shape)  # type: ignore[arg-type]
+    if definition is None:
+        definition = load_own(network, split.train.shape, weights=weights)
     definition = definition.with_classes(split.classes)
     layers = layer_cycles(machine, split.calibration)
     outcome = pipeline.prune(
         definition,
         chosen,
         split,
-        output or Path("build/pruned") / (training.name or f"{network}-{method}"),
+        output or Path("build/pruned") / (training.name or f"{definition.name}-{method}"),
         **{field.name: getattr(training, field.name) for field in fields(training)},
         cost=total_cycles(layers),
         layer_cost=layers,
-        data_settings=data.settings(),
+        data_settings={**data.settings(), **({"weights": str(weights)} if weights else {})},
     )
     return outcome, measure_on(machine, split.calibration)(outcome.network)
+
+
+def _is_own(network: str, weights: Path | None, input_shape: tuple[int, ...] | None) -> bool:
+    from sw.training.networks.own import is_own
+
+    if is_own(network):
+        return True
+    for option, value in (("weights", weights), ("input", input_shape)):
+        if value is not None:
+            raise UserError(
+                f"Option --{option} must be left out for {network}, a network of --list"
+            )
+    return False
+
+
+def check_network(
+    network: str,
+    machine: Machine,
+    *,
+    density: float | None = None,
+    weights: Path | None = None,
+    input_shape: tuple[int, ...] | None = None,
+    data: DataOptions | None = None,
+) -> Preflight:
+    """Say in seconds what pruning a network would come to; nothing is trained.
+
+    Parameters
+    ----------
+    network, weights, input_shape
+        As ``prune_network`` takes them.
+    density : float, optional
+        Share of all weights that are to stay.
+    data : DataOptions, optional
+        Its images are the example where it names a folder; else noise is.
+
+    Raises
+    ------
+    UserError
+        A name or a file is bad, or the size of the inputs is not known.
+    """
+    _need_torch()
+    import torch
+
+    from sw.training import check, networks
+    from sw.training.networks.own import load_own
+
+    given = data is not None and data.folder is not None
+    example = None
+    if _is_own(network, weights, input_shape):
+        if data is not None and given:
+            split = data.split(None, input_shape)  # type: ignore[arg-type]
+            example = torch.from_numpy(split.calibration[:2])
+            input_shape = split.train.shape
+        if input_shape is None:
+            raise UserError("Size of the inputs must be given by --input C,Y,X, or by --data")
+        definition = load_own(network, input_shape, weights=weights)
+    else:
+        definition = networks.find(network)
+    if example is None:
+        generator = torch.Generator().manual_seed(1)
+        example = torch.rand((2, *definition.input_shape), generator=generator)
+
+    def cycles(made: Network, images: NDArray[np.float32]) -> float:
+        return api.simulate(_loaded(made, images[:1]), machine, images=1).total.cycles
+
+    return check(definition.make(), example, density, cycles=cycles)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

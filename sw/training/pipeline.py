@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from sw.training.models import (
 )
 from sw.training.networks import Definition
 from sw.training.objective import CLASSIFICATION
+from sw.training.pruner.result import LayerDensity
 from sw.training.session import Phase, Session, adam, sgd
 from sw.training.unrolled import Unrolled, unroll
 
@@ -54,6 +56,8 @@ class Outcome:
         Share of the weights of the pruned network that are not zero.
     weights, macs : int
         Of the pruned network, zeros included; channels that were removed are not.
+    layers : tuple of LayerDensity
+        Of the pruned network, in order.
     """
 
     model: nn.Module
@@ -65,6 +69,7 @@ class Outcome:
     dense_weights: int
     dense_macs: int
     files: tuple[Path, ...]
+    layers: tuple[LayerDensity, ...] = ()
     score_name: str = CLASSIFICATION.score_name
 
 
@@ -74,6 +79,11 @@ def check_data(definition: Definition, data: Split) -> None:
     if found != wanted:
         raise UserError(
             f"Images must have shape {wanted} (c, y, x) for network {definition.name}, not {found}"
+        )
+    if data.classes and definition.classes < 2:
+        raise UserError(
+            f"Network {definition.name} must return classes, axes n, class, to be pruned on a data "
+            "set of classes; sw.training.Pruner prunes in a loop of your own"
         )
     if data.classes > definition.classes:
         raise UserError(
@@ -213,9 +223,9 @@ def prune(
         model = given
     scores = {"dense": objective.score(model, data.test)}
     dense_macs, dense_weights = macs(model, definition.input_shape), _weights(model)
-    if given is None:
+    if given is None and definition.recipe.epochs:
         files.append(folder / f"{definition.name}-dense.pt")
-        save_model(model, definition.name, files[-1], {"test": scores["dense"]})
+        _save(definition, model, files[-1], scores["dense"])
     session.teacher = master
     before = masks.density(model)
     model = method.prune(model, task)
@@ -228,7 +238,7 @@ def prune(
         f"({method.source}) and retrained"
     )
     files.append(folder / f"{name}.pt")
-    save_model(model, definition.name, files[-1], {"test": scores["pruned"]})
+    _save(definition, model, files[-1], scores["pruned"])
     if definition.recurrent:
         network = unroll(model, data.calibration, name, source)
         scores["int8"] = objective.score(network.model, data.test)
@@ -252,8 +262,20 @@ def prune(
         dense_weights=dense_weights,
         dense_macs=dense_macs,
         files=tuple(files),
+        layers=_layers(model),
         score_name=objective.score_name,
     )
+
+
+def _save(definition: Definition, model: nn.Module, path: Path, score: float) -> None:
+    """Write a network of ours so that ``load_model`` reads it, a user's as its state dict."""
+    if not definition.own:
+        save_model(model, definition.name, path, {"test": score})
+        return
+    masks.fix(model)
+    stream = io.BytesIO()
+    torch.save(model.state_dict(), stream)
+    write_whole(path, stream.getvalue(), f"Model {path}")
 
 
 def _load(path: Path, network: str | None = None) -> nn.Module:
@@ -261,6 +283,15 @@ def _load(path: Path, network: str | None = None) -> nn.Module:
     if network is not None and found != network:
         raise UserError(f"Model {path} must be of network {network}, not {found}")
     return model
+
+
+def _layers(model: nn.Module) -> tuple[LayerDensity, ...]:
+    tensors = {name: masks.weight(layer) for name, layer in masks.layers(model).items()}
+    tensors |= {name: each.detach() for name, each in masks.left_dense(model).items()}
+    return tuple(
+        LayerDensity(name, "", each.numel(), int(torch.count_nonzero(each)))
+        for name, each in tensors.items()
+    )
 
 
 def _weights(model: nn.Module) -> int:

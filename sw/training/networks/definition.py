@@ -63,6 +63,8 @@ class Definition:
     recurrent : bool
         Layers run several times for an input, in a loop that no ``golden.network.Network`` has:
         it is measured as ``sw.training.unrolled`` says.
+    own : bool
+        The user's, not one of ``DEFINITIONS``.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Definition:
     objective: Callable[[], Objective] | None = None
     data: Callable[..., Split] | None = None
     recurrent: bool = False
+    own: bool = False
 
     def with_classes(self, classes: int) -> Definition:
         """Return it with so many outputs, if it takes any images; else as it is."""

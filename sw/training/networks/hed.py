@@ -89,6 +89,8 @@ class OwnFeatures:
         self.edges = EdgeMaps()
 
     def loss(self, outputs: Any, labels: Tensor) -> Tensor:
+        self.teacher.to(labels.device)
+        self.edges.to(labels.device)
         with torch.no_grad():
             wanted = self.teacher.blocks(labels)
             edges = self.edges(wanted).sigmoid()
@@ -103,7 +105,9 @@ class OwnFeatures:
     @torch.no_grad()
     def score(self, model: nn.Module, batches: Any) -> float:
         """Return the mean over images of the edge maps' correlation."""
-        model.eval()
+        model.cpu().eval()
+        self.teacher.cpu()
+        self.edges.cpu()
         return float(np.mean(self.correlations(batches, model.blocks)))  # type: ignore[arg-type]
 
     def score_int8(self, model: ModelProto, batches: Any) -> float:

@@ -152,7 +152,7 @@ def test_folders_of_training_and_of_tests_are_kept_apart(tmp_path: Path) -> None
     assert data.train_labels.tolist() == [0, 0, 0, 1, 1]
     assert data.test_labels.tolist() == [1, 1]
     write_images(tmp_path / "data" / "test" / "more", {"c": 1})
-    with pytest.raises(UserError, match="Class more of .* must be one of"):
+    with pytest.raises(UserError, match=r"Class more of .* must be one of"):
         load_dataset(tmp_path / "data")
 
 
