@@ -229,7 +229,7 @@ def preflight_report(found: Any) -> list[Item]:
     return [
         table,
         *(f"{each.name} is left alone: {each.reason}." for each in found.left_alone),
-        *(f"Warning: {each}." for each in found.warnings),
+        *(f"Warning: {each}" for each in found.warnings),
         f"Prunable: {said}. Convertible: {converted}.{cycles}",
     ]
 
