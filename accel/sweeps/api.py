@@ -131,7 +131,8 @@ def sweep(
         if not isinstance(store, Store):
             store = stack.enter_context(Store(store))
         store.describe(described)
-        return _Sweep(store, engine, networks, chosen, clock_mhz, progress).run(way)
+        run = _Sweep(store, engine, networks, chosen, clock_mhz, progress)
+        return replace(run.run(way), described=described)
 
 
 def open_study(
@@ -165,7 +166,7 @@ def open_study(
         if row.images == last["images"] and row.technology_node == last["technology_node"]
     ]
     found = found_points(asked, networks, chosen, clock_mhz)
-    return Study(objectives=tuple(chosen), found=tuple(found))
+    return Study(objectives=tuple(chosen), found=tuple(found), described=last)
 
 
 def evaluate(
