@@ -94,6 +94,9 @@ def run(
     scheduler: Annotated[
         str | None, typer.Option(help="A Dask scheduler, whose workers count.", metavar="ADDRESS")
     ] = None,
+    bounds: Annotated[
+        bool, typer.Option("--bounds", help="Leave out what bounds prove to be dominated.")
+    ] = False,
 ) -> None:
     """Count machines of a space on a network; again: go on.
 
@@ -123,6 +126,7 @@ def run(
             seed=seed,
             workers=workers,
             scheduler=scheduler,
+            bounds=bounds,
             progress=lambda each: advance(
                 each.done, each.proposed, f"{each.kept_before} were kept"
             ),

@@ -49,7 +49,8 @@ def study_report(study: Study) -> list[Item]:
         items.append(table.shortened(_ROWS_MAX))
         if any(each.is_area for each in study.objectives):
             items += [f"Area: {basis}." for basis in area_bases(study.front())]
-    reasons = Counter((each.status, each.message) for each in study.found if each.status != "ok")
+    reasons = Counter((each.status, each.message) for each in study.found
+                      if each.status not in ("ok", "dominated"))  # fmt: skip
     for (status, message), count in reasons.most_common(_REASONS_MAX):
         items.append(f"{count} {status}: {message}")
     return items

@@ -39,6 +39,7 @@ class Objective:
     of: Callable[[Sequence[tuple[Row, float]], float | None], float | None]
     needs_clock: bool = False
     is_area: bool = False
+    needs_counts: bool = False
 
 
 def _sum(figure: Callable[[Mapping[str, Any]], float]) -> Callable[..., float]:
@@ -87,14 +88,22 @@ OBJECTIVES = {
         Objective(
             "images_per_second", "images a second at a clock", False, _images_per_second, True
         ),
-        Objective("energy_pj", "energy of all images, DRAM too, in pJ", True, _sum(_energy)),
-        Objective("dram_bytes", "bytes to and from DRAM, all images", True, _sum(_dram)),
+        Objective(
+            "energy_pj",
+            "energy of all images, DRAM too, in pJ",
+            True,
+            _sum(_energy),
+            needs_counts=True,
+        ),
+        Objective(
+            "dram_bytes", "bytes to and from DRAM, all images", True, _sum(_dram), needs_counts=True
+        ),
         Objective("lut4", "4-input tables of an ECP5", True, _cells("lut4"), is_area=True),
         Objective("ff", "flip-flops", True, _cells("ff"), is_area=True),
         Objective("block_ram", "block RAMs of 18 kbit", True, _cells("dp16kd"), is_area=True),
         Objective("dsp", "multipliers of 18 x 18 bit", True, _cells("mult18"), is_area=True),
     )
-}
+}  # fmt: skip
 
 
 #: What one says for the tables of an ECP5.

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["Found", "Study", "found_points", "pareto_front"]
 
 
+#: From the best to the worst.
+_STATUSES = ("ok", "dominated", "infeasible", "failed")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """A point with its figures.
@@ -43,7 +47,7 @@ class Found:
     @property
     def status(self) -> str:
         """The worst of the rows' statuses."""
-        return max((row.status for row in self.rows), key=("ok", "infeasible", "failed").index)
+        return max((row.status for row in self.rows), key=_STATUSES.index)
 
     @property
     def message(self) -> str:
@@ -81,7 +85,9 @@ class Study:
     def __repr__(self) -> str:
         statuses = [each.status for each in self.found]
         counts = ", ".join(
-            f"{statuses.count(status)} {status}" for status in ("ok", "infeasible", "failed")
+            f"{statuses.count(status)} {status}"
+            for status in _STATUSES
+            if status != "dominated" or status in statuses
         )
         names = ", ".join(each.name for each in self.objectives)
         return f"<Study of {len(self)} points ({counts}) for {names}>"

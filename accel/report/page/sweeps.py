@@ -139,7 +139,7 @@ def _reasons(study: Study) -> list[Html | Table]:
     counted: Counter[tuple[str, str]] = Counter()
     examples: dict[tuple[str, str], str] = {}
     for each in study.found:
-        if each.status != "ok":
+        if each.status not in ("ok", "dominated"):
             key = each.status, re.sub(r"\d[\d,.]*", "N", each.message)
             counted[key] += 1
             examples.setdefault(key, each.message)
@@ -182,7 +182,7 @@ def sweep_command(described: Mapping[str, Any]) -> str:
     ):
         if described[key] != usual:
             words += [option, str(described[key])]
-    return shlex.join(words)
+    return shlex.join([*words, *["--bounds"] * described["bounds"]])
 
 
 def space_toml(parts: Sequence[Mapping[str, Any]]) -> str:
