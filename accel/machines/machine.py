@@ -295,6 +295,23 @@ class Machine(ABC):
             "its hardware, where it has one, gives it too (--from hardware)"
         )
 
+    @classmethod
+    def bound_machines(
+        cls,
+        machines: Sequence[Self],
+        task: LayerTask,
+        activations: Codes,
+        output: Codes,
+        mode: SkipMode,
+    ) -> list[int | CapacityError]:
+        """Return cycles that a layer takes at least on several machines of this kind.
+
+        It is found sooner than their cycles. 0 where nothing is proved; the error says why a layer
+        does not fit.
+        """
+        del task, activations, output, mode
+        return [0 for _ in machines]
+
     def estimate_area(self) -> AreaEstimate | None:
         """Return what the machine would consist of, where it has no measured hardware."""
         return None

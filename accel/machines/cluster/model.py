@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from accel.machines.cluster.batch.bounds import bound_shared
 from accel.machines.cluster.batch.counters import Totals
 from accel.machines.cluster.batch.program import count_shared, group_key
 from accel.machines.cluster.capacity import (
@@ -187,6 +188,18 @@ class ClusterMachine(Machine):
             else {mode: counts(machine, totals) for mode, totals in found.items()}
             for machine, found in zip(machines, counted, strict=True)
         ]
+
+    @classmethod
+    def bound_machines(
+        cls,
+        machines: Sequence[Self],
+        task: LayerTask,
+        activations: Codes,
+        output: Codes,
+        mode: SkipMode,
+    ) -> list[int | CapacityError]:
+        shared = SharedLayer(task, activations, output)
+        return bound_shared([machine.config for machine in machines], shared, mode)
 
     def _counts(
         self,
