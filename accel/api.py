@@ -282,10 +282,12 @@ def verify(
     layer: str | None = None,
     machine: str | TomlConfig | Machine = registry.DEFAULT,
     *,
-    simulator: str = "amaranth",
+    simulator: str | None = None,
     image: int = 0,
     rows: int | None = None,
     modes: Iterable[SkipMode | str] | None = None,
+    waves: str | os.PathLike[str] | None = None,
+    signals: Sequence[str] = (),
 ) -> Verification:
     """Run a layer on the hardware and compare its bits and every counter.
 
@@ -295,14 +297,18 @@ def verify(
         Its name; the smallest where None.
     machine : str, TomlConfig or Machine
         One that has hardware; small where it is named without a preset.
-    simulator : str
-        ``amaranth``, ``icarus`` or ``verilator``.
+    simulator : str, optional
+        ``amaranth``, ``icarus`` or ``verilator``; where None the first one, with waves the last.
     image : int
         Which image, from 0.
     rows : int, optional
         Only so many output rows, from the first.
     modes : iterable of SkipMode, optional
         The mode that skips most where None.
+    waves : path, optional
+        A ``.fst`` that the waves are written to, with set-up files of GTKWave and Surfer beside it.
+    signals : sequence of str
+        Blocks whose waves are kept, such as ``unit0`` or ``unit0.mac``; all where empty.
 
     Raises
     ------
@@ -311,14 +317,15 @@ def verify(
     HardwareError
         The hardware broke its contract.
     UserError
-        There is no such layer, image or simulator.
+        There is no such layer, image, simulator or block, or the waves can't be written.
     """
     from accel.verification import verify_layer
 
     chosen = _machine(machine, hardware=True)
     return verify_layer(
         _network(net), layer, chosen, read_modes(chosen, modes or chosen.modes[-1:]),
-        simulator=simulator, image=image, rows=rows,
+        simulator=simulator or ("amaranth" if waves is None else "verilator"), image=image,
+        rows=rows, waves=None if waves is None else Path(waves), signals=signals,
     )  # fmt: skip
 
 

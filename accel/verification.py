@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -210,6 +211,8 @@ def verify_layer(
     simulator: str,
     image: int = 0,
     rows: int | None = None,
+    waves: Path | None = None,
+    signals: Sequence[str] = (),
 ) -> Verification:
     """Run a layer on a machine's hardware and compare it; ``accel.api.verify`` has the rest.
 
@@ -220,11 +223,13 @@ def verify_layer(
     """
     case = LayerCase.build(net, layer, machine, image, rows)
     hardware = load_hardware(machine)
-    from rtl.sim.run import SIMULATORS, run_layers
+    from rtl.sim.run import SIMULATORS, Waves, run_layers
 
     if simulator not in SIMULATORS:
         raise UserError(f"Simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
-    built = run_layers(hardware, machine.config, [(case.run, mode) for mode in modes], simulator)
+    kept = None if waves is None else Waves(waves, tuple(signals))
+    runs = [(case.run, mode) for mode in modes]
+    built = run_layers(hardware, machine.config, runs, simulator, waves=kept)
     compared: list[ModeVerification] = []
     for mode, (codes, counted) in zip(modes, built, strict=True):
         simulated = case.counters(mode)

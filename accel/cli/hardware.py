@@ -48,14 +48,20 @@ commands = typer.Typer(rich_markup_mode=None)
         "accel verify resnet8 --layer block2.conv2 --rows 2 --simulator verilator",
         "accel verify lenet5 --machine extensor --skip all",
         "accel verify lenet5 --chip --memory rate:8,30 --simulator verilator",
+        "accel verify resnet8 --layer block2.conv2 --rows 1 --waves out.fst --signals unit0",
     )
 )
 def verify(
     network: NetworkArgument = "resnet8",
     layer: LayerOption = None,
     simulator: Annotated[
-        str, typer.Option(help="amaranth, icarus or verilator.", metavar="NAME")
-    ] = "amaranth",
+        str | None,
+        typer.Option(
+            help="amaranth, icarus or verilator; amaranth if left out, verilator for waves.",
+            metavar="NAME",
+            show_default=False,
+        ),
+    ] = None,
     machine: MachineOption = registry.DEFAULT,
     images: ImagesOption = None,
     image: ImageOption = 0,
@@ -76,18 +82,31 @@ def verify(
             metavar="MODEL",
         ),
     ] = None,
+    waves: Annotated[Path | None, typer.Option(help="Keep the waves.", metavar="FILE.fst")] = None,
+    signals: Annotated[
+        str | None,
+        typer.Option(
+            help="Of these blocks only, separated by commas, such as unit0 or unit0.mac.",
+            metavar="NAMES",
+        ),
+    ] = None,
 ) -> None:
     """Run a layer on the hardware and compare all; or, with --chip, a whole network.
 
     Its bits must be those of the golden model and of the simulator, its counters those of the
     simulator; exit status 1 where one differs.
     """
+    if signals is not None and waves is None:
+        raise UserError("Option --signals must be left out without --waves")
+    check_writable(waves)
+    simulator = simulator or ("amaranth" if waves is None else "verilator")
     from accel import api
 
     if chip:
         given = {
             "--layer": layer is not None, "--machine": machine != registry.DEFAULT,
             "--rows": rows is not None, "--set": changes, "--balance": balance,
+            "--waves": waves is not None,
         }  # fmt: skip
         if unfit := [name for name, is_given in given.items() if is_given]:
             raise UserError(f"Option {unfit[0]} must be left out with --chip")
@@ -113,12 +132,16 @@ def verify(
     try:
         with status(f"Running {layer or 'the smallest layer'} under {simulator}"):
             found = api.verify(
-                net, layer, chosen, simulator=simulator, image=image, rows=rows, modes=modes
-            )
+                net, layer, chosen, simulator=simulator, image=image, rows=rows, modes=modes,
+                waves=waves, signals=signals.split(",") if signals else (),
+            )  # fmt: skip
     except HardwareError as error:
         complain(str(error))
         raise typer.Exit(DIFFERENT) from None
     show(*verification_report(found))
+    if waves is not None:
+        show("Waves, and set-up files of GTKWave and Surfer:", str(waves))
+        show(*(str(waves.with_suffix(suffix)) for suffix in (".gtkw", ".sucl")))
     if not found.equal:
         raise typer.Exit(DIFFERENT)
 

@@ -13,8 +13,9 @@ from golden.errors import UserError
 from golden.machines.cluster.config import SkipMode
 from golden.program import Codes, LayerRun
 from rtl.host import Hardware
+from rtl.sim.waves import Waves
 
-__all__ = ["SIMULATORS", "SimulatorName", "record_states", "run_layers"]
+__all__ = ["SIMULATORS", "SimulatorName", "Waves", "record_states", "run_layers"]
 
 SimulatorName = Literal["amaranth", "icarus", "verilator"]
 #: Simulators by name.
@@ -27,6 +28,7 @@ def run_layers(
     runs: list[tuple[LayerRun, SkipMode]],
     simulator: SimulatorName = "amaranth",
     stalls: int | None = None,
+    waves: Waves | None = None,
 ) -> list[tuple[Codes, Counters]]:
     """Run layers one after another on one design of a machine.
 
@@ -40,6 +42,8 @@ def run_layers(
     stalls : int, optional
         Seed of random idle and back-pressure on every stream; None for none. Codes are the
         same, cycles are not.
+    waves : Waves, optional
+        What is kept of the run; not with Amaranth's simulator.
 
     Returns
     -------
@@ -51,12 +55,14 @@ def run_layers(
     ConfigError, CapacityError
         The hardware can't do the machine or the mode, or a layer does not fit it.
     UserError
-        The simulator is unknown or not installed.
+        The simulator is unknown, not installed, or keeps no waves.
     HardwareError
         The hardware broke its contract.
     """
     if simulator not in SIMULATORS:
         raise UserError(f"Simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
+    if waves is not None and simulator == "amaranth":
+        raise UserError("Simulator must be icarus or verilator for waves, not amaranth")
     design = hardware.design(config)
     programs = [hardware.programs(config, run, mode) for run, mode in runs]
     flat = [program for parts in programs for program in parts if program is not None]
@@ -67,7 +73,7 @@ def run_layers(
     else:
         from rtl.sim.cosim import run_programs as cosimulate
 
-        done = iter(cosimulate(design, flat, simulator, stalls))
+        done = iter(cosimulate(design, flat, simulator, stalls, waves))
     results = []
     for (run, mode), parts in zip(runs, programs, strict=True):
         given = [None if program is None else next(done) for program in parts]
