@@ -12,13 +12,18 @@ from accel.cli.options import (
     ConfigOption,
     DensityOption,
     ImagesOption,
+    InputShapeOption,
+    LayoutOption,
     MachineOption,
+    MeanOption,
     ModeOption,
     NetworkArgument,
     PresetOption,
+    ScaleOption,
     SetOption,
     examples,
     read_changes,
+    read_input,
     read_modes,
 )
 from accel.cli.output import check_writable, complain, show, status
@@ -51,6 +56,10 @@ def verify(
     ] = "amaranth",
     machine: MachineOption = registry.DEFAULT,
     images: ImagesOption = None,
+    input_shape: InputShapeOption = None,
+    layout: LayoutOption = None,
+    mean: MeanOption = None,
+    scale: ScaleOption = None,
     image: Annotated[int, typer.Option(help="Which image, from 0.", min=0)] = 0,
     rows: Annotated[
         int | None, typer.Option(help="Only so many output rows, from the first.", min=1)
@@ -67,6 +76,7 @@ def verify(
     Its bits must be those of the golden model and of the simulator, its counters those of the
     simulator; exit status 1 where one differs.
     """
+    given = read_input(input_shape, layout, mean, scale)
     from accel import api
 
     chosen = api.choose_config(
@@ -79,7 +89,7 @@ def verify(
     # Left out, only the mode that skips most is run: hardware takes its time.
     modes = api.read_modes(chosen, chosen.modes[-1:] if skip is None else read_modes(skip))
     with status(f"Loading {network}"):
-        net = api.load(network, images, density)
+        net = api.load(network, images, density, **given)
     from accel.report.text import verification_report
 
     try:

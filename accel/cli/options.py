@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from golden.errors import ConfigError
+from golden.errors import ConfigError, UserError
 
 __all__ = [
     "BalanceOption",
@@ -20,10 +20,13 @@ __all__ = [
     "DataOption",
     "DensityOption",
     "ImagesOption",
+    "InputShapeOption",
     "JsonOption",
+    "LayoutOption",
     "LimitOption",
     "MachineOption",
     "MatrixArgument",
+    "MeanOption",
     "MethodOption",
     "ModeOption",
     "NetworkArgument",
@@ -33,12 +36,14 @@ __all__ = [
     "PlotOption",
     "PresetOption",
     "PresetsOption",
+    "ScaleOption",
     "SeedOption",
     "SetOption",
     "TrainImagesOption",
     "WorkFolderOption",
     "examples",
     "read_changes",
+    "read_input",
     "read_modes",
 ]
 
@@ -52,7 +57,29 @@ NetworkArgument = Annotated[
 ]
 ImagesOption = Annotated[
     Path | None,
-    typer.Option(help="Images, a .npy file; a shipped network brings some.", metavar="FILE.npy"),
+    typer.Option(
+        help="Images: a .npy or .npz file, or a folder of pictures; a shipped network brings some.",
+        metavar="FILE.npy",
+    ),
+]
+InputShapeOption = Annotated[
+    str | None,
+    typer.Option(help="Sizes of a model's input where it leaves them open.", metavar="1,3,224,224"),
+]
+LayoutOption = Annotated[
+    str | None,
+    typer.Option(help="Axes of the images, nchw or nhwc; by their sizes if left out."),
+]
+MeanOption = Annotated[
+    str | None,
+    typer.Option(help="Taken from each pixel: a number, or one a channel.", metavar="X[,X,X]"),
+]
+ScaleOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Divides each pixel then, likewise; of pictures 255 if both are left out.",
+        metavar="X[,X,X]",
+    ),
 ]
 LimitOption = Annotated[int, typer.Option(help="Use at most so many images.", min=1)]
 DensityOption = Annotated[
@@ -185,6 +212,41 @@ def read_changes(texts: Sequence[str] | None, balance: str | None = None) -> dic
     if balance is not None:
         changes["balance"] = balance
     return changes
+
+
+def read_input(
+    shape: str | None, layout: str | None, mean: str | None, scale: str | None
+) -> dict[str, Any]:
+    """Read --input-shape, --layout, --mean and --scale as ``accel.load`` takes them.
+
+    Raises
+    ------
+    UserError
+        A list holds something else than numbers.
+    """
+    return {
+        "input_shape": _numbers("--input-shape", shape, int),
+        "layout": layout,
+        "mean": _numbers("--mean", mean, float),
+        "scale": _numbers("--scale", scale, float),
+    }
+
+
+def _numbers(
+    option: str, text: str | None, kind: Callable[[str], float]
+) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        numbers = tuple(kind(part) for part in text.split(","))
+    except ValueError:
+        words = "whole numbers" if kind is int else "numbers"
+        raise UserError(
+            f"Option {option} must be {words} separated by commas, not {text!r}"
+        ) from None
+    if kind is int and not all(1 <= number < 1 << 31 for number in numbers):
+        raise UserError(f"Option {option} must be positive numbers, not {text!r}")
+    return numbers
 
 
 def read_modes(text: str | None) -> list[str] | None:

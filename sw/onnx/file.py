@@ -26,6 +26,7 @@ __all__ = [
     "load_model",
     "model_input",
     "model_inputs",
+    "picture_input",
     "weights_of",
 ]
 
@@ -164,6 +165,13 @@ def model_input(model: ModelProto) -> ValueInfoProto:
         names = ", ".join(item.name for item in inputs) or "none"
         raise UserError(f"Model must have one input, not {len(inputs)} ({names})")
     return inputs[0]
+
+
+def picture_input(model: ModelProto) -> tuple[tuple[int, ...], bool]:
+    """Return the sizes of an image of the first input, and whether it takes integers."""
+    kind = model_inputs(model)[0].type.tensor_type
+    sizes = tuple(dim.dim_value for dim in kind.shape.dim)[1:]
+    return sizes, kind.elem_type in (TensorProto.UINT8, TensorProto.INT8)
 
 
 def is_quantised(model: ModelProto) -> bool:
