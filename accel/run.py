@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from accel.costs.energy import EnergyTable
 from accel.machines.machine import Count, LayerCounts, Machine, Program
 from accel.placement import capacity_error, network_tasks
-from accel.results import LayerResult, MachineResult, Run, Timing
+from accel.results import HostPart, LayerResult, MachineResult, Run, Timing
 from accel.trace import LayerTrace, Trace
 from golden.errors import CapacityError, UserError
 from golden.layer import LayerShape
@@ -103,6 +103,11 @@ def run_machines(
         images=len(trace.images),
         technology_node=table.node,
         energy_sources=tuple(table.sources),
+        host=tuple(
+            HostPart(name=node.name, operator=node.operator, macs=node.macs, reason=node.reason)
+            for node in trace.network.host_nodes
+        ),
+        machine_share=trace.network.machine_share,
         machines=tuple(
             MachineResult(
                 name=str(machine.config.name),

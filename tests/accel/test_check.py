@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import jsonschema
 import numpy as np
 import onnx
 import pytest
@@ -141,3 +143,23 @@ def test_check_takes_shipped_networks_and_refuses_others(accel, refuses, tmp_pat
     refuses(["check", tmp_path / "no.onnx"], "no.onnx")
     for text in ("1,x", "", "1,3,0,2", "1,3,-1,2", "1e3"):
         refuses(["check", "a.onnx", "--input-shape", text], "Option --input-shape must be")
+
+
+def test_runs_mark_what_is_on_the_host(accel, mixed, tmp_path):
+    images = tmp_path / "x.npy"
+    np.save(images, np.random.default_rng(1).normal(0, 1, (1, 3, 12, 12)).astype(np.float32))
+    run = ("run", mixed, "--images", images, *SHAPE, "--preset", "toy", "--skip", "both")
+    status, out, err = accel(*run)
+    assert (status, err) == (0, "")
+    text = " ".join(out.split())
+    assert "100.0 % of the multiply-accumulates are on the machine; 2 nodes are on the host" in text
+    table = out[out.index("On the host, by ONNX Runtime") :].split("\n\n")[0]
+    assert "InstanceNorm" in table
+    assert "QuantizeLinear" not in table
+    found = json.loads(accel(*run, "--json", "-")[1])
+    assert found["machine_share"] == 1
+    assert [part["operator"] for part in found["host"]] == [
+        "InstanceNormalization", "QuantizeLinear"
+    ]  # fmt: skip
+    schema = json.loads((Path(__file__).parents[2] / "docs" / "run.schema.json").read_text())
+    jsonschema.validate(found, schema)
