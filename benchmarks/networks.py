@@ -4,16 +4,17 @@
     python -m benchmarks.networks build/networks.jsonl [NAME ...]
 
 Weights are drawn; the statistics of batch norms are those of two photos of scikit-learn, one of
-which is then the calibration image and the image that is run. Each network takes two processes,
-one that exports it and one that does what `accel run` does, so that memory and time are the
-latter's. A line is written for each; what the file has already is not done again. At the end the
-table of ``docs/networks.md`` is printed.
+which is then the calibration image and the image that is run. What `accel run` does is done in a
+process of its own, so that memory and time are those of one network; imports are not counted. A
+line is written for each network; what the file has already is not done again. At the end the table
+of ``docs/networks.md`` is printed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import resource
 import subprocess
 import sys
@@ -31,59 +32,62 @@ __all__ = ["NETWORKS", "measure", "table"]
 PRESETS = ("output-major", "segmented", "sparten-1k")
 MACHINES = ("scnn", "extensor", "cambricon-s", "cambricon-x", "dense")
 _TV, _TIMM = "torchvision", "timm"
+#: Networks that are exported at once, and what a process has imported before it measures one.
+_AT_ONCE = 5
+_PRELOADED = ("accel.run", "accel.machines.cluster.model", "sw.compress", "tests.sw.replay")
 
-#: Package, name, pixels of a side, and whether it is a network of convolutions; cheap ones first.
-NETWORKS: tuple[tuple[str, str, int, bool], ...] = (
-    (_TIMM, "lcnet_050", 224, True),
-    (_TIMM, "tinynet_e", 106, True),
-    (_TIMM, "mobilenetv3_small_050", 224, True),
-    (_TV, "shufflenet_v2_x0_5", 224, True),
-    (_TV, "mobilenet_v3_small", 224, True),
-    (_TIMM, "repghostnet_050", 224, True),
-    (_TV, "mnasnet0_5", 224, True),
-    (_TV, "shufflenet_v2_x1_0", 224, True),
-    (_TIMM, "ghostnet_100", 224, True),
-    (_TIMM, "mobilenetv4_conv_small", 224, True),
-    (_TV, "mobilenet_v3_large", 224, True),
-    (_TIMM, "hardcorenas_a", 224, True),
-    (_TIMM, "mixnet_s", 224, True),
-    (_TIMM, "efficientnet_lite0", 224, True),
-    (_TIMM, "mobileone_s0", 224, True),
-    (_TV, "mobilenet_v2", 224, True),
-    (_TV, "mnasnet1_0", 224, True),
-    (_TIMM, "spnasnet_100", 224, True),
-    (_TV, "squeezenet1_1", 224, True),
-    (_TV, "efficientnet_b0", 224, True),
-    (_TIMM, "fbnetc_100", 224, True),
-    (_TIMM, "rexnet_100", 224, True),
-    (_TIMM, "starnet_s1", 224, True),
-    (_TIMM, "mobilevit_xxs", 256, False),
-    (_TIMM, "edgenext_xx_small", 256, False),
-    (_TIMM, "levit_128s", 224, False),
-    (_TV, "regnet_y_400mf", 224, True),
-    (_TV, "regnet_x_400mf", 224, True),
-    (_TV, "lraspp_mobilenet_v3_large", 224, True),
-    (_TV, "alexnet", 224, True),
-    (_TV, "squeezenet1_0", 224, True),
-    (_TIMM, "resnet10t", 224, True),
-    (_TV, "googlenet", 224, True),
-    (_TIMM, "deit_tiny_patch16_224", 224, False),
-    (_TIMM, "repvgg_a0", 224, True),
-    (_TV, "resnet18", 224, True),
-    (_TIMM, "skresnet18", 224, True),
-    (_TIMM, "ese_vovnet19b_dw", 224, True),
-    (_TV, "densenet121", 224, True),
-    (_TIMM, "selecsls42b", 224, True),
-    (_TIMM, "hrnet_w18_small", 224, True),
-    (_TIMM, "dla34", 224, True),
-    (_TV, "resnet34", 224, True),
-    (_TV, "resnet50", 224, True),
-    (_TV, "resnext50_32x4d", 224, True),
-    (_TIMM, "poolformer_s12", 224, True),
-    (_TV, "inception_v3", 299, True),
-    (_TV, "convnext_tiny", 224, True),
-    (_TIMM, "darknet53", 224, True),
-    (_TV, "vgg11_bn", 224, True),
+#: Package, name and pixels of a side; cheap ones first.
+NETWORKS: tuple[tuple[str, str, int], ...] = (
+    (_TIMM, "lcnet_050", 224),
+    (_TIMM, "tinynet_e", 106),
+    (_TIMM, "mobilenetv3_small_050", 224),
+    (_TV, "shufflenet_v2_x0_5", 224),
+    (_TV, "mobilenet_v3_small", 224),
+    (_TIMM, "repghostnet_050", 224),
+    (_TV, "mnasnet0_5", 224),
+    (_TV, "shufflenet_v2_x1_0", 224),
+    (_TIMM, "ghostnet_100", 224),
+    (_TIMM, "mobilenetv4_conv_small", 224),
+    (_TV, "mobilenet_v3_large", 224),
+    (_TIMM, "hardcorenas_a", 224),
+    (_TIMM, "mixnet_s", 224),
+    (_TIMM, "efficientnet_lite0", 224),
+    (_TIMM, "mobileone_s0", 224),
+    (_TV, "mobilenet_v2", 224),
+    (_TV, "mnasnet1_0", 224),
+    (_TIMM, "spnasnet_100", 224),
+    (_TV, "squeezenet1_1", 224),
+    (_TV, "efficientnet_b0", 224),
+    (_TIMM, "fbnetc_100", 224),
+    (_TIMM, "rexnet_100", 224),
+    (_TIMM, "starnet_s1", 224),
+    (_TIMM, "mobilevit_xxs", 256),
+    (_TIMM, "edgenext_xx_small", 256),
+    (_TIMM, "levit_128s", 224),
+    (_TV, "regnet_y_400mf", 224),
+    (_TV, "regnet_x_400mf", 224),
+    (_TV, "lraspp_mobilenet_v3_large", 224),
+    (_TV, "alexnet", 224),
+    (_TV, "squeezenet1_0", 224),
+    (_TIMM, "resnet10t", 224),
+    (_TV, "googlenet", 224),
+    (_TIMM, "deit_tiny_patch16_224", 224),
+    (_TIMM, "repvgg_a0", 224),
+    (_TV, "resnet18", 224),
+    (_TIMM, "skresnet18", 224),
+    (_TIMM, "ese_vovnet19b_dw", 224),
+    (_TV, "densenet121", 224),
+    (_TIMM, "selecsls42b", 224),
+    (_TIMM, "hrnet_w18_small", 224),
+    (_TIMM, "dla34", 224),
+    (_TV, "resnet34", 224),
+    (_TV, "resnet50", 224),
+    (_TV, "resnext50_32x4d", 224),
+    (_TIMM, "poolformer_s12", 224),
+    (_TV, "inception_v3", 299),
+    (_TV, "convnext_tiny", 224),
+    (_TIMM, "darknet53", 224),
+    (_TV, "vgg11_bn", 224),
 )
 
 
@@ -92,10 +96,6 @@ def export(package: str, name: str, pixels: int, folder: Path) -> None:
     import torch
 
     warnings.simplefilter("ignore")
-    # The wheel on the index is built for CUDA; detectors alone use what it compiles, and without
-    # these two names it can't be imported beside PyTorch for CPUs.
-    for operator in ("nms", "qnms"):
-        torch.library.define(f"torchvision::{operator}", "(Tensor a, Tensor b, float c) -> Tensor")
     torch.manual_seed(1)
     torch.set_num_threads(1)
     if package == _TV:
@@ -123,6 +123,17 @@ def export(package: str, name: str, pixels: int, folder: Path) -> None:
     torch.onnx.export(model, (images[:1],), folder / "model.onnx", dynamo=False, opset_version=17,
                       input_names=["images"])  # fmt: skip
     np.save(folder / "x.npy", images[:1].numpy())
+
+
+def _declare_operators() -> None:
+    """Let torchvision be imported beside PyTorch for CPUs.
+
+    Its wheel on the index is built for CUDA. Detectors alone use what it compiles.
+    """
+    import torch
+
+    for operator in ("nms", "qnms"):
+        torch.library.define(f"torchvision::{operator}", "(Tensor a, Tensor b, float c) -> Tensor")
 
 
 def photos(pixels: int) -> np.ndarray:
@@ -237,14 +248,34 @@ def table(lines: list[dict[str, Any]]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def _run(arguments: list[str], folder: Path, limit_s: int) -> str:
-    """Run one half in a process of its own; return its error, or nothing."""
-    command = [sys.executable, "-m", "benchmarks.networks", *arguments]
+def _export_all(names: list[str], folder: Path) -> None:
+    """Export networks in one process; what went wrong with one is left in its folder."""
+    command = [sys.executable, "-m", "benchmarks.networks", str(folder), *names, "--export"]
+    subprocess.run(command, stderr=subprocess.DEVNULL, check=False)
+
+
+def _measure_alone(folder: Path, name: str, limit_s: int) -> dict[str, Any]:
+    """Measure in a process of its own, forked from one that has imported what all need."""
+    if (folder / "error").exists():
+        return {"error": (folder / "error").read_text()}
+    process = multiprocessing.get_context("forkserver").Process(
+        target=_measure_to_file, args=(folder, name)
+    )
+    process.start()
+    process.join(limit_s)
+    if process.is_alive():
+        process.kill()
+        return {"error": f"not done in {limit_s} s"}
+    result = folder / "result.json"
+    return json.loads(result.read_text()) if result.exists() else {"error": "killed"}
+
+
+def _measure_to_file(folder: Path, name: str) -> None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit_s, check=False)
-    except subprocess.TimeoutExpired:
-        return f"not done in {limit_s} s"
-    return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["?"])[-1][:200]
+        found = measure(folder, name)
+    except Exception as error:  # one network's failure is a line of the table
+        found = {"error": f"{type(error).__name__}: {error}"[:200]}
+    (folder / "result.json").write_text(json.dumps(found))
 
 
 def main() -> None:
@@ -252,37 +283,36 @@ def main() -> None:
     parser.add_argument("results", type=Path, help="a .jsonl file, which grows")
     parser.add_argument("names", nargs="*", help="all where none is named")
     parser.add_argument("--limit", type=int, default=3600, help="seconds for each network")
-    parser.add_argument("--export", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--export", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    known = {name: (package, pixels) for package, name, pixels, _ in NETWORKS}
+    known = {name: (package, pixels) for package, name, pixels in NETWORKS}
     if given.export:
-        (name,) = given.names
-        package, pixels = known[name]
-        export(package, name, pixels, given.export)
+        _declare_operators()
+        for name in given.names:
+            folder = given.results / name
+            folder.mkdir()
+            try:
+                export(*known[name][:1], name, known[name][1], folder)
+            except Exception as error:
+                (folder / "error").write_text(f"{type(error).__name__}: {error}"[:200])
         return
-    if given.measure:
-        found = measure(given.measure, given.names[0])
-        given.results.write_text(json.dumps(found))
-        return
-    done = []
+    done: list[dict[str, Any]] = []
     if given.results.exists():
         done = [json.loads(line) for line in given.results.read_text().splitlines()]
-    for name in given.names or known:
-        if any(line["name"] == name for line in done):
-            continue
-        package, pixels = known[name]
-        line: dict[str, Any] = {"name": name, "package": package, "pixels": pixels}
+    found = {line["name"] for line in done}
+    names = [name for name in given.names or known if name not in found]
+    multiprocessing.get_context("forkserver").set_forkserver_preload(list(_PRELOADED))
+    for first in range(0, len(names), _AT_ONCE):
+        some = names[first : first + _AT_ONCE]
         with tempfile.TemporaryDirectory() as place:
-            folder = Path(place)
-            result = folder / "result.json"
-            error = _run([str(result), name, "--export", place], folder, given.limit)
-            error = error or _run([str(result), name, "--measure", place], folder, given.limit)
-            line |= {"error": error} if error else json.loads(result.read_text())
-        done.append(line)
-        with given.results.open("a") as file:
-            file.write(json.dumps(line) + "\n")
-        print(json.dumps(line), flush=True)
+            _export_all(some, Path(place))
+            for name in some:
+                package, pixels = known[name]
+                line: dict[str, Any] = {"name": name, "package": package, "pixels": pixels}
+                line |= _measure_alone(Path(place) / name, name, given.limit)
+                done.append(line)
+                with given.results.open("a") as file:
+                    file.write(json.dumps(line) + "\n")
     order = list(known)
     print(table(sorted(done, key=lambda line: order.index(line["name"]))))
 
