@@ -251,6 +251,18 @@ class Machine(ABC):
             It does not fit a buffer.
         """
 
+    def demands(self, task: LayerTask) -> dict[str, int]:
+        """Return the least values of the buffers with which a layer fits, whatever its input.
+
+        Returns
+        -------
+        dict of str to int
+            By the configuration's keys; empty where the machine holds any layer. An input with
+            zeros may do with less.
+        """
+        del task
+        return {}
+
     @property
     def sharing_key(self) -> tuple:
         """What machines of this kind have in common that ``count_machines`` is fastest with."""
