@@ -6,9 +6,9 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
+from golden.chip.formats import AVERAGE_MAX
 from golden.chip.formats import DESCRIPTOR as DESCRIPTOR_WORDS
 from golden.chip.formats import TILE as TILE_WORDS
-from golden.chip.streams import AVERAGE_MAX
 from rtl.chip.payloads import DESCRIPTOR, RECORD, RECORDS, TILE_BITS, Payloads
 from rtl.chip.signatures import Kind, Layouts
 from rtl.lib.component import Component
