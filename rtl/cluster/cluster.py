@@ -9,7 +9,7 @@ from __future__ import annotations
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 
-from golden.machines.cluster.config import AcceleratorConfig
+from golden.machines.cluster.config import AcceleratorConfig, Latency
 from rtl.cluster.broadcaster import Broadcaster
 from rtl.cluster.collector import Collector
 from rtl.cluster.core import Core
@@ -24,22 +24,22 @@ from rtl.lib.registers import RegisterFile
 __all__ = ["Cluster", "latencies"]
 
 
-def latencies() -> dict[str, int]:
-    """Return the constants of ``Latency`` as the blocks add up to them.
+def latencies() -> Latency:
+    """Return the latencies as the blocks add up to them.
 
     A unit lives ``Unit.LATENCY`` cycles after the broadcaster's decisions, the collector too;
     the loader ``FilterLoader.START`` cycles after them.
     """
     unit, loader = Unit.LATENCY, FilterLoader.START
-    return {
-        "START": Broadcaster.START,
-        "RELEASE": unit,
-        "LOAD": loader + 1,
-        "LOAD_FREE": unit - loader,
-        "DELIVER": Unit.RESULT + Collector.BEGIN,
-        "COLLECTOR_FREE": 1,
-        "TAIL": unit + Collector.TAIL,
-    }
+    return Latency(
+        start=Broadcaster.START,
+        release=unit,
+        load=loader + 1,
+        load_free=unit - loader,
+        deliver=Unit.RESULT + Collector.BEGIN,
+        collector_free=1,
+        tail=unit + Collector.TAIL,
+    )
 
 
 class Cluster(Component):
