@@ -180,6 +180,8 @@ class RegisterFile(Component):
     start : Out(1)
         Pulse, two cycles after control was written 1. Counters begin anew; ``done`` of the layer
         before falls ``START`` cycles after the write.
+    hold : In(1)
+        The design is not ready: a start waits.
     running, done : In(1)
         Status. Counters are complete when ``done`` is.
     increments : In(ArrayLayout(32, ...))
@@ -203,6 +205,7 @@ class RegisterFile(Component):
                 "load_begin": Out(1),
                 "load_address": Out(32),
                 "start": Out(1),
+                "hold": In(1),
                 "running": In(1),
                 "done": In(1),
                 "counting": In(1),
@@ -216,11 +219,14 @@ class RegisterFile(Component):
         address, write_data = Signal(16), Signal(32)
         control, chosen = Signal(), Signal(len(self._registers))  # what is written
         begin = [one.name for one in self._registers].index("load_address")
+        asked, waiting = Signal(), Signal()  # for a start
+        m.d.comb += asked.eq(((control & write_data[0]) | waiting) & ~self.running & ~self.start)
         m.d.sync += [
             address.eq(self.address),
             write_data.eq(self.write_data),
             control.eq(self.write & (self.address == CONTROL)),
-            self.start.eq(control & write_data[0] & ~self.running & ~self.start),
+            waiting.eq(asked & self.hold),
+            self.start.eq(asked & ~self.hold),
         ]
         for at, one in enumerate(self._registers):
             m.d.sync += chosen[at].eq(self.write & (self.address == LAYER_BASE + at))

@@ -22,10 +22,9 @@ from pathlib import Path
 
 from golden.errors import HardwareError, UserError
 from golden.files import cache_folder
-from rtl.host import Design
+from rtl.host import Design, Written
 from rtl.sim import runner
-from rtl.sim.bench import bench_verilog
-from rtl.sim.waves import check_blocks, control_file, dump_verilog
+from rtl.sim.waves import check_blocks, control_file
 from rtl.verilog.writer import verilog
 
 __all__ = ["build", "builds_folder", "require_simulator", "require_waves", "search_path"]
@@ -107,12 +106,19 @@ def builds_folder() -> Path:
 
 
 def build(
-    design: Design, simulator: str, *, long: bool, waves: tuple[str, ...] | None = None
+    design: Design | Written,
+    simulator: str,
+    bench: str,
+    *,
+    long: bool,
+    waves: tuple[str, ...] | None = None,
 ) -> Path:
     """Return the folder with the built bench; build it where it is not in the cache.
 
     Parameters
     ----------
+    bench : str
+        Module ``bench`` for the design.
     long : bool
         It will run for so long that compiling the model well pays.
     waves : tuple of str, optional
@@ -136,7 +142,7 @@ def build(
             arguments.append("--trace-fst")
     dumped = "no waves" if waves is None else " ".join(waves)
     tools = [_executable(simulator), *arguments, *(metadata.version(tool) for tool in _TOOLS)]
-    built = builds_folder() / _key(*_design_parts(design), dumped, *tools)
+    built = builds_folder() / _key(*_design_parts(design), bench, dumped, *tools)
     if built.is_dir():
         return built
     try:
@@ -146,7 +152,7 @@ def build(
         raise UserError(f"Folder {built.parent} can't be written: {error.strerror}") from None
     try:
         runtime = builds_folder() / f"runtime-{_key(*tools)}"
-        _make(design, simulator, arguments, folder, runtime, waves)
+        _make(design, simulator, bench, arguments, folder, runtime, waves)
         with contextlib.suppress(OSError):  # another process was first
             folder.rename(built)
     finally:
@@ -155,8 +161,9 @@ def build(
 
 
 def _make(
-    design: Design,
+    design: Design | Written,
     simulator: str,
+    bench: str,
     arguments: list[str],
     folder: Path,
     runtime: Path,
@@ -166,8 +173,7 @@ def _make(
     text = verilog(design)
     if waves is not None:
         check_blocks(text, design.top, waves)
-    dump = "" if waves is None else dump_verilog(waves)
-    sources = {f"{design.top}.v": text, "bench.sv": bench_verilog(design, dump)}
+    sources = {f"{design.top}.v": text, "bench.sv": bench}
     for name, source in sources.items():
         (folder / name).write_text(source, encoding="utf-8")
     if simulator == "verilator":
@@ -244,7 +250,7 @@ def _executable(simulator: str) -> str:
     return f"{path} {path.stat().st_mtime_ns}"
 
 
-def _design_parts(design: Design) -> list[str]:
+def _design_parts(design: Design | Written) -> list[str]:
     """Return what decides on a design's Verilog: its configuration, and all sources."""
     root = Path(__file__).resolve().parents[2]
     folders = {root / "golden", root / "rtl", Path(inspect.getfile(design.make)).resolve().parent}

@@ -8,8 +8,9 @@ from pathlib import Path
 from golden.errors import HardwareError
 from rtl.host import Design, Program, Result
 from rtl.sim import runner
+from rtl.sim.bench import bench_verilog
 from rtl.sim.build import build, require_simulator, require_waves, search_path
-from rtl.sim.waves import Waves, keep
+from rtl.sim.waves import Waves, dump_verilog, keep
 
 __all__ = ["run_programs"]
 
@@ -47,7 +48,9 @@ def run_programs(
     if waves is not None:
         require_waves(simulator)
     long = sum(program.cycle_limit for program in programs) > _LONG_CYCLES
-    built = build(design, simulator, long=long, waves=None if waves is None else waves.blocks)
+    blocks = None if waves is None else waves.blocks
+    bench = bench_verilog(design, "" if blocks is None else dump_verilog(blocks))
+    built = build(design, simulator, bench, long=long, waves=blocks)
     with tempfile.TemporaryDirectory(prefix="cosim-") as name:
         folder = Path(name)
         slack = 1 if stalls is None else 8

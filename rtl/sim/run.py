@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 from golden.config import TomlConfig
 from golden.counters import Counters
 from golden.errors import UserError
@@ -12,7 +15,7 @@ from golden.program import Codes, LayerRun
 from rtl.host import Hardware
 from rtl.sim.waves import Waves
 
-__all__ = ["SIMULATORS", "SimulatorName", "Waves", "run_layers"]
+__all__ = ["SIMULATORS", "SimulatorName", "Waves", "record_states", "run_layers"]
 
 SimulatorName = Literal["amaranth", "icarus", "verilator"]
 #: Simulators by name.
@@ -76,3 +79,34 @@ def run_layers(
         given = [None if program is None else next(done) for program in parts]
         results.append(hardware.collect(config, run, mode, given))
     return results
+
+
+def record_states(
+    hardware: Hardware, config: TomlConfig, run: LayerRun, mode: SkipMode
+) -> tuple[Counters, list[NDArray[np.uint8] | None]]:
+    """Run a layer under Amaranth's simulator and see what each unit does in each cycle.
+
+    Returns
+    -------
+    counters : Counters
+    states : list of ndarray of uint8, axes unit, cycle, or None
+        For each part of the machine the place in ``golden.counters.UNIT_COUNTERS`` of what the
+        cycle counts for; None for a part without work.
+
+    Raises
+    ------
+    ConfigError, CapacityError
+        The hardware can't do the machine or the mode, or the layer does not fit it.
+    HardwareError
+        The hardware broke its contract.
+    """
+    from rtl.sim.amaranth import run_programs
+
+    design = hardware.design(config)
+    programs = hardware.programs(config, run, mode)
+    states: list[NDArray[np.uint8]] = []
+    done = run_programs(design, [one for one in programs if one is not None], states=states)
+    results, recorded = iter(done), iter(states)
+    given = [None if one is None else next(results) for one in programs]
+    _, counters = hardware.collect(config, run, mode, given)
+    return counters, [None if one is None else next(recorded) for one in programs]
