@@ -13,11 +13,36 @@ from pathlib import Path
 
 from golden.errors import UserError
 
-__all__ = ["check_writable", "read_bytes", "temporary_folder", "write_whole"]
+__all__ = [
+    "cache_folder",
+    "check_writable",
+    "read_bytes",
+    "temporary_folder",
+    "user_temporary_folder",
+    "write_whole",
+]
 
 #: How temporary files and folders begin; those of killed processes go after so long.
 _PREFIXES = (".innerjoin-", "innerjoin-")
 _LEFTOVER_SECONDS = 3600
+
+
+def cache_folder() -> Path:
+    """Return the folder of what is made once and kept; it may not exist, or not be writable.
+
+    It is in ``XDG_CACHE_HOME`` where that is set, else in the user's cache, else among temporary
+    files.
+    """
+    base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "innerjoin"
+    except RuntimeError:  # nobody's home
+        return user_temporary_folder()
+
+
+def user_temporary_folder() -> Path:
+    """Return the folder of this user among temporary files."""
+    return Path(tempfile.gettempdir()) / f"innerjoin-{os.getuid()}"
 
 
 def read_bytes(path: str | os.PathLike[str], name: str) -> bytes:

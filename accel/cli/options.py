@@ -10,18 +10,23 @@ from typing import Annotated, Any
 import typer
 
 from golden.errors import ConfigError, UserError
+from golden.machines.cluster.config import SkipMode
 
 __all__ = [
+    "AugmentOption",
     "BalanceOption",
     "BandwidthOption",
+    "BatchOption",
     "ConfigOption",
     "ConfigsOption",
     "CsvOption",
     "DataOption",
     "DensityOption",
+    "ImageOption",
     "ImagesOption",
     "InputShapeOption",
     "JsonOption",
+    "LayerOption",
     "LayoutOption",
     "LimitOption",
     "MachineOption",
@@ -36,15 +41,21 @@ __all__ = [
     "PlotOption",
     "PresetOption",
     "PresetsOption",
+    "RowsOption",
     "ScaleOption",
     "SeedOption",
     "SetOption",
+    "TestImagesOption",
     "TrainImagesOption",
     "WorkFolderOption",
     "examples",
     "read_changes",
+    "read_chip",
     "read_input",
     "read_modes",
+    "read_shape",
+    "read_skip",
+    "refuse",
 ]
 
 # -- what runs ------------------------------------------------------------------------------
@@ -80,6 +91,14 @@ ScaleOption = Annotated[
         help="Divides each pixel then, likewise; of pictures 255 if both are left out.",
         metavar="X[,X,X]",
     ),
+]
+LayerOption = Annotated[
+    str | None,
+    typer.Option(help="Name of the layer; the smallest if left out.", metavar="NAME"),
+]
+ImageOption = Annotated[int, typer.Option(help="Which image, from 0.", min=0)]
+RowsOption = Annotated[
+    int | None, typer.Option(help="Only so many output rows, from the first.", min=1)
 ]
 LimitOption = Annotated[int, typer.Option(help="Use at most so many images.", min=1)]
 DensityOption = Annotated[
@@ -148,13 +167,27 @@ PlotOption = Annotated[Path | None, typer.Option(help="Plots as one page.", meta
 # -- training -------------------------------------------------------------------------------
 
 DataOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        help="Folder of a data set; Fashion-MNIST where Debian puts it.", metavar="FOLDER"
+        help="Folder of a data set; fashion-mnist, where Debian puts it, if left out.",
+        metavar="FOLDER",
+        show_default=False,
     ),
 ]
 TrainImagesOption = Annotated[
     int | None, typer.Option(help="Train with only so many images.", metavar="N")
+]
+TestImagesOption = Annotated[
+    int | None, typer.Option(help="Measure with only so many images.", metavar="N")
+]
+BatchOption = Annotated[int | None, typer.Option(help="Images of a training batch.", metavar="N")]
+AugmentOption = Annotated[
+    str | None,
+    typer.Option(
+        help="mirror, shift=PIXELS, both, or none; by the data set if left out.",
+        metavar="HOW",
+        show_default=False,
+    ),
 ]
 WorkFolderOption = Annotated[
     Path | None,
@@ -185,6 +218,25 @@ BandwidthOption = Annotated[
 ]
 
 
+def read_shape(text: str | None) -> tuple[int, int, int] | None:
+    """Read ``3,32,32``: channels, rows, columns.
+
+    Raises
+    ------
+    UserError
+        It is not three numbers of at least 1.
+    """
+    if text is None:
+        return None
+    parts = text.split(",")
+    if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) for part in parts):
+        raise UserError(
+            f"Option --input must be channels,rows,columns, such as 3,32,32, not {text!r}"
+        )
+    channels, rows, columns = map(int, parts)
+    return channels, rows, columns
+
+
 def examples(*lines: str) -> str:
     """Return examples for the end of a command's help, kept line by line."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
@@ -212,6 +264,36 @@ def read_changes(texts: Sequence[str] | None, balance: str | None = None) -> dic
     if balance is not None:
         changes["balance"] = balance
     return changes
+
+
+def refuse(beside: str, given: dict[str, Any]) -> None:
+    """Refuse options that have no meaning with others.
+
+    Parameters
+    ----------
+    beside : str
+        Such as ``with --memory``.
+    given : dict of str to anything
+        Each option, and what is true where it is given.
+    """
+    for name, is_given in given.items():
+        if is_given:
+            raise UserError(f"Option {name} must be left out {beside}")
+
+
+def read_chip(preset: str | None, config: Path | None) -> str | Path:
+    """Read --preset and --config where they name a chip."""
+    if preset is not None and config is not None:
+        raise ConfigError("A chip must be given by --preset or by --config, not by both")
+    return config if config is not None else preset or "board"
+
+
+def read_skip(text: str | None) -> SkipMode:
+    """Read --skip of a chip, which runs one mode: that which skips most for all of them."""
+    modes = [mode.value for mode in SkipMode]
+    if text not in (None, "all", *modes):
+        raise UserError(f"Skip mode of a chip must be one of {', '.join(modes)}, not {text!r}")
+    return SkipMode.BOTH if text in (None, "all") else SkipMode(text)
 
 
 def read_input(

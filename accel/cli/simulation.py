@@ -29,8 +29,11 @@ from accel.cli.options import (
     SetOption,
     examples,
     read_changes,
+    read_chip,
     read_input,
     read_modes,
+    read_skip,
+    refuse,
 )
 from accel.cli.output import (
     STANDARD_OUTPUT,
@@ -40,7 +43,7 @@ from accel.cli.output import (
     status,
     write_whole,
 )
-from golden.errors import ConfigError, UserError
+from golden.errors import UserError
 from golden.machines import registry
 
 if TYPE_CHECKING:
@@ -91,29 +94,23 @@ def run(
 ) -> None:
     """Simulate a network on a machine: cycles, speed-ups, waits."""
     check_outputs(json=json, csv=csv)
-    given = read_input(input_shape, layout, mean, scale)
+    how = read_input(input_shape, layout, mean, scale)
     from accel import api
 
     if memory is not None:
-        given = {
-            "--machine": machine != registry.DEFAULT, "--set": changes, "--balance": balance,
-            "--limit": limit != 1, "--per-unit": per_unit, "--json": json, "--csv": csv,
-        }  # fmt: skip
-        if unfit := [name for name, is_given in given.items() if is_given]:
-            raise UserError(f"Option {unfit[0]} must be left out with --memory")
-        if preset is not None and config is not None:
-            raise ConfigError("A chip must be given by --preset or by --config, not by both")
-        chip = config if config is not None else preset or "board"
+        refuse(
+            "with --memory",
+            {
+                "--machine": machine != registry.DEFAULT, "--set": changes, "--balance": balance,
+                "--limit": limit != 1, "--per-unit": per_unit, "--json": json, "--csv": csv,
+            },
+        )  # fmt: skip
         from accel.chip.simulator import simulate_chip
-        from golden.machines.cluster.config import SkipMode
 
-        modes = [mode.value for mode in SkipMode]
-        if skip not in ("all", *modes):
-            raise UserError(f"Skip mode of a chip must be one of {', '.join(modes)}, not {skip!r}")
+        chip, mode = read_chip(preset, config), read_skip(skip)
         with status(f"Loading {network}"):
-            net = api.load(network, images, density, **given)
+            net = api.load(network, images, density, **how)
         with status(f"Simulating {net.name}"):
-            mode = SkipMode("both" if skip == "all" else skip)
             found = simulate_chip(net, chip, memory, skip=mode)
         from accel.report.text import chip_report
 
@@ -125,7 +122,7 @@ def run(
     )
     modes = api.read_modes(chosen, read_modes(skip))
     with status(f"Loading {network}"):
-        net = api.load(network, images, density, **given)
+        net = api.load(network, images, density, **how)
     with progress_bar(f"Simulating {net.name}") as progress:
         result = api.simulate(
             net,
@@ -218,18 +215,18 @@ def compare(
     machine, changed.
     """
     check_outputs(plot=plot, json=json, csv=csv)
-    given = read_input(input_shape, layout, mean, scale)
+    how = read_input(input_shape, layout, mean, scale)
     from accel import api
 
     chosen = _machines(machines, multipliers, presets or [], configs or [], changes or [])
     with status(f"Loading {network}"):
-        net = api.load(network, images, density, **given)
+        net = api.load(network, images, density, **how)
     with progress_bar(f"Comparing on {net.name}") as progress:
         result = api.compare(
             net, chosen, images=limit, technology_node=node, progress=progress
         )  # fmt: skip
     if plot is not None:
-        from accel.report.page import comparison_page
+        from accel.report.page.runs import comparison_page
 
         write_whole(plot, lambda: comparison_page(result))
     _write(result, json, csv)

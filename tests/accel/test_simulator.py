@@ -8,24 +8,19 @@ from accel.machines.cluster.model import count_layer
 from golden.arithmetic import Requantisation
 from golden.errors import CapacityError, UserError
 from golden.layer import LayerShape
-from golden.machines.cluster.config import AcceleratorConfig, Latency, SkipMode
+from golden.machines.cluster.config import AcceleratorConfig, SkipMode
 from golden.machines.cluster.schedule import make_schedule
 from golden.machines.cluster.workload import LayerWorkload
 from golden.network import Convolution, Network, TensorInfo
+from tests.latencies import OTHER_LATENCIES, with_latencies
 
 #: One unit, wide buses: a load takes a beat for a mask and one for its values.
-MACHINE = AcceleratorConfig.preset("toy").replace(
-    units=1, chunk=16, fifo_depth=1, broadcast_width=16, filter_bus_bytes=16
+MACHINE = with_latencies(
+    AcceleratorConfig.preset("toy").replace(
+        units=1, chunk=16, fifo_depth=1, broadcast_width=16, filter_bus_bytes=16
+    ),
+    **OTHER_LATENCIES["short"],
 )
-
-
-@pytest.fixture(autouse=True)
-def latencies(monkeypatch):
-    """Fix the latencies that the figures below were worked out with."""
-    fixed = {"START": 4, "RELEASE": 4, "LOAD": 3, "LOAD_FREE": 2, "DELIVER": 4,
-             "COLLECTOR_FREE": 1, "TAIL": 8}  # fmt: skip
-    for name, cycles in fixed.items():
-        monkeypatch.setattr(Latency, name, cycles)
 
 
 def count(machine, weights, inputs, skip=SkipMode.BOTH):
@@ -194,10 +189,9 @@ def test_waits_for_the_collector_beyond_16_bits_are_exact():
         assert np.all(counters.units.sum(axis=2) == counters.cycles)
 
 
-def test_latencies_that_times_cannot_tell_are_refused(monkeypatch):
-    monkeypatch.setattr(Latency, "DELIVER", 30_000)
+def test_latencies_that_times_cannot_tell_are_refused():
     with pytest.raises(ValueError, match="latencies must be shorter"):
-        count(MACHINE, [ones(1)], [ones(1)])
+        count(with_latencies(MACHINE, deliver=30_000), [ones(1)], [ones(1)])
 
 
 # -- networks ---------------------------------------------------------------------------------

@@ -28,7 +28,6 @@ from golden.machines.cambricon_s import (
     CORE_COUNTERS,
     CambriconSConfig,
     CambriconSCounters,
-    Latency,
     WindowLayout,
     blocks,
 )
@@ -230,9 +229,10 @@ def _run(
     geometry = Geometry(
         layer.positions, layer.out_width, layer.stride_height, layer.stride_width * channels
     )
+    latency = config.LATENCY
     timing = Timing(
-        config.segment_windows, config.tile_positions, config.output_width, Latency.START,
-        Latency.LOAD, Latency.LOAD_FREE, Latency.DELIVER, Latency.COLLECTOR_FREE, Latency.TAIL,
+        config.segment_windows, config.tile_positions, config.output_width, latency.start,
+        latency.load, latency.load_free, latency.deliver, latency.collector_free, latency.tail,
     )  # fmt: skip
     step_cycles = np.maximum(1, -(-np.arange(64 * words + 1) // config.lanes))
     cores = np.zeros((config.cores, len(CORE_COUNTERS)), dtype=np.int64)
