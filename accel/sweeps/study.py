@@ -55,10 +55,14 @@ class Found:
 
     @property
     def area_basis(self) -> str:
-        """What its cells are counted from: they are those of other machines' blocks."""
-        area = area_of(self.point)
+        """What its cells are counted from, and how good that is."""
+        area = area_of(self.rows[0])
         if area is None:
             return "no estimate"
+        if "cells" in self.rows[0].figures:
+            return "synthesised at this size; an input buffer of 32 KB a cluster"
+        if area.kind == "fit":
+            return area.note
         note = f": {area.note}" if area.note else ""
         return f"{area.kind} of blocks of other sizes, error not measured{note}"
 
