@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accel.sweeps.objectives import Objective, area_of, measure
-from accel.sweeps.space import DENSITY, Point
+from accel.sweeps.space import DENSITY, PATTERN, Point
 from accel.sweeps.store import Row
 from golden.errors import UserError
 
@@ -215,6 +215,7 @@ def _line(found: Found, objectives: Sequence[Objective]) -> dict[str, Any]:
     line: dict[str, Any] = {"machine": found.point.machine, **found.point.config}
     line |= {
         DENSITY: found.point.weight_density,
+        PATTERN: found.point.weight_pattern,
         "status": found.status,
         "message": found.message,
     }

@@ -75,16 +75,26 @@ def test_every_point_is_what_simulate_counts(net):
         {"machine": "sparten", "units": [4], "clusters": [2], "collector_width": 4, **_ROOM},
         {"units": 8, "clusters": [2, 3], "dealing": "queue", "collector_width": 8, **_ROOM},
         {"machine": "scnn", "preset": "toy", "weight_density": [0.3, 1.0]},
+        {
+            "units": 4,
+            "clusters": 1,
+            "collector_width": 4,
+            "weight_density": 0.3,
+            "weight_pattern": ["kernel", "vector"],
+            **_ROOM,
+        },
         {"machine": "dense", "preset": "array-64"},
     ]
     study = sweep(net, space, modes=None, images=1)
     assert {each.status for each in study.found} == {"ok"}
-    assert len(study) == 64 + 1 + 2 + 2 + 1
+    assert len(study) == 64 + 1 + 2 + 2 + 2 + 1
     drawn = random.Random(0).sample(study.found[:64], 24) + list(study.found[64:])
     for each in drawn:
         (row,) = each.rows
-        density = each.point.weight_density
-        on = net if density is None else replace(net, network=prune_network(net.network, density))
+        density, pattern = each.point.weight_density, each.point.weight_pattern
+        on = net
+        if density is not None:
+            on = replace(net, network=prune_network(net.network, density, pattern))
         machine = each.point.load()
         assert list(row.figures["modes"]) == [mode.value for mode in machine.modes]
         for mode in machine.modes:
