@@ -177,10 +177,18 @@ def show_store(
         show(*study_report(study))
 
 
-@commands.command(epilog=examples("accel sweep export sweep.sqlite points.parquet"))
+@commands.command(
+    epilog=examples(
+        "accel sweep export sweep.sqlite points.parquet",
+        "accel sweep export sweep.sqlite points.log    # then: optuna-dashboard points.log",
+    )
+)
 def export(
     store: StoreArgument,
-    output: Annotated[Path, typer.Argument(help="A .csv or .parquet file.", metavar="FILE")],
+    output: Annotated[
+        Path,
+        typer.Argument(help="A .csv or .parquet file, or an Optuna journal: .log.", metavar="FILE"),
+    ],
     pareto: ParetoOption = None,
     clock: ClockOption = None,
 ) -> None:

@@ -222,7 +222,7 @@ def test_tables_and_files(net, tmp_path):
     assert dominated[is_reached].groupby(list(_SPACE)[:6]).ngroups == 64
     study.export(tmp_path / "points.csv")
     assert pd.read_csv(tmp_path / "points.csv")["cycles"].tolist() == table["cycles"].tolist()
-    with pytest.raises(UserError, match=r"must end in .csv or .parquet, not 'points.xls'"):
+    with pytest.raises(UserError, match=r"must end in .csv, .parquet, .log, not 'points.xls'"):
         study.export(tmp_path / "points.xls")
     with pytest.raises(UserError, match="can't be written"):
         study.export(tmp_path / "no" / "points.csv")
@@ -231,6 +231,33 @@ def test_tables_and_files(net, tmp_path):
     read = pd.read_parquet(tmp_path / "points.parquet")
     assert np.array_equal(read["energy_pj"], table["energy_pj"])
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_an_optuna_journal_has_every_point(net, tmp_path):
+    optuna = pytest.importorskip("optuna")
+    from optuna.storages.journal import JournalFileBackend
+
+    space = {
+        "units": [4, 8],
+        "fifo_depth": [2, 4, 99],
+        "collector_width": 4,
+        "clusters": 1,
+        **_ROOM,
+    }
+    study = sweep(net, space | _ROOM, ["cycles", "images_per_second"], clock_mhz=50)
+    study.export(tmp_path / "points.log")
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(tmp_path / "points.log")))
+    read = optuna.load_study(study_name="sweep", storage=storage)
+    assert [each.name for each in read.directions] == ["MINIMIZE", "MAXIMIZE"]
+    assert read.user_attrs["objectives"] == ["cycles", "images_per_second"]
+    assert len(read.trials) == 6
+    for trial, found in zip(read.trials, study.found, strict=True):
+        assert trial.params == {k: found.point.config[k] for k in ("units", "fifo_depth")}
+        assert trial.values == found.figures
+        assert trial.user_attrs["status"] == found.status
+    best = {tuple(trial.values) for trial in read.best_trials}
+    assert best == {tuple(each.figures) for each in study.front()}
+    assert [path.name for path in tmp_path.iterdir()] == ["points.log"]
 
 
 def test_one_machine_in_a_loop_of_ones_own(net):
