@@ -215,7 +215,7 @@ def study(
     write_whole(csv, result.to_csv)
     write_whole(json, result.to_json)
     if plot is not None:
-        from accel.report.page import study_page
+        from accel.report.page.runs import study_page
 
         write_whole(plot, lambda: study_page(result))
     if STANDARD_OUTPUT not in (json, csv):

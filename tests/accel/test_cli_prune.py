@@ -213,14 +213,7 @@ def test_a_study_writes_rows_and_a_page(accel, data: Path, tmp_path: Path, monke
     ]  # fmt: skip
     assert float(found[1]["density"]) == pytest.approx(0.1, abs=1e-4)
     assert float(found[1]["cycles"]) < float(found[0]["cycles"])
-    assert "plotly" in page.read_text()[:100_000]
-
-
-def test_series_of_a_plot_look_different() -> None:
-    from accel.report.page import series_style
-
-    styles = [series_style(number) for number in range(30)]
-    assert all(styles.count(style) == 1 for style in styles)
+    assert "Does it work?" in page.read_text()
 
 
 def test_studies_refuse_nonsense(accel, tmp_path: Path) -> None:
