@@ -181,7 +181,7 @@ def _make(
         if waves is not None:
             control.write_text(control_file(waves), "ascii")
             arguments = [*arguments, str(control)]
-        elif repeated := _repeated(design.top, text):
+        elif repeated := _repeated(text):
             control.write_text(f'`verilator_config\nhier_block -module "{repeated}"\n', "ascii")
             arguments = [*arguments, "--hierarchical", str(control)]
     compiler = folder / "cached-compiler"
@@ -211,15 +211,19 @@ def _make(
             path.unlink()
 
 
-def _repeated(top: str, text: str) -> str:
-    """Return the module that a top module has many instances of, or nothing.
+def _repeated(text: str) -> str:
+    """Return the largest module that another one has many instances of, or nothing.
 
     Verilator compiles such a one once; by itself it writes code for each instance.
     """
-    body = text[text.index(f"\nmodule {top}(") :]
-    instances = re.findall(r"^  (\w+) \w+ \($", body[: body.index("\nendmodule")], re.M)
-    name, count = Counter(instances).most_common(1)[0] if instances else ("", 0)
-    return name if count >= _MANY else ""
+    modules = dict(re.findall(r"^module (\w+)\((.*?)^endmodule", text, re.M | re.S))
+    repeated = ""
+    for body in modules.values():
+        for name, count in Counter(re.findall(r"^  (\w+) \w+ \($", body, re.M)).items():
+            larger = len(modules.get(name, "")) > len(modules.get(repeated, ""))
+            if count >= _MANY and larger:
+                repeated = name
+    return repeated
 
 
 def _keep_runtime(folder: Path, runtime: Path) -> None:

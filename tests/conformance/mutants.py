@@ -662,7 +662,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "rtl/chip/vector_unit.py",
         "range(CHIP_LATENCY.encode - 1)",
         "range(CHIP_LATENCY.encode)",
-        (f"{_CHIP_HARDWARE}[8]",),
+        (f"{_CHIP_HARDWARE}[52]",),
         slow=True,
     ),
     Mutant(
@@ -670,7 +670,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "rtl/chip/partition.py",
         "late(self.start | active)",
         "late(active)",
-        (f"{_CHIP_HARDWARE}[8]",),
+        (f"{_CHIP_HARDWARE}[52]",),
         slow=True,
     ),
 )
