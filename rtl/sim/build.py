@@ -24,7 +24,7 @@ from golden.errors import HardwareError, UserError
 from golden.files import cache_folder
 from rtl.host import Design, Written
 from rtl.sim import runner
-from rtl.sim.waves import check_blocks, control_file
+from rtl.sim.waves import control_file, dump_verilog, find_blocks
 from rtl.verilog.writer import verilog
 
 __all__ = ["build", "builds_folder", "require_simulator", "require_waves", "search_path"]
@@ -118,7 +118,7 @@ def build(
     Parameters
     ----------
     bench : str
-        Module ``bench`` for the design.
+        Module ``bench`` for the design, which is ``dut`` in it.
     long : bool
         It will run for so long that compiling the model well pays.
     waves : tuple of str, optional
@@ -172,7 +172,9 @@ def _make(
     """Build a bench in a folder; the simulator's own objects are kept in another one."""
     text = verilog(design)
     if waves is not None:
-        check_blocks(text, design.top, waves)
+        waves = find_blocks(text, design.top, waves)
+        inside, _, after = bench.rpartition("endmodule")
+        bench = f"{inside}{dump_verilog(waves)}endmodule{after}"
     sources = {f"{design.top}.v": text, "bench.sv": bench}
     for name, source in sources.items():
         (folder / name).write_text(source, encoding="utf-8")
