@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -250,25 +250,14 @@ class FaultBench:
     faulty : FaultyDesign
     folder : Path
         Where it is built.
-    netlist : callable, optional
-        Makes of the design in RTLIL the Verilog that is compiled: files in, file out; its behaviour
-        where None.
     """
 
-    def __init__(
-        self,
-        faulty: FaultyDesign,
-        folder: Path,
-        netlist: Callable[[Path, Path], None] | None = None,
-    ) -> None:
+    def __init__(self, faulty: FaultyDesign, folder: Path) -> None:
         self.faulty, self._folder = faulty, folder
         source, verilog, main = (folder / name for name in ("dut.il", "dut.v", "main.cpp"))
         source.write_text(faulty.rtlil, "utf-8")
-        if netlist is None:
-            rtlil_to_verilog([source], verilog)
-            verilog.write_text(RAM_VERILOG + verilog.read_text("utf-8"), "utf-8")
-        else:
-            netlist(source, verilog)
+        rtlil_to_verilog([source], verilog)
+        verilog.write_text(RAM_VERILOG + verilog.read_text("utf-8"), "utf-8")
         main.write_text(_MAIN, "utf-8")
         command = [
             "verilator", "--cc", "--exe", "--build", "--top-module", "dut", "-Mdir", str(folder),

@@ -90,8 +90,6 @@ class FaultyDesign:
     drawn : int
         How many mutants are drawn.
     seed : int
-    widths : bool
-        Bits can be lost.
     top : str
         Name of its Verilog module.
 
@@ -108,7 +106,6 @@ class FaultyDesign:
         component: Component,
         drawn: int,
         seed: int = 1,
-        widths: bool = True,
         top: str = "dut",
     ) -> None:
         shell = _Shell(component)
@@ -117,7 +114,7 @@ class FaultyDesign:
         survey(fragment)
         mutants = sorted({name for name, is_width in survey.met if not is_width})
         random.Random(seed).shuffle(mutants)
-        chosen = {name for name, is_width in survey.met if is_width and widths}
+        chosen = {name for name, is_width in survey.met if is_width}
         chosen |= set(mutants[:drawn])
         inserter = _Inserter(chosen)
         faulty = inserter(fragment)
