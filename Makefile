@@ -8,8 +8,9 @@ export PATH := $(abspath $(BIN)):$(PATH)
 PYTEST = $(BIN)/python -m pytest -n $(JOBS) --nothing-missing
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# What is not on the package index: a simulator, a C++ compiler for the other one, and Python as a library for cocotb.
-DEBIAN = iverilog g++ make perl libpython3-dev
+# What is not on the package index: a simulator, a C++ compiler for the other one and what its
+# waves are packed with, and Python as a library for cocotb.
+DEBIAN = iverilog g++ make perl libpython3-dev liblz4-dev zlib1g-dev
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -92,7 +93,8 @@ $(BIN)/.all: pyproject.toml | $(BIN)/python
 	@touch $@ $(BIN)/.demo
 
 $(BIN)/.simulators: $(BIN)/.all
-	@if (for tool in iverilog g++ make perl; do command -v $$tool || exit 1; done && find_libpython) >/dev/null; then :; \
+	@if (for tool in iverilog g++ make perl; do command -v $$tool || exit 1; done && find_libpython && \
+	    printf '#include <lz4.h>\n#include <zlib.h>\n' | g++ -E -x c++ -) >/dev/null 2>&1; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo 'apt-get install --no-install-recommends $(DEBIAN)'; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $(DEBIAN) >/dev/null; \

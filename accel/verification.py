@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from accel import functional
 from accel.machines.machine import Machine, Program
@@ -28,8 +30,11 @@ __all__ = [
     "LayerCase",
     "ModeVerification",
     "Verification",
+    "choose_run",
+    "fast_codes",
     "first_rows",
     "load_hardware",
+    "record_states",
     "verify_layer",
 ]
 
@@ -151,23 +156,14 @@ class LayerCase:
         UserError
             There is no such layer or image.
         """
-        network = net.network
-        node = find_layer(network, layer)
-        if not 0 <= image < len(net.images):
-            raise UserError(f"Image must be below {len(net.images)}, not {image}")
-        shape, source = first_rows(node.layer, _input(network, node, net.images[image]), rows)
-        task = LayerTask(
-            layer=shape,
-            weights=node.weights,
-            channel_density=network.channel_density.get(node.input),
-        )
-        how = node.requantisation
+        node, run = choose_run(net, layer, image, rows)
+        operands = run.task.weights, run.activations, run.task.layer, run.requantisation
         return cls(
             node=node,
-            run=LayerRun(task=task, activations=source, requantisation=how),
-            golden=reference.convolve(node.weights, source, shape, how),
-            fast=functional.convolve(shape, node.weights, source, how),
-            program=machine.prepare(task),
+            run=run,
+            golden=reference.convolve(*operands),
+            fast=fast_codes(run),
+            program=machine.prepare(run.task),
         )
 
     def counters(self, mode: SkipMode) -> Counters:
@@ -175,6 +171,35 @@ class LayerCase:
         found = self.program(self.run.activations, self.fast)(mode).counters
         assert found is not None, "a machine with hardware keeps its counters"
         return found
+
+
+def choose_run(
+    net: LoadedNetwork, layer: str | None, image: int, rows: int | None
+) -> tuple[Convolution, LayerRun]:
+    """Return a layer by name, and its run for an image; ``rows`` cuts it to its first ones.
+
+    Raises
+    ------
+    UserError
+        There is no such layer or image.
+    """
+    network = net.network
+    node = find_layer(network, layer)
+    if not 0 <= image < len(net.images):
+        raise UserError(f"Image must be below {len(net.images)}, not {image}")
+    shape, source = first_rows(node.layer, _input(network, node, net.images[image]), rows)
+    task = LayerTask(
+        layer=shape,
+        weights=node.weights,
+        channel_density=network.channel_density.get(node.input),
+    )
+    return node, LayerRun(task=task, activations=source, requantisation=node.requantisation)
+
+
+def fast_codes(run: LayerRun) -> Codes:
+    """Return the simulator's codes of a layer, axes p, q, k."""
+    task = run.task
+    return functional.convolve(task.layer, task.weights, run.activations, run.requantisation)
 
 
 def verify_layer(
@@ -186,6 +211,8 @@ def verify_layer(
     simulator: str,
     image: int = 0,
     rows: int | None = None,
+    waves: Path | None = None,
+    signals: Sequence[str] = (),
 ) -> Verification:
     """Run a layer on a machine's hardware and compare it; ``accel.api.verify`` has the rest.
 
@@ -196,11 +223,13 @@ def verify_layer(
     """
     case = LayerCase.build(net, layer, machine, image, rows)
     hardware = load_hardware(machine)
-    from rtl.sim.run import SIMULATORS, run_layers
+    from rtl.sim.run import SIMULATORS, Waves, run_layers
 
     if simulator not in SIMULATORS:
         raise UserError(f"Simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
-    built = run_layers(hardware, machine.config, [(case.run, mode) for mode in modes], simulator)
+    kept = None if waves is None else Waves(waves, tuple(signals))
+    runs = [(case.run, mode) for mode in modes]
+    built = run_layers(hardware, machine.config, runs, simulator, waves=kept)
     compared: list[ModeVerification] = []
     for mode, (codes, counted) in zip(modes, built, strict=True):
         simulated = case.counters(mode)
@@ -241,6 +270,16 @@ def load_hardware(machine: Machine) -> Any:
         raise UserError(
             f"Python package {error.name} must be installed: pip install -e '.[hardware]'"
         ) from None
+
+
+def record_states(
+    machine: Machine, run: LayerRun, mode: SkipMode
+) -> tuple[Counters, list[NDArray[np.uint8] | None]]:
+    """Return a layer's counters, and its states as ``rtl.sim.run.record_states`` has them."""
+    hardware = load_hardware(machine)
+    from rtl.sim import run as simulators
+
+    return simulators.record_states(hardware, machine.config, run, mode)
 
 
 def find_layer(network: Network, name: str | None) -> Convolution:

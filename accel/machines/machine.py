@@ -10,19 +10,23 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from accel.machines.timeline import Track
 from golden.counters import UNIT_COUNTERS, Counters
-from golden.errors import CapacityError
+from golden.errors import CapacityError, ConfigError
 from golden.layer import LayerShape
 from golden.machines.cluster.config import SkipMode
-from golden.program import Codes, LayerTask
+from golden.program import Codes, LayerRun, LayerTask
 
 __all__ = [
     "OPERANDS_BYTES_MIN",
     "Access",
     "AreaEstimate",
+    "AreaModel",
     "Count",
     "Counted",
     "DramTraffic",
+    "Features",
+    "Fields",
     "LayerCounts",
     "Machine",
     "Program",
@@ -68,6 +72,39 @@ class AreaEstimate:
     blocks: Mapping[str, int]
     note: str
     buffers: Mapping[int, int] = field(default_factory=dict)
+
+
+#: Fields of a configuration that are counts, by name; and what cells grow with, found from them.
+Fields = Mapping[str, int]
+Features = Callable[[Fields], list[float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AreaModel:
+    """What the cells of a machine of any size follow from, by a fit to sizes in a table.
+
+    Parameters
+    ----------
+    table : str
+        ``accel/costs/data/TABLE.csv``: fields, cells, and whether a row is kept aside.
+    fields : dict of str to int
+        This machine's.
+    pieces : int
+        How many of what the table's rows are it has.
+    features : dict of str to function
+        For each kind of cell, what it grows with.
+    exact : dict of str to int
+        Cells of a piece that are known.
+    note : str
+        What is left out or differs.
+    """
+
+    table: str
+    fields: Fields
+    pieces: int
+    features: Mapping[str, Features]
+    exact: Mapping[str, int]
+    note: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,6 +287,18 @@ class Machine(ABC):
             It does not fit a buffer.
         """
 
+    def demands(self, task: LayerTask) -> dict[str, int]:
+        """Return the least values of the buffers with which a layer fits, whatever its input.
+
+        Returns
+        -------
+        dict of str to int
+            By the configuration's keys; empty where the machine holds any layer. An input with
+            zeros may do with less.
+        """
+        del task
+        return {}
+
     @property
     def sharing_key(self) -> tuple:
         """What machines of this kind have in common that ``count_machines`` is fastest with."""
@@ -279,6 +328,48 @@ class Machine(ABC):
                 found.append({mode: count(mode) for mode in modes})
         return found
 
+    def timeline(self, run: LayerRun, output: Codes, mode: SkipMode) -> tuple[Track, ...]:
+        """Return what each unit does in each cycle of a layer, as the simulator has it.
+
+        Raises
+        ------
+        CapacityError
+            The layer does not fit a buffer.
+        ConfigError
+            The simulator of this machine counts without an order of cycles.
+        """
+        raise ConfigError(
+            f"Machine of a simulated timeline must be a cluster machine, not {self.name}; "
+            "its hardware, where it has one, gives it too (--from hardware)"
+        )
+
+    @classmethod
+    def bound_machines(
+        cls,
+        machines: Sequence[Self],
+        task: LayerTask,
+        activations: Codes,
+        output: Codes,
+        mode: SkipMode,
+    ) -> list[int | CapacityError]:
+        """Return cycles that a layer takes at least on several machines of this kind.
+
+        It is found sooner than their cycles. 0 where nothing is proved; the error says why a layer
+        does not fit.
+        """
+        del task, activations, output, mode
+        return [0 for _ in machines]
+
     def estimate_area(self) -> AreaEstimate | None:
         """Return what the machine would consist of, where it has no measured hardware."""
+        return None
+
+    @property
+    def piece(self) -> tuple[str, int] | None:
+        """The block of the hardware that the machine repeats, and how many times."""
+        return None
+
+    @property
+    def area_model(self) -> AreaModel | None:
+        """What its cells follow from, where sizes around it have been synthesised."""
         return None

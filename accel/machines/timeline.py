@@ -46,12 +46,11 @@ class Track:
     @property
     def intervals(self) -> list[Interval]:
         """All intervals, in order."""
-        starts = [0, *self.ends[:-1].tolist()]
+        ends = self.ends.tolist()
+        starts = [0, *ends[:-1]] if ends else []
         return [
             Interval(UNIT_COUNTERS[state], start, end)
-            for state, start, end in zip(
-                self.states.tolist(), starts, self.ends.tolist(), strict=True
-            )
+            for state, start, end in zip(self.states.tolist(), starts, ends, strict=True)
         ]
 
     def counters(self) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from accel.costs.area import Area, AreaTable
+from accel.costs.area import Area, AreaTable, Cells
 from accel.sweeps.space import Point
 from accel.sweeps.store import Row
 from golden.errors import UserError, look_up
@@ -29,6 +29,8 @@ class Objective:
         Returns the figure of a point from its rows, one for each network; None where there is no
         estimate.
     needs_clock : bool
+    is_area : bool
+        Cells, which may be an estimate.
     """
 
     name: str
@@ -36,6 +38,8 @@ class Objective:
     smaller_is_better: bool
     of: Callable[[Sequence[tuple[Row, float]], float | None], float | None]
     needs_clock: bool = False
+    is_area: bool = False
+    needs_counts: bool = False
 
 
 def _sum(figure: Callable[[Mapping[str, Any]], float]) -> Callable[..., float]:
@@ -54,7 +58,7 @@ def _sum(figure: Callable[[Mapping[str, Any]], float]) -> Callable[..., float]:
 def _cells(name: str) -> Callable[..., float | None]:
     def count(rows: Sequence[tuple[Row, float]], clock_mhz: float | None) -> float | None:
         del clock_mhz
-        area = area_of(rows[0][0].point)
+        area = area_of(rows[0][0])
         return None if area is None else getattr(area.cells, name)
 
     return count
@@ -84,14 +88,26 @@ OBJECTIVES = {
         Objective(
             "images_per_second", "images a second at a clock", False, _images_per_second, True
         ),
-        Objective("energy_pj", "energy of all images, DRAM too, in pJ", True, _sum(_energy)),
-        Objective("dram_bytes", "bytes to and from DRAM, all images", True, _sum(_dram)),
-        Objective("lut4", "4-input tables of an ECP5", True, _cells("lut4")),
-        Objective("ff", "flip-flops", True, _cells("ff")),
-        Objective("block_ram", "block RAMs of 18 kbit", True, _cells("dp16kd")),
-        Objective("dsp", "multipliers of 18 x 18 bit", True, _cells("mult18")),
+        Objective(
+            "energy_pj",
+            "energy of all images, DRAM too, in pJ",
+            True,
+            _sum(_energy),
+            needs_counts=True,
+        ),
+        Objective(
+            "dram_bytes", "bytes to and from DRAM, all images", True, _sum(_dram), needs_counts=True
+        ),
+        Objective("lut4", "4-input tables of an ECP5", True, _cells("lut4"), is_area=True),
+        Objective("ff", "flip-flops", True, _cells("ff"), is_area=True),
+        Objective("block_ram", "block RAMs of 18 kbit", True, _cells("dp16kd"), is_area=True),
+        Objective("dsp", "multipliers of 18 x 18 bit", True, _cells("mult18"), is_area=True),
     )
-}
+}  # fmt: skip
+
+
+#: What one says for the tables of an ECP5.
+_SHORT = {"luts": "lut4"}
 
 
 def find_objectives(names: Sequence[str], clock_mhz: float | None) -> list[Objective]:
@@ -104,7 +120,7 @@ def find_objectives(names: Sequence[str], clock_mhz: float | None) -> list[Objec
     """
     if not names or len(set(names)) != len(names):
         raise UserError(f"Objectives must be at least 1, each once, not {', '.join(names)!r}")
-    found = [look_up("Objective", OBJECTIVES, name) for name in names]
+    found = [look_up("Objective", OBJECTIVES, _SHORT.get(name, name)) for name in names]
     for each in found:
         if each.needs_clock and not (clock_mhz and clock_mhz > 0):
             raise UserError(f"Objective {each.name} must have a clock in MHz above 0")
@@ -122,15 +138,18 @@ def measure(
     return [each.of(rows, clock_mhz) for each in objectives]
 
 
-def area_of(point: Point) -> Area | None:
-    """Return a point's cells from measured blocks; None where there is no estimate."""
+def area_of(row: Row) -> Area | None:
+    """Return a point's cells, synthesised or estimated; None where there is no estimate."""
+    if cells := row.figures.get("cells"):
+        return Area(cells=Cells(**cells), kind="synthesis", note="")
+    point = row.point
     return _area(point.canonical(), point.machine, tuple(point.config.items()))
 
 
 @cache
 def _area(canonical: str, machine: str, config: tuple[tuple[str, Any], ...]) -> Area | None:
     del canonical
-    return _table().area(Point(machine, dict(config)).load())
+    return _table().sized_area(Point(machine, dict(config)).load())
 
 
 @cache

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from golden.counters import UNIT_COUNTERS
 from golden.errors import HardwareError
 from rtl.host import Design, Program, Result
-from rtl.lib.bits import elements
 from rtl.lib.component import Component, Elaborate, PlacingPlatform
 from rtl.lib.registers import RegisterFile
 
@@ -51,7 +50,7 @@ def run_programs(
     results: list[Result] = []
     seen: list[int] = []
     feed: list[int] = []
-    events: list[list[int]] = []  # of each counted cycle, one of each unit
+    events: list[int] = []  # of each counted cycle, those of all units
     dice = random.Random(stalls)
     pause: Callable[[], bool] = (lambda: False) if stalls is None else (lambda: dice.random() < 0.4)
 
@@ -99,7 +98,7 @@ def run_programs(
                 counters[name] = ctx.get(dut.read_data)
             results.append((list(seen), counters))
             if states is not None:
-                states.append(_states(events))
+                states.append(_states(events, design.registers.units))
             events.clear()
 
     async def send_filters(ctx) -> None:
@@ -124,9 +123,8 @@ def run_programs(
 
     async def watch(ctx) -> None:
         file = finder.registers
-        async for _, _, counting, *found in ctx.tick().sample(
-            file.counting, *elements(file.unit_events)
-        ):
+        units = file.unit_events.as_value()
+        async for _, _, counting, found in ctx.tick().sample(file.counting, units):
             if counting:
                 events.append(found)
 
@@ -153,12 +151,14 @@ class _Finder(PlacingPlatform):
         return elaborate(component, self)
 
 
-def _states(events: list[list[int]]) -> NDArray[np.uint8]:
+def _states(events: list[int], units: int) -> NDArray[np.uint8]:
     """Return the lowest event of each unit in each cycle; the machine's first one is cycle 0.
 
     What units do is known some stages late. The idle cycles of these stages go to the end.
     """
-    bits = np.array(events, dtype=np.int64).T
+    width = len(UNIT_COUNTERS)
+    shifts = [width * unit for unit in range(units)]
+    bits = np.array([[found >> by & (1 << width) - 1 for found in events] for by in shifts])
     states = np.log2(bits & -bits).astype(np.uint8)
     works = (states != UNIT_COUNTERS.index("idle_cycles")).any(axis=0)
     return np.roll(states, -int(works.argmax()), axis=1)

@@ -19,10 +19,11 @@ from golden.config import TomlConfig
 from golden.counters import UNIT_COUNTERS
 from golden.errors import UserError
 from golden.files import write_whole
-from rtl.host import Design, Hardware, host_ports
+from rtl.host import Design, Hardware, Written, host_ports
 from rtl.lib.component import Component, ports
 from rtl.lib.ram import RAM_VERILOG
 from rtl.lib.registers import RegisterFile
+from rtl.verilog.core_file import core_file
 from rtl.verilog.example import example
 from rtl.verilog.modules import ModuleWriter
 from rtl.verilog.names import tidy
@@ -51,7 +52,7 @@ _HEADER = """\
 """
 
 
-def verilog(design: Design) -> str:
+def verilog(design: Design | Written) -> str:
     """Return the Verilog of a design: a module for each of its blocks, and the top one.
 
     Raises
@@ -87,7 +88,7 @@ def component_verilog(component: Component, top: str) -> str:
     return "\n".join([RAM_VERILOG, *lines, ""])
 
 
-def _header(design: Design) -> str:
+def _header(design: Design | Written) -> str:
     """Return what a reader must know, and what Verilator need not say."""
     config = design.config.to_dict()
     return _HEADER.format(
@@ -147,7 +148,8 @@ def write(
     """Write a machine's design, what describes it, and a bench that runs by itself.
 
     ``TOP.v`` is the design, ``TOP.json`` its side-car, ``TOP.rdl`` (SystemRDL) and ``TOP.h`` are
-    its registers, ``innerjoin_bench`` drives it, ``vectors`` has an example and the layers.
+    its registers, ``TOP.core`` is for FuseSoC, ``innerjoin_bench`` drives the design, ``vectors``
+    has an example and the layers.
 
     Parameters
     ----------
@@ -175,6 +177,7 @@ def write(
         for file in sorted((ours / source).iterdir(), key=lambda file: file.name):
             if file.is_file():
                 texts[f"{target}{file.name}"] = file.read_text("utf-8")
+    needed = [name for name in texts if name != "Makefile"]
     return _write_files(
         folder,
         {
@@ -182,6 +185,7 @@ def write(
             f"{design.top}.json": json.dumps(describe(design), indent=1) + "\n",
             f"{design.top}.rdl": system_rdl(design),
             f"{design.top}.h": c_header(design),
+            f"{design.top}.core": core_file(design, [f"{design.top}.json", *needed]),
             **texts,
         },
     )

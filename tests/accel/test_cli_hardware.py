@@ -99,8 +99,8 @@ def test_verilog_writes_a_cluster_its_side_car_and_a_bench(accel, tmp_path):
     status, out, _ = accel("verilog", "--preset", "toy", "-o", folder)
     assert status == 0
     names = [
-        "cluster.v", "cluster.json", "cluster.rdl", "cluster.h", "vectors", "innerjoin_bench",
-        "Makefile", "bench.py", "test_bench.py",
+        "cluster.v", "cluster.json", "cluster.rdl", "cluster.h", "cluster.core", "vectors",
+        "innerjoin_bench", "Makefile", "bench.py", "test_bench.py",
     ]  # fmt: skip
     assert sorted(os.listdir(folder)) == sorted(names)
     assert out.splitlines() == [str(folder / name) for name in names]
@@ -116,7 +116,7 @@ def test_verilog_of_the_other_machines_is_clean_and_described(accel, tmp_path, m
     status, out, _ = accel("verilog", "--machine", machine, "-o", tmp_path)
     assert status == 0
     names = [line.rpartition("/")[2] for line in out.splitlines()]
-    assert names[:4] == [f"{top}.{ending}" for ending in ("v", "json", "rdl", "h")]
+    assert names[:5] == [f"{top}.{ending}" for ending in ("v", "json", "rdl", "h", "core")]
     described = json.loads((tmp_path / f"{top}.json").read_text())
     assert described["top"] == top
     text = (tmp_path / f"{top}.v").read_text()

@@ -14,7 +14,7 @@ _SEQUENCE = 1
 
 
 def perfetto_trace(timeline: Timeline) -> bytes:
-    """Return a serialised ``perfetto.protos.Trace``: a track for each unit, a slice for an interval.
+    """Return a serialised ``perfetto.protos.Trace``: a track a unit, a slice an interval.
 
     A cycle is a nanosecond, which the name of the topmost track says too.
 

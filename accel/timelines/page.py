@@ -33,7 +33,7 @@ def timeline_page(timeline: Timeline) -> str:
             for track in timeline.tracks
         ],
     }
-    template = resources.files("accel.timeline").joinpath("page.html").read_text("utf-8")
+    template = resources.files("accel.timelines").joinpath("page.html").read_text("utf-8")
     # No title or name can end the script that it stands in.
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
     return template.replace("{{title}}", html.escape(timeline.title)).replace("{{data}}", text)
