@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,15 @@ from golden.files import read_bytes
 from golden.foreign import foreign
 from sw.images import BYTES_MAX, Images, load_images
 
-__all__ = ["LAYOUTS", "PICTURES", "ImageOptions", "InputShape", "read_images"]
+__all__ = [
+    "LAYOUTS",
+    "PICTURES",
+    "ImageOptions",
+    "InputShape",
+    "picture_shape",
+    "read_images",
+    "read_picture",
+]
 
 #: How axes of an array of images may be ordered.
 LAYOUTS = ("nchw", "nhwc")
@@ -183,12 +192,14 @@ def _read_folder(folder: Path, shape: InputShape) -> NDArray[np.uint8]:
         raise UserError(
             f"Images {folder} must take {BYTES_MAX:,} bytes at most, not {size * len(paths):,}"
         )
-    return np.stack([_read_picture(path, shape) for path in paths])
+    return np.stack([read_picture(path, shape) for path in paths])
 
 
-def _read_picture(path: Path, shape: InputShape) -> NDArray[np.uint8]:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a picture, if Pillow is there."""
     try:
-        from PIL import Image, ImageOps, UnidentifiedImageError
+        from PIL import Image, UnidentifiedImageError
     except ImportError:
         raise UserError(
             "Pictures need Pillow, which is not installed: pip install 'innerjoin[pictures]'"
@@ -207,6 +218,34 @@ def _read_picture(path: Path, shape: InputShape) -> NDArray[np.uint8]:
                 f"{name} must have {_PIXELS_MAX:,} pixels at most, "
                 f"not {picture.width * picture.height:,}"
             )
+        with picture:
+            yield picture
+
+
+def picture_shape(path: Path) -> InputShape:
+    """Return a picture's own size; one channel where it is grey.
+
+    Raises
+    ------
+    UserError
+        As ``read_picture``.
+    """
+    with _opened(path) as picture:
+        height, width = picture.height, picture.width
+        return InputShape(height, width, 1 if picture.mode in ("1", "L", "I", "F") else 3)
+
+
+def read_picture(path: Path, shape: InputShape) -> NDArray[np.uint8]:
+    """Return a picture as ``read_images`` has it, axes c, y, x.
+
+    Raises
+    ------
+    UserError
+        It can't be read, or Pillow is not installed.
+    """
+    with _opened(path) as picture:
+        from PIL import Image, ImageOps
+
         turned = ImageOps.exif_transpose(picture).convert("L" if shape.channels == 1 else "RGB")
         fitted = ImageOps.fit(turned, (shape.width, shape.height), Image.Resampling.BILINEAR)
         pixels = np.asarray(fitted, dtype=np.uint8)

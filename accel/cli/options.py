@@ -219,21 +219,19 @@ BandwidthOption = Annotated[
 
 
 def read_shape(text: str | None) -> tuple[int, int, int] | None:
-    """Read ``3,32,32``: channels, rows, columns.
+    """Read --input-shape of images, 1,c,y,x; return axes c, y, x.
 
     Raises
     ------
     UserError
-        It is not three numbers of at least 1.
+        It is not four numbers of at least 1, of which the first is 1.
     """
-    if text is None:
+    numbers = _numbers("--input-shape", text, int)
+    if numbers is None:
         return None
-    parts = text.split(",")
-    if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) for part in parts):
-        raise UserError(
-            f"Option --input must be channels,rows,columns, such as 3,32,32, not {text!r}"
-        )
-    channels, rows, columns = map(int, parts)
+    if len(numbers) != 4 or numbers[0] != 1:
+        raise UserError(f"Option --input-shape must be 1,channels,rows,columns, not {text!r}")
+    channels, rows, columns = map(int, numbers[1:])
     return channels, rows, columns
 
 

@@ -17,7 +17,7 @@ from golden.errors import FormatError, UserError  # noqa: E402
 from golden.network import Convolution  # noqa: E402
 from sw.training import masks  # noqa: E402
 from sw.training.cost import macs  # noqa: E402
-from sw.training.data import ImageBatches, split  # noqa: E402
+from sw.training.data import Augmentation, ImageBatches, split  # noqa: E402
 from sw.training.dataset import Dataset  # noqa: E402
 from sw.training.models import load_model, reshape, save_model, to_network, to_onnx  # noqa: E402
 from sw.training.networks import DEFINITIONS, find  # noqa: E402
@@ -204,7 +204,8 @@ def test_batches_of_training_are_drawn_and_mirrored() -> None:
     images = np.zeros((10, 2, 2), dtype=np.uint8)
     images[:, 0, 0] = 25 * np.arange(10)
     labels = np.arange(10)
-    batches = ImageBatches(images, labels, 4, training=True)
+    mirror = Augmentation(mirror=True)
+    batches = ImageBatches(images, labels, 4, training=True, augmentation=mirror)
     torch.manual_seed(0)
     seen, mirrored = [], 0
     for inputs, chosen in batches:
@@ -222,7 +223,7 @@ def test_batches_of_training_are_drawn_and_mirrored() -> None:
 
 def test_validation_and_test_data_are_not_trained_with() -> None:
     images = np.arange(100, dtype=np.uint8).reshape(100, 1, 1)
-    data = Dataset(images, np.arange(100), images[:7] + 100, np.arange(7))
+    data = Dataset(images, np.arange(100), images[:7] + 100, np.arange(7), shuffled=True)
     parts = split(data, images=50)
     assert parts.train.labels.tolist() == list(range(50))
     assert parts.validation.labels.tolist() == list(range(90, 100))
