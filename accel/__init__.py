@@ -13,23 +13,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from accel.api import (
-        LoadedNetwork,
-        compare,
-        compress,
-        load,
-        machine,
-        networks,
-        simulate,
-        verify,
-        write_verilog,
-    )
+    from accel.api import check, compare, machine, simulate, timeline, verify, write_verilog
     from accel.chip.results import ChipResult
     from accel.chip.simulator import simulate_chip
+    from accel.loading import LoadedNetwork, compress, load, networks
+    from accel.machines.timeline import Timeline
+    from accel.placement import Placement
     from accel.results import LayerResult, MachineResult, Run, Timing
     from accel.sweeps.api import evaluate, sweep
     from accel.sweeps.space import Space, log2
     from accel.sweeps.study import Study
+    from accel.timelines.make import write_timeline
     from accel.verification import Verification
     from golden.chip.config import ChipConfig
     from golden.config import TomlConfig
@@ -49,23 +43,17 @@ if TYPE_CHECKING:
 
 #: Where each public name is.
 _PLACES = {
-    "accel.api": (
-        "LoadedNetwork",
-        "compare",
-        "compress",
-        "load",
-        "machine",
-        "networks",
-        "simulate",
-        "verify",
-        "write_verilog",
-    ),
+    "accel.api": ("check", "compare", "machine", "simulate", "timeline", "verify", "write_verilog"),
     "accel.chip.results": ("ChipResult",),
     "accel.chip.simulator": ("simulate_chip",),
+    "accel.loading": ("LoadedNetwork", "compress", "load", "networks"),
+    "accel.machines.timeline": ("Timeline",),
+    "accel.placement": ("Placement",),
     "accel.results": ("LayerResult", "MachineResult", "Run", "Timing"),
     "accel.sweeps.api": ("evaluate", "sweep"),
     "accel.sweeps.space": ("Space", "log2"),
     "accel.sweeps.study": ("Study",),
+    "accel.timelines.make": ("write_timeline",),
     "accel.verification": ("Verification",),
     "golden.chip.config": ("ChipConfig",),
     "golden.config": ("TomlConfig",),
@@ -100,15 +88,18 @@ __all__ = [
     "LayerResult",
     "LoadedNetwork",
     "MachineResult",
+    "Placement",
     "Run",
     "ScnnConfig",
     "SkipMode",
     "Space",
     "Study",
+    "Timeline",
     "Timing",
     "TomlConfig",
     "UserError",
     "Verification",
+    "check",
     "compare",
     "compress",
     "evaluate",
@@ -119,7 +110,9 @@ __all__ = [
     "simulate",
     "simulate_chip",
     "sweep",
+    "timeline",
     "verify",
+    "write_timeline",
     "write_verilog",
 ]
 

@@ -22,7 +22,9 @@ import numba
 import numba.core.config
 from numba.core.event import Event, Listener, register, unregister
 
-__all__ = ["cache_folder", "helper", "inlined", "njit"]
+from golden.files import cache_folder, user_temporary_folder
+
+__all__ = ["helper", "inlined", "kernel_folder", "njit"]
 
 # Numba's own types leave out what is set at run time, and how options are given.
 numba_njit: Any = numba.njit
@@ -37,7 +39,7 @@ _DAYS_KEPT = 30
 def njit(function: Callable) -> Any:
     """Compile a function when it is first called from Python, and keep it on disk; a decorator."""
     options = {"error_model": "numpy", "nogil": True}
-    folder = cache_folder()
+    folder = kernel_folder()
     if folder is None:
         return numba_njit(**options)(function)
     # Numba reads this while it decorates. Kernels of others stay where they are.
@@ -63,7 +65,7 @@ def inlined(function: Callable) -> Any:
 
 
 @cache
-def cache_folder() -> Path | None:
+def kernel_folder() -> Path | None:
     """Return the folder of compiled kernels, or None where none can be written.
 
     It is in ``NUMBA_CACHE_DIR`` where that is set, else in the user's cache, else among temporary
@@ -72,13 +74,7 @@ def cache_folder() -> Path | None:
     name = f"kernels-{_digest()}"
     asked_for = numba_config.CACHE_DIR
     bases = [Path(asked_for) / "innerjoin"] if asked_for else []
-    try:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        bases.append(Path(base) / "innerjoin")
-    except RuntimeError:  # nobody's home
-        pass
-    bases.append(Path(tempfile.gettempdir()) / f"innerjoin-{os.getuid()}")
-    for base in bases:
+    for base in (*bases, cache_folder(), user_temporary_folder()):
         if _can_write(base / name):
             return base / name
     return None

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accel.functional import quantise_images, run_nodes
+from golden.files import cache_folder
 from golden.layer import LayerShape
 from golden.network import Convolution, Network
 from golden.program import Codes
@@ -194,11 +195,10 @@ def _tap_places(tap: int, stride: int, pad: int, size: int, outputs: int) -> sli
 
 def trace_folder() -> Path | None:
     """Return the folder that keeps traces; None where it can't be written."""
-    base = os.environ.get("XDG_CACHE_HOME")
+    folder = cache_folder() / "traces"
     try:
-        folder = (Path(base) if base else Path.home() / ".cache") / "innerjoin" / "traces"
         folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # read-only, or nobody's home
+    except OSError:
         return None
     return folder if os.access(folder, os.W_OK) else None
 

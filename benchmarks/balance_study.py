@@ -11,14 +11,11 @@ are too wide to wait for, and pipelines have no latency.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import csv
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +47,12 @@ BALANCES = (
 Layers = list[tuple[Convolution, NDArray, NDArray]]
 
 
+class WithoutLatency(AcceleratorConfig):
+    """A machine whose pipelines take no time."""
+
+    LATENCY = Latency(**dict.fromkeys((field.name for field in fields(Latency)), 0))
+
+
 def machine(
     order: str, balance: Balance, filters: int, fifo_depth: int, alone: bool
 ) -> AcceleratorConfig:
@@ -64,16 +67,6 @@ def machine(
         collector_width=config.group_filters,
         dealing=Dealing.INTERLEAVED,
     )
-
-
-@contextlib.contextmanager
-def no_latency() -> Iterator[None]:
-    """Take all pipeline latencies away."""
-    with contextlib.ExitStack() as stack:
-        for name in vars(Latency):
-            if name.isupper():
-                stack.enter_context(mock.patch.object(Latency, name, 0))
-        yield
 
 
 def shares(
@@ -117,9 +110,8 @@ def study(network: Network, count: int) -> list[dict[str, Any]]:
     ):
         config = machine(order, balance, filters, depth, alone=False)
         pairs, cycles, _ = shares(network, images, config, loads=True)
-        with no_latency():
-            alone = machine(order, balance, filters, depth, alone=True)
-            _, _, cluster_cycles = shares(network, images, alone, loads=False)
+        alone = WithoutLatency(**vars(machine(order, balance, filters, depth, alone=True)))
+        _, _, cluster_cycles = shares(network, images, alone, loads=False)
         rows.append(
             {
                 "order": order,

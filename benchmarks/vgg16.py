@@ -34,7 +34,7 @@ from accel.machines.cluster.program import LayerProgram, prepare_layer, run_laye
 from golden.arithmetic import Requantisation
 from golden.errors import UserError
 from golden.layer import LayerShape
-from golden.machines.cluster.config import AcceleratorConfig, Balance, Dealing, Latency, SkipMode
+from golden.machines.cluster.config import AcceleratorConfig, Balance, Dealing, SkipMode
 from golden.machines.cluster.schedule import make_schedule
 from golden.machines.cluster.workload import LayerWorkload
 from golden.network import Convolution, Network
@@ -152,9 +152,10 @@ class LoopLayer:
             layout.filter_chunks, config.units // config.collector_width,
             *(array.ctypes.data for array in self.arrays),
         )  # fmt: skip
+        latency = config.LATENCY
         self.latency = _Latency(
-            Latency.START, Latency.RELEASE, Latency.LOAD, Latency.LOAD_FREE, Latency.DELIVER,
-            Latency.COLLECTOR_FREE, Latency.TAIL,
+            latency.start, latency.release, latency.load, latency.load_free, latency.deliver,
+            latency.collector_free, latency.tail,
         )  # fmt: skip
         self.sums = np.zeros((3, config.units), dtype=np.int64)
 

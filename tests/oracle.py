@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS, LayerCounters
-from golden.machines.cluster.config import AcceleratorConfig, Latency, SkipMode
+from golden.machines.cluster.config import AcceleratorConfig, SkipMode
 from golden.machines.cluster.schedule import Schedule
 from golden.machines.cluster.workload import LayerWorkload
 from tests.program import Layer, Program, Step, deal
@@ -213,7 +213,7 @@ class Broadcaster:
             self.waits_for = "wait_siblings_cycles"
         else:
             self.waits_for = "wait_broadcast_cycles"
-            if now >= Latency.START:
+            if now >= self.cluster.layer.config.LATENCY.start:
                 self.sending, self.words_left = True, step.chunk.words
                 counters = self.cluster.counters
                 counters["steps_delivered" if step.delivered else "steps_skipped"] += 1
@@ -291,11 +291,11 @@ class Cluster:
         self.sums: NDArray[np.int64] = np.zeros(
             (layer.shape.out_channels, layer.shape.positions), dtype=np.int64
         )
-        self.loaded: Wire[int] = Wire(Latency.LOAD)
-        self.filters_used: Wire[tuple[int, int]] = Wire(Latency.LOAD_FREE)
-        self.released: Wire[tuple[int, int]] = Wire(Latency.RELEASE)
-        self.results: Wire[int] = Wire(Latency.DELIVER)
-        self.register_free: Wire[None] = Wire(Latency.COLLECTOR_FREE)
+        self.loaded: Wire[int] = Wire(config.LATENCY.load)
+        self.filters_used: Wire[tuple[int, int]] = Wire(config.LATENCY.load_free)
+        self.released: Wire[tuple[int, int]] = Wire(config.LATENCY.release)
+        self.results: Wire[int] = Wire(config.LATENCY.deliver)
+        self.register_free: Wire[None] = Wire(config.LATENCY.collector_free)
         self.units = [Unit(self, u) for u in range(config.units)]
         self.loader = Loader(self, 2 if config.filter_double_buffer else 1)
         self.broadcaster = Broadcaster(self, config.slots)
@@ -322,7 +322,7 @@ class Cluster:
 
 def _run(cluster: Cluster) -> Cluster:
     """Run a cluster to its end."""
-    now, latest = 0, _latest_end(cluster.program)
+    now, latest = 0, _latest_end(cluster)
     while cluster.collector.pending:
         cluster.begin_cycle(now)
         if cluster.collector.pending:
@@ -331,20 +331,21 @@ def _run(cluster: Cluster) -> Cluster:
         if now > latest:
             raise RuntimeError(f"the cluster hangs: still running after {latest} cycles")
     if cluster.program.completions:
-        cluster.counters["cycles"] = now + Latency.TAIL
+        cluster.counters["cycles"] = now + cluster.layer.config.LATENCY.tail
     for _ in range(now, cluster.counters["cycles"]):
         cluster.end_cycle()
     return cluster
 
 
-def _latest_end(program: Program) -> int:
+def _latest_end(cluster: Cluster) -> int:
     """Cycles of the program with nothing done at the same time as anything else."""
-    total = Latency.START + 1
-    for load in program.loads:
-        total += load.beats + Latency.LOAD + Latency.LOAD_FREE
-    for step in program.steps:
+    latency = cluster.layer.config.LATENCY
+    total = latency.start + 1
+    for load in cluster.program.loads:
+        total += load.beats + latency.load + latency.load_free
+    for step in cluster.program.steps:
         jobs = [job for mine in step.chunk.jobs.values() for job in mine]
-        total += step.chunk.words + sum(job.cycles for job in jobs) + Latency.RELEASE
+        total += step.chunk.words + sum(job.cycles for job in jobs) + latency.release
         if step.completes is not None:
-            total += len(jobs) + Latency.DELIVER + Latency.COLLECTOR_FREE
+            total += len(jobs) + latency.deliver + latency.collector_free
     return total

@@ -31,7 +31,6 @@ from golden.chip.formats import ENTRY_BYTES, Kind
 from golden.chip.memory import Memory
 from golden.chip.program import ChipProgram, CompiledLayer, form_windows
 from golden.layer import LayerShape
-from golden.machines.cluster.config import Latency
 from golden.program import Codes
 
 __all__ = ["arrange_clusters", "arrange_tensors", "arrange_walk"]
@@ -171,9 +170,10 @@ def _full_masks(shape: LayerShape, config: ChipConfig) -> NDArray[np.uint64]:
 def _constants(config: ChipConfig, latency: ChipLatency, program: ChipProgram) -> NDArray[np.void]:
     skips = program.layers[0].descriptor["skip_activations"]
     cluster = {
-        "cluster_start": Latency.START, "release": Latency.RELEASE, "load": Latency.LOAD,
-        "load_free": Latency.LOAD_FREE, "deliver": Latency.DELIVER,
-        "collector_free": Latency.COLLECTOR_FREE, "tail": Latency.TAIL,
+        "cluster_start": config.LATENCY.start, "release": config.LATENCY.release,
+        "load": config.LATENCY.load, "load_free": config.LATENCY.load_free,
+        "deliver": config.LATENCY.deliver, "collector_free": config.LATENCY.collector_free,
+        "tail": config.LATENCY.tail,
     }  # fmt: skip
     known = asdict(latency) | cluster
     known["skip_empty"] = int(config.skip_empty_chunks and skips)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,19 +11,34 @@ from accel.cli.options import (
     BalanceOption,
     ConfigOption,
     DensityOption,
+    ImageOption,
     ImagesOption,
+    InputShapeOption,
+    LayerOption,
+    LayoutOption,
     MachineOption,
+    MeanOption,
     ModeOption,
     NetworkArgument,
     PresetOption,
+    RowsOption,
+    ScaleOption,
     SetOption,
     examples,
     read_changes,
+    read_chip,
+    read_input,
     read_modes,
+    read_skip,
+    refuse,
 )
 from accel.cli.output import check_writable, complain, show, status
-from golden.errors import HardwareError
+from golden.errors import HardwareError, UserError
 from golden.machines import registry
+
+if TYPE_CHECKING:
+    from accel.api import LoadedNetwork
+    from golden.machines.cluster.config import SkipMode
 
 __all__ = ["commands"]
 
@@ -38,37 +53,81 @@ commands = typer.Typer(rich_markup_mode=None)
         "accel verify",
         "accel verify resnet8 --layer block2.conv2 --rows 2 --simulator verilator",
         "accel verify lenet5 --machine extensor --skip all",
+        "accel verify lenet5 --chip --memory rate:8,30 --simulator verilator",
+        "accel verify resnet8 --layer block2.conv2 --rows 1 --waves out.fst --signals unit0",
     )
 )
 def verify(
     network: NetworkArgument = "resnet8",
-    layer: Annotated[
-        str | None,
-        typer.Option(help="Name of the layer; the smallest if left out.", metavar="NAME"),
-    ] = None,
+    layer: LayerOption = None,
     simulator: Annotated[
-        str, typer.Option(help="amaranth, icarus or verilator.", metavar="NAME")
-    ] = "amaranth",
+        str | None,
+        typer.Option(
+            help="amaranth, icarus or verilator; amaranth if left out, verilator for waves.",
+            metavar="NAME",
+            show_default=False,
+        ),
+    ] = None,
     machine: MachineOption = registry.DEFAULT,
     images: ImagesOption = None,
-    image: Annotated[int, typer.Option(help="Which image, from 0.", min=0)] = 0,
-    rows: Annotated[
-        int | None, typer.Option(help="Only so many output rows, from the first.", min=1)
-    ] = None,
+    input_shape: InputShapeOption = None,
+    layout: LayoutOption = None,
+    mean: MeanOption = None,
+    scale: ScaleOption = None,
+    image: ImageOption = 0,
+    rows: RowsOption = None,
     density: DensityOption = None,
     preset: PresetOption = None,
     config: ConfigOption = None,
     changes: SetOption = None,
     skip: ModeOption = None,
     balance: BalanceOption = None,
+    chip: Annotated[
+        bool, typer.Option("--chip", help="The whole network on a chip, from one start.")
+    ] = False,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            help="The chip's memory: ideal, rate:BYTES,LATENCY (rate:16,30) or sdram.",
+            metavar="MODEL",
+        ),
+    ] = None,
+    waves: Annotated[Path | None, typer.Option(help="Keep the waves.", metavar="FILE.fst")] = None,
+    signals: Annotated[
+        str | None,
+        typer.Option(
+            help="Of these blocks only, separated by commas, such as unit0 or unit0.mac.",
+            metavar="NAMES",
+        ),
+    ] = None,
 ) -> None:
-    """Run a layer on the hardware and compare all.
+    """Run a layer on the hardware and compare all; or, with --chip, a whole network.
 
     Its bits must be those of the golden model and of the simulator, its counters those of the
     simulator; exit status 1 where one differs.
     """
+    how = read_input(input_shape, layout, mean, scale)
+    if signals is not None and waves is None:
+        raise UserError("Option --signals must be left out without --waves")
+    check_writable(waves)
+    simulator = simulator or ("amaranth" if waves is None else "verilator")
     from accel import api
 
+    if chip:
+        refuse(
+            "with --chip",
+            {
+                "--layer": layer is not None, "--machine": machine != registry.DEFAULT,
+                "--rows": rows is not None, "--set": changes, "--balance": balance,
+                "--waves": waves is not None,
+            },
+        )  # fmt: skip
+        with status(f"Loading {network}"):
+            net = api.load(network, images, density, **how)
+        _verify_chip(net, read_chip(preset, config), memory, simulator, image, read_skip(skip))
+        return
+    if memory is not None:
+        raise UserError("Option --memory must be left out without --chip")
     chosen = api.choose_config(
         machine,
         preset=preset,
@@ -79,18 +138,46 @@ def verify(
     # Left out, only the mode that skips most is run: hardware takes its time.
     modes = api.read_modes(chosen, chosen.modes[-1:] if skip is None else read_modes(skip))
     with status(f"Loading {network}"):
-        net = api.load(network, images, density)
+        net = api.load(network, images, density, **how)
     from accel.report.text import verification_report
 
     try:
         with status(f"Running {layer or 'the smallest layer'} under {simulator}"):
             found = api.verify(
-                net, layer, chosen, simulator=simulator, image=image, rows=rows, modes=modes
-            )
+                net, layer, chosen, simulator=simulator, image=image, rows=rows, modes=modes,
+                waves=waves, signals=signals.split(",") if signals else (),
+            )  # fmt: skip
     except HardwareError as error:
         complain(str(error))
         raise typer.Exit(DIFFERENT) from None
     show(*verification_report(found))
+    if waves is not None:
+        show("Waves, and set-up files of GTKWave and Surfer:", str(waves))
+        show(*(str(waves.with_suffix(suffix)) for suffix in (".gtkw", ".sucl")))
+    if not found.equal:
+        raise typer.Exit(DIFFERENT)
+
+
+def _verify_chip(
+    net: LoadedNetwork,
+    chip: str | Path,
+    memory: str | None,
+    simulator: str,
+    image: int,
+    skip: SkipMode,
+) -> None:
+    from accel.chip_verification import verify_chip
+    from accel.report.text import chip_verification_report
+
+    try:
+        with status(f"Running {net.name} under {simulator}"):
+            found = verify_chip(
+                net, chip, memory or "rate:16,30", simulator, image=image, skip=skip
+            )
+    except HardwareError as error:
+        complain(str(error))
+        raise typer.Exit(DIFFERENT) from None
+    show(*chip_verification_report(found))
     if not found.equal:
         raise typer.Exit(DIFFERENT)
 
@@ -98,6 +185,7 @@ def verify(
 @commands.command(
     epilog=examples(
         "accel verilog -o build/cluster",
+        "accel verilog --preset small -o build/ --layer lenet5:conv2 --rows 1",
         "accel verilog -o build/core --machine cambricon-s --set pes=2",
     )
 )
@@ -107,8 +195,28 @@ def verilog(
     preset: PresetOption = None,
     config: ConfigOption = None,
     changes: SetOption = None,
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            help="A layer that the bench runs: what goes in, what must come out.",
+            metavar="NETWORK[:NAME]",
+        ),
+    ] = None,
+    images: ImagesOption = None,
+    input_shape: InputShapeOption = None,
+    layout: LayoutOption = None,
+    mean: MeanOption = None,
+    scale: ScaleOption = None,
+    image: ImageOption = 0,
+    rows: RowsOption = None,
+    density: DensityOption = None,
+    skip: ModeOption = None,
 ) -> None:
-    """Write a machine as Verilog, for cocotb benches too."""
+    """Write a machine as Verilog, with a cocotb bench that runs it.
+
+    `cd FOLDER && make SIM=verilator WAVES=1` runs the bench (docs/verilog.md).
+    """
+    how = read_input(input_shape, layout, mean, scale)
     from accel import api
 
     chosen = api.choose_config(
@@ -116,6 +224,22 @@ def verilog(
     )
     if output.exists():
         check_writable(output / "bench.py")
+    if layer is None:
+        refuse(
+            "without --layer",
+            {
+                "--images": images is not None, "--image": image != 0, "--rows": rows is not None,
+                "--density": density is not None, "--skip": skip is not None,
+                **{f"--{key.replace('_', '-')}": value is not None for key, value in how.items()},
+            },
+        )  # fmt: skip
+        net = name = None
+    else:
+        network, _, name = layer.partition(":")
+        with status(f"Loading {network}"):
+            net = api.load(network, images, density, **how)
     with status(f"Writing {chosen.config.name}"):
-        paths = api.write_verilog(chosen, output)
+        paths = api.write_verilog(
+            chosen, output, net, name or None, image=image, rows=rows, mode=skip
+        )
     show(*map(str, paths))

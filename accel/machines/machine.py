@@ -10,11 +10,12 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from accel.machines.timeline import Track
 from golden.counters import UNIT_COUNTERS, Counters
-from golden.errors import CapacityError
+from golden.errors import CapacityError, ConfigError
 from golden.layer import LayerShape
 from golden.machines.cluster.config import SkipMode
-from golden.program import Codes, LayerTask
+from golden.program import Codes, LayerRun, LayerTask
 
 __all__ = [
     "OPERANDS_BYTES_MIN",
@@ -286,6 +287,18 @@ class Machine(ABC):
             It does not fit a buffer.
         """
 
+    def demands(self, task: LayerTask) -> dict[str, int]:
+        """Return the least values of the buffers with which a layer fits, whatever its input.
+
+        Returns
+        -------
+        dict of str to int
+            By the configuration's keys; empty where the machine holds any layer. An input with
+            zeros may do with less.
+        """
+        del task
+        return {}
+
     @property
     def sharing_key(self) -> tuple:
         """What machines of this kind have in common that ``count_machines`` is fastest with."""
@@ -314,6 +327,21 @@ class Machine(ABC):
             else:
                 found.append({mode: count(mode) for mode in modes})
         return found
+
+    def timeline(self, run: LayerRun, output: Codes, mode: SkipMode) -> tuple[Track, ...]:
+        """Return what each unit does in each cycle of a layer, as the simulator has it.
+
+        Raises
+        ------
+        CapacityError
+            The layer does not fit a buffer.
+        ConfigError
+            The simulator of this machine counts without an order of cycles.
+        """
+        raise ConfigError(
+            f"Machine of a simulated timeline must be a cluster machine, not {self.name}; "
+            "its hardware, where it has one, gives it too (--from hardware)"
+        )
 
     @classmethod
     def bound_machines(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accel import api
+from accel.loading import given_images
+from accel.studies.data import DataOptions
 from golden.errors import UserError
 from golden.network import Network
 from sw.coding.codebook import CodebookOptions
@@ -69,10 +71,8 @@ class FineTuning:
         Not at all where None.
     rate : float, optional
         Learning rate; a default of ``sw.training.codebooks``.
-    data : path, optional
-        Folder of a data set; without fine-tuning its images calibrate a .pt model.
-    images : int, optional
-        Training images to use.
+    data : DataOptions
+        Without fine-tuning its images calibrate a .pt model, where it names a folder.
     checkpoints : path, optional
         Folder; ``build/compressed/NAME-BITS-BITS``.
 
@@ -84,14 +84,11 @@ class FineTuning:
 
     epochs: int | None = None
     rate: float | None = None
-    data: Path | None = None
-    images: int | None = None
+    data: DataOptions = field(default_factory=DataOptions)
     seed: int = 1
     checkpoints: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.images is not None and self.images < 1:
-            raise UserError(f"Option --train-images must be at least 1, not {self.images}")
         if self.epochs is not None and self.epochs < 1:
             raise UserError(f"Epochs of --fine-tune must be at least 1, not {self.epochs}")
         if self.rate is not None and not self.rate > 0:
@@ -202,23 +199,19 @@ def check_coder(entropy: str) -> None:
         raise UserError(f"Entropy coder must be one of {accepted}, not {entropy!r}")
 
 
-def load_calibration(name: str, images: Path | None, how: FineTuning) -> Images | None:
-    """Return the images that calibrate a float model's int8: given, or a data set's.
+def load_calibration(name: str, images: Path | None, how: FineTuning) -> Path | Images | None:
+    """Return the images that calibrate a float model's int8: as given, or a data set's.
 
     Raises
     ------
     UserError
         They can't be read, or the network takes no data set.
     """
-    if images is not None:
-        from sw.images import load_images
-
-        return load_images(images)
-    if how.data is None:
-        return None
+    if images is not None or how.data.folder is None:
+        return images
     if not name.endswith(".pt"):
         raise UserError(f"Option --data must be left out for {name}: only a .pt model takes it")
-    return _split(how).calibration
+    return _split(Path(name), how).calibration
 
 
 # -- coding ---------------------------------------------------------------------------------
@@ -228,10 +221,11 @@ def code_network(
     name: str,
     *,
     images: Path | None = None,
-    calibration: Images | None = None,
+    calibration: Path | Images | None = None,
     density: float | None = None,
     codebook: CodebookOptions | None = None,
     need_int8: bool = False,
+    given: Mapping[str, Any] | None = None,
 ) -> CodedNetwork:
     """Return a network's weights in each representation, and the int8 network if there is one.
 
@@ -241,12 +235,14 @@ def code_network(
         As ``accel.load`` takes it.
     images : path, optional
         Of the network.
-    calibration : ndarray of float32, axes n, c, y, x, optional
+    calibration : path, or ndarray of float32, axes n, c, y, x, optional
         Images for a float model's int8.
     codebook : CodebookOptions, optional
         Share weights so.
     need_int8 : bool
         Refuse a float model that can't be calibrated.
+    given : mapping of str to object, optional
+        The input's shape, and what becomes of images (``accel.load``).
 
     Raises
     ------
@@ -254,11 +250,11 @@ def code_network(
         A file can't be read, or an option does not apply.
     """
     if name.endswith(api.MODELS) and codebook is not None:
-        return _code_model(Path(name), calibration, density, codebook, need_int8)
+        return _code_model(Path(name), calibration, density, codebook, need_int8, given or {})
     if name.endswith(api.MODELS):
-        network = api.compress(name, calibration, density)
+        network = api.compress(name, calibration, density, **(given or {}))
     else:
-        network = _load(name, images, density)
+        network = _load(name, images, density, given or {})
     weights, notes = [], [f"Source: {network.source}"]
     if codebook is not None:
         network, layers, short = share_network(network, codebook)
@@ -268,9 +264,11 @@ def code_network(
     return CodedNetwork(name, weights, notes, network.source, network)
 
 
-def _load(name: str, images: Path | None, density: float | None) -> Network:
+def _load(
+    name: str, images: Path | None, density: float | None, given: Mapping[str, Any]
+) -> Network:
     if not name.endswith(".safetensors"):
-        return api.load(name, images, density).network
+        return api.load(name, images, density, **given).network
     if density is not None:
         raise UserError(
             f"Density must be left out for {name}: only a float .onnx or .pt model can be pruned"
@@ -282,10 +280,11 @@ def _load(name: str, images: Path | None, density: float | None) -> Network:
 
 def _code_model(
     path: Path,
-    calibration: Images | None,
+    calibration: Path | Images | None,
     density: float | None,
     codebook: CodebookOptions,
     need_int8: bool,
+    given: Mapping[str, Any],
 ) -> CodedNetwork:
     """Give a float model codebooks, and then quantise it."""
     if not path.is_file():
@@ -298,7 +297,9 @@ def _code_model(
     from sw.onnx.prepare import prepare
     from sw.prune import prune
 
-    model = api.load_model(path)
+    options = dict(given)
+    model = api.load_model(path, options.pop("input_shape", None))
+    images = None if calibration is None else given_images(calibration, options, model)
     if is_quantised(model):
         raise UserError(f"Model {path} must be float to get codebooks, not quantised already")
     model, steps = prepare(model), [path.name]
@@ -309,10 +310,10 @@ def _code_model(
     source = "; ".join([*steps, codebook.describe()])
     weights = [Weights(f"Codebook of {_bits(codebook)} bits", layers)]
     notes = [f"Source: {source}", *_short_note(short)]
-    if calibration is None:
+    if images is None:
         notes.append(f"int8 weights of the machine need calibration images: --images{data}")
         return CodedNetwork(str(path), weights, notes, source)
-    network = compress(model, calibration, name=path.stem, source=source)
+    network = compress(model, images, name=path.stem, source=source)
     weights.append(Weights("int8, decoded as the machine holds them", int8_layers(network)))
     return CodedNetwork(str(path), weights, notes, source, network)
 
@@ -337,12 +338,12 @@ def fine_tune(path: Path, codebook: CodebookOptions, how: FineTuning) -> CodedNe
     found = codebooks.compress(
         path,
         codebook,
-        _split(how),
+        _split(path, how),
         how.checkpoints or Path("build/compressed") / place,
         epochs=how.epochs or 1,
         rate=codebooks.RATE if how.rate is None else how.rate,
         seed=how.seed,
-        settings={"images": how.images},
+        settings=how.data.settings(),
     )
     network = found.network
     weights = [
@@ -400,16 +401,16 @@ def save_coded(coded: CodedNetwork, path: Path, index_bits: IndexBits, entropy: 
     return save(file, path)
 
 
-def _split(how: FineTuning) -> Split:
+def _split(path: Path, how: FineTuning) -> Split:
+    """Return the data for a .pt model's network."""
     try:
-        from sw.training.data import split
+        from sw.training.models import load_model
+        from sw.training.networks import find
     except ImportError:
         raise UserError(
             "A data set needs PyTorch, which is not installed: pip install 'innerjoin[train]'"
         ) from None
-    from sw.training.dataset import FOLDER, load_dataset
-
-    return split(load_dataset(how.data or FOLDER), how.images)
+    return how.data.split(find(load_model(path)[1]))
 
 
 def _bits(options: CodebookOptions) -> str:

@@ -12,8 +12,8 @@ from threadpoolctl import threadpool_limits
 
 from accel.costs.energy import EnergyTable
 from accel.machines.machine import Counted, Machine
+from accel.placement import layer_task
 from accel.results import Timing
-from accel.run import layer_task
 from accel.sweeps.pruning import prune_network
 from accel.sweeps.space import Point
 from accel.trace import LayerTrace, Trace, content_digest
@@ -242,7 +242,7 @@ class _Held:
             size += step.activations.nbytes + step.output.nbytes
             if size <= _HELD_BYTES_MAX:
                 kept.append(step)
-            yield step, layer_task(self._trace, step.node)
+            yield step, layer_task(self._trace.network, step.node)
         if size <= _HELD_BYTES_MAX:
             self._steps = kept
 

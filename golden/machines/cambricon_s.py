@@ -30,16 +30,17 @@ __all__ = [
 CORE_COUNTERS = ("cycles", "pairs", "steps", "load_beats", "outputs", "selected")
 
 
+@dataclass(frozen=True, kw_only=True)
 class Latency:
     """Constant latencies of the hardware's pipelines, in cycles; symbols of the specification."""
 
-    START = 9  # start to the first step
-    LOAD = 11  # last beat of a load to the first step that needs it
-    LOAD_FREE = 0  # last step of a load to the reuse of its half of the synapse buffer
-    DELIVER = 9  # last step of a position to the first output drained
+    start: int = 9  # start to the first step
+    load: int = 11  # last beat of a load to the first step that needs it
+    load_free: int = 0  # last step of a load to the reuse of its half of the synapse buffer
+    deliver: int = 9  # last step of a position to the first output drained
     # Last output drained to the earliest end of the next position: its results come so much later.
-    COLLECTOR_FREE = -9
-    TAIL = 7  # last output drained to done
+    collector_free: int = -9
+    tail: int = 7  # last output drained to done
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +79,8 @@ class CambriconSConfig(TomlConfig):
     """
 
     PRESETS: ClassVar[str] = "presets/cambricon-s"
+    #: Latencies of this kind of machine; no choice of a design.
+    LATENCY: ClassVar[Latency] = Latency()
 
     name: str
     cores: int

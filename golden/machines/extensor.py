@@ -44,14 +44,15 @@ PE_COUNTERS = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
 class Latency:
     """Constant latencies of the hardware's pipelines, in cycles; symbols of the specification."""
 
-    LISTS = 1  # last beat of an item's lists to the first decision on them
-    LOAD = 3  # last beat of a tile pair to the first decision on its scalars
-    LOAD_FREE = 2  # last decision on a buffer's scalars to its reuse
-    DRAIN = 5  # end of an item to its first sum's read
-    TAIL = 7  # last sum's read to done
+    lists: int = 1  # last beat of an item's lists to the first decision on them
+    load: int = 3  # last beat of a tile pair to the first decision on its scalars
+    load_free: int = 2  # last decision on a buffer's scalars to its reuse
+    drain: int = 5  # end of an item to its first sum's read
+    tail: int = 7  # last sum's read to done
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +81,8 @@ class ExTensorConfig(TomlConfig):
     """
 
     PRESETS: ClassVar[str] = "presets/extensor"
+    #: Latencies of this kind of machine; no choice of a design.
+    LATENCY: ClassVar[Latency] = Latency()
 
     name: str
     pes: int

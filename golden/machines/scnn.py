@@ -21,12 +21,14 @@ STORED_BITS = 8 + RUN_BITS
 ACCUMULATOR_BITS = 24
 
 
+@dataclass(frozen=True, kw_only=True)
 class Latency:
     """Constant latencies, in cycles; symbols of the specification, values our assumption."""
 
-    START = 4  # start to the first weight vector sent
-    BARRIER = 4  # last vector multiplied to the last sum in its bank, and all PEs' signal of it
-    TAIL = 4  # last sum drained to done
+    start: int = 4  # start to the first weight vector sent
+    # Last vector multiplied to the last sum in its bank, and all PEs' signal of it.
+    barrier: int = 4
+    tail: int = 4  # last sum drained to done
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,8 @@ class ScnnConfig(TomlConfig):
     """
 
     PRESETS: ClassVar[str] = "presets/scnn"
+    #: Latencies of this kind of machine; no choice of a design.
+    LATENCY: ClassVar[Latency] = Latency()
 
     name: str
     grid_height: int

@@ -9,7 +9,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import wiring
 
 from golden.counters import UNIT_COUNTERS
-from golden.machines.cambricon_s import CORE_COUNTERS, CambriconSConfig
+from golden.machines.cambricon_s import CORE_COUNTERS, CambriconSConfig, Latency
 from rtl.cambricon_s.buffers import CoreBuffers
 from rtl.cambricon_s.collector import Collector
 from rtl.cambricon_s.layouts import CoreLayouts, register_map
@@ -31,19 +31,19 @@ _LOADED = WindowFetch.LOAD + NeuronSelector.LATENCY
 _RESULT = NeuronSelector.ISSUE - 1 + ProcessingElement.LATENCY
 
 
-def latencies() -> dict[str, int]:
-    """Return the constants of ``golden.machines.cambricon_s.Latency`` as the blocks add up to them.
+def latencies() -> Latency:
+    """Return the latencies as the blocks add up to them.
 
     The loader lives ``SynapseLoader.START`` cycles after the rest.
     """
-    return {
-        "START": WindowFetch.LATENCY + NeuronSelector.LATENCY,
-        "LOAD": SynapseLoader.START + _LOADED,
-        "LOAD_FREE": NeuronSelector.RETIRE - SynapseLoader.START,
-        "DELIVER": _RESULT,
-        "COLLECTOR_FREE": -_RESULT,
-        "TAIL": Collector.TAIL + 1,
-    }
+    return Latency(
+        start=WindowFetch.LATENCY + NeuronSelector.LATENCY,
+        load=SynapseLoader.START + _LOADED,
+        load_free=NeuronSelector.RETIRE - SynapseLoader.START,
+        deliver=_RESULT,
+        collector_free=-_RESULT,
+        tail=Collector.TAIL + 1,
+    )
 
 
 class Core(Component):

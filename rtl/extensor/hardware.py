@@ -4,11 +4,19 @@ see it.
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from golden.machines.cluster.config import SkipMode
 from golden.machines.extensor import ExTensorConfig, ExTensorCounters
 from golden.program import Codes, LayerRun
 from rtl.block import SHORT_PLACER, Block
-from rtl.extensor.driver import decode_outputs, layer_counters, make_programs
+from rtl.extensor.driver import (
+    decode_outputs,
+    expected_beats,
+    expected_counters,
+    layer_counters,
+    make_programs,
+)
 from rtl.extensor.intersection.intersect import Intersect
 from rtl.extensor.layouts import LOAD_TARGETS, Layouts, register_map
 from rtl.extensor.pe import ProcessingElement, latencies
@@ -31,7 +39,7 @@ def _design(config: ExTensorConfig) -> Design:
         beat_bits=layouts.beat.size,
         filter_stream={"bytes": config.port_bytes, "last": [8 * config.port_bytes, 1]},
         output=layouts.output,
-        latencies=latencies(),
+        latencies=asdict(latencies()),
     )
 
 
@@ -53,6 +61,8 @@ HARDWARE = Hardware(
     design=_design,
     programs=_programs,
     collect=_collect,
+    expected_beats=expected_beats,
+    expected_counters=expected_counters,
     blocks={
         "extensor-intersect": Block(
             config=ExTensorConfig,

@@ -6,7 +6,7 @@ from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import wiring
 
 from golden.counters import UNIT_COUNTERS
-from golden.machines.extensor import PE_COUNTERS, ExTensorConfig
+from golden.machines.extensor import PE_COUNTERS, ExTensorConfig, Latency
 from rtl.extensor.intersection.fetch import Fetch
 from rtl.extensor.intersection.fibres import FibreLevel
 from rtl.extensor.intersection.scalars import ScalarLevel
@@ -24,15 +24,15 @@ from rtl.lib.registers import RegisterFile
 __all__ = ["ProcessingElement", "latencies"]
 
 
-def latencies() -> dict[str, int]:
-    """Return the constants of ``golden.machines.extensor.Latency``, added up from the blocks'."""
-    return {
-        "LISTS": Loader.WRITE + TileLevel.READY - 1,
-        "LOAD": Loader.WRITE + FibreLevel.READY + Fetch.LATENCY + ScalarLevel.LATENCY - 1,
-        "LOAD_FREE": Multiply.FREED + Loader.FREE - 1,
-        "DRAIN": Multiply.LATENCY + Sums.READY - 1,
-        "TAIL": Sums.LATENCY + Output.LATENCY,
-    }
+def latencies() -> Latency:
+    """Return the latencies as the blocks add up to them."""
+    return Latency(
+        lists=Loader.WRITE + TileLevel.READY - 1,
+        load=Loader.WRITE + FibreLevel.READY + Fetch.LATENCY + ScalarLevel.LATENCY - 1,
+        load_free=Multiply.FREED + Loader.FREE - 1,
+        drain=Multiply.LATENCY + Sums.READY - 1,
+        tail=Sums.LATENCY + Output.LATENCY,
+    )
 
 
 class ProcessingElement(Component):
@@ -88,6 +88,7 @@ class ProcessingElement(Component):
             registers.write_data.eq(self.write_data),
             self.read_data.eq(registers.read_data),
             registers.running.eq(running),
+            registers.hold.eq(sums.clearing),
             registers.counting.eq(running),
             registers.done.eq(self.done),
             tables.target.eq(layer.load_target),

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-from amaranth.hdl import Fragment, Module
+from amaranth.hdl import Fragment, Module, ResetInserter
 from amaranth.lib import wiring
 
-__all__ = ["Component", "VerilogPlatform", "ports"]
+__all__ = ["Component", "Elaborate", "PlacingPlatform", "VerilogPlatform", "ports"]
 
 Elaborate = Callable[[Any, Any], Module | Fragment]
 
 
-class VerilogPlatform(ABC):
-    """Given to ``elaborate`` where a design is written as Verilog, a module for each block."""
+class PlacingPlatform(ABC):
+    """Given to ``elaborate`` by who wants to see each block of a design."""
 
     @abstractmethod
     def place(self, component: Component, elaborate: Elaborate) -> Module | Fragment:
@@ -29,6 +29,10 @@ class VerilogPlatform(ABC):
         """
 
 
+class VerilogPlatform(PlacingPlatform):
+    """The same where a design is written as Verilog, a module for each block."""
+
+
 class Component(wiring.Component):
     """A component; the members of its signature are its attributes.
 
@@ -38,11 +42,14 @@ class Component(wiring.Component):
     ----------
     made_of : tuple
         The arguments that it was made of.
+    also_reset : Value or None
+        Who uses the block may set it: it resets all of it as the reset of its clock domain does.
     """
 
     #: Written where it is used, not as a module of its own.
     inline = False
     made_of: tuple[Any, ...]
+    also_reset: Any = None
 
     if TYPE_CHECKING:
         # Signatures are made at run time, so that no annotation can name their members.
@@ -65,9 +72,10 @@ def _placed(own: Elaborate) -> Elaborate:
 
     @wraps(own)
     def elaborate(self: Component, platform: Any) -> Module | Fragment:
-        if isinstance(platform, VerilogPlatform):
+        if isinstance(platform, PlacingPlatform):
             return platform.place(self, own)
-        return own(self, platform)
+        made = own(self, platform)
+        return made if self.also_reset is None else ResetInserter(self.also_reset)(made)
 
     return elaborate
 

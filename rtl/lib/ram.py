@@ -17,15 +17,14 @@ from amaranth.lib.wiring import In, Out
 from rtl.lib.component import Component, VerilogPlatform
 from rtl.lib.widths import bits_for_count
 
-__all__ = ["RAM_VERILOG", "ByteRam", "Ram"]
+__all__ = ["RAM_VERILOG", "ByteRam", "DualRam", "Ram"]
 
 RAM_VERILOG = """\
 // One write port, one synchronous read port. Nobody uses what is read from a row being written.
 module innerjoin_ram #(
     parameter WIDTH = 8,
     parameter DEPTH = 16,
-    parameter ADDRESS_BITS = 4,
-    parameter ZEROED = 0
+    parameter ADDRESS_BITS = 4
 ) (
     input wire clk,
     input wire write_enable,
@@ -36,16 +35,33 @@ module innerjoin_ram #(
     output reg [WIDTH-1:0] read_data
 );
   (* no_rw_check *) reg [WIDTH-1:0] ram_rows [0:DEPTH-1];
-  generate
-    if (ZEROED != 0) begin : zeroed
-      integer i;
-      initial for (i = 0; i < DEPTH; i = i + 1) ram_rows[i] = 0;
-    end
-  endgenerate
   always @(posedge clk) begin
     if (write_enable) ram_rows[write_address] <= write_data;
     if (read_enable) read_data <= ram_rows[read_address];
   end
+endmodule
+
+// Two ports, each of which writes or reads; what is read while writing is not used.
+module innerjoin_dual_ram #(
+    parameter WIDTH = 8,
+    parameter DEPTH = 16,
+    parameter ADDRESS_BITS = 4
+) (
+    input wire clk,
+    input wire write_enable0,
+    input wire [ADDRESS_BITS-1:0] address0,
+    input wire [WIDTH-1:0] write_data0,
+    output reg [WIDTH-1:0] read_data,
+    input wire write_enable1,
+    input wire [ADDRESS_BITS-1:0] address1,
+    input wire [WIDTH-1:0] write_data1
+);
+  (* no_rw_check *) reg [WIDTH-1:0] ram_rows [0:DEPTH-1];
+  always @(posedge clk) begin
+    if (write_enable0) ram_rows[address0] <= write_data0;
+    else read_data <= ram_rows[address0];
+  end
+  always @(posedge clk) if (write_enable1) ram_rows[address1] <= write_data1;
 endmodule
 
 // Rows of bytes are written, single bytes are read.
@@ -92,9 +108,7 @@ class Ram(Component):
     shape : shape-like
         Shape of a row.
     depth : int
-        Rows.
-    zeroed : bool
-        They are zero at power-up; else what is in them at the beginning is undefined.
+        Rows; what is in them at the beginning is undefined.
 
     Members
     -------
@@ -107,8 +121,8 @@ class Ram(Component):
 
     inline = True
 
-    def __init__(self, shape, depth: int, zeroed: bool = False) -> None:
-        self._shape, self._depth, self._zeroed = shape, depth, zeroed
+    def __init__(self, shape, depth: int) -> None:
+        self._shape, self._depth = shape, depth
         bits = bits_for_count(depth)
         super().__init__(
             {
@@ -137,7 +151,6 @@ class Ram(Component):
                 p_WIDTH=Shape.cast(self._shape).width,
                 p_DEPTH=self._depth,
                 p_ADDRESS_BITS=len(self.read_address),
-                p_ZEROED=int(self._zeroed),
                 **ports,
             )
         m = Module()
@@ -153,6 +166,64 @@ class Ram(Component):
         ]
         with m.If(self.read_enable):
             m.d.sync += self.read_data.eq(read.data)
+        return m
+
+
+class DualRam(Component):
+    """A memory with two ports: one writes or reads, the other writes.
+
+    Parameters
+    ----------
+    shape : shape-like
+        Shape of a row.
+    depth : int
+        Rows; what is in them at the beginning is undefined.
+
+    Members
+    -------
+    write_enable0, write_enable1 : In(1), address0, address1 : In, write_data0, write_data1 : In
+        Rows are written at the end of the cycle, not the same one by both.
+    read_data : Out(shape)
+        The row at ``address0`` in a cycle without ``write_enable0``, in the next one.
+    """
+
+    inline = True
+
+    def __init__(self, shape, depth: int) -> None:
+        self._shape, self._depth = shape, depth
+        members = {}
+        for port in range(2):
+            members[f"write_enable{port}"] = In(1)
+            members[f"address{port}"] = In(bits_for_count(depth))
+            members[f"write_data{port}"] = In(shape)
+        super().__init__({**members, "read_data": Out(shape)})
+
+    def elaborate(self, platform) -> Module | Instance:
+        names = [f"{name}{port}" for port in range(2)
+                 for name in ("write_enable", "address", "write_data")]  # fmt: skip
+        if isinstance(platform, VerilogPlatform):
+            return Instance(
+                "innerjoin_dual_ram",
+                p_WIDTH=Shape.cast(self._shape).width,
+                p_DEPTH=self._depth,
+                p_ADDRESS_BITS=len(self.address0),
+                i_clk=ClockSignal(),
+                o_read_data=self.read_data,
+                **{f"i_{name}": getattr(self, name) for name in names},
+            )
+        m = Module()
+        m.submodules.rows = rows = Memory(shape=self._shape, depth=self._depth, init=[])
+        read = rows.read_port(domain="comb")
+        m.d.comb += read.addr.eq(self.address0)
+        with m.If(~self.write_enable0):
+            m.d.sync += self.read_data.eq(read.data)
+        for port in range(2):
+            write = rows.write_port()
+            m.d.comb += [
+                write.en.eq(getattr(self, f"write_enable{port}")),
+                write.addr.eq(getattr(self, f"address{port}")),
+                write.data.eq(getattr(self, f"write_data{port}")),
+            ]
         return m
 
 

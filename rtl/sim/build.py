@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -20,12 +21,13 @@ from importlib import metadata
 from pathlib import Path
 
 from golden.errors import HardwareError, UserError
-from rtl.host import Design
+from golden.files import cache_folder
+from rtl.host import Design, Written
 from rtl.sim import runner
-from rtl.sim.bench import bench_verilog
+from rtl.sim.waves import check_blocks, control_file
 from rtl.verilog.writer import verilog
 
-__all__ = ["build", "cache_folder", "require_simulator", "search_path"]
+__all__ = ["build", "builds_folder", "require_simulator", "require_waves", "search_path"]
 
 _EXECUTABLES = {"icarus": ("iverilog", "vvp"), "verilator": ("verilator", "make", "g++")}
 _ADVICE = {
@@ -83,24 +85,49 @@ def require_simulator(simulator: str) -> None:
             )
 
 
-def cache_folder() -> Path:
+def require_waves(simulator: str) -> None:
+    """Raise UserError where the simulator can't write waves; it says how to get what it lacks."""
+    if simulator != "verilator":
+        return
+    headers = "#include <lz4.h>\n#include <zlib.h>\n"
+    done = subprocess.run(
+        ["g++", "-E", "-x", "c++", "-"], input=headers, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise UserError(
+            "Waves of verilator need lz4.h and zlib.h, which are not installed: "
+            "apt-get install liblz4-dev zlib1g-dev"
+        )
+
+
+def builds_folder() -> Path:
     """Return the folder that keeps builds."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "innerjoin" / "cosim"
+    return cache_folder() / "cosim"
 
 
-def build(design: Design, simulator: str, *, long: bool) -> Path:
+def build(
+    design: Design | Written,
+    simulator: str,
+    bench: str,
+    *,
+    long: bool,
+    waves: tuple[str, ...] | None = None,
+) -> Path:
     """Return the folder with the built bench; build it where it is not in the cache.
 
     Parameters
     ----------
+    bench : str
+        Module ``bench`` for the design.
     long : bool
         It will run for so long that compiling the model well pays.
+    waves : tuple of str, optional
+        Blocks that are dumped, all where empty; nothing where None.
 
     Raises
     ------
     UserError
-        The cache can't be written.
+        The cache can't be written, or the design has no such block.
     HardwareError
         The simulator does not take the design.
     """
@@ -109,8 +136,13 @@ def build(design: Design, simulator: str, *, long: bool) -> Path:
         # What runs once, and the runtime library, need no optimising.
         flags = f"OPT_FAST={'-O1' if long else '-O0'} OPT_SLOW=-O0 OPT_GLOBAL=-O0"
         arguments += ["--build", "-MAKEFLAGS", flags]
+        if not long:  # one source file: without optimising, most of the time goes into headers
+            arguments += ["--output-split", "0"]
+        if waves is not None:
+            arguments.append("--trace-fst")
+    dumped = "no waves" if waves is None else " ".join(waves)
     tools = [_executable(simulator), *arguments, *(metadata.version(tool) for tool in _TOOLS)]
-    built = cache_folder() / _key(*_design_parts(design), *tools)
+    built = builds_folder() / _key(*_design_parts(design), bench, dumped, *tools)
     if built.is_dir():
         return built
     try:
@@ -119,7 +151,8 @@ def build(design: Design, simulator: str, *, long: bool) -> Path:
     except OSError as error:
         raise UserError(f"Folder {built.parent} can't be written: {error.strerror}") from None
     try:
-        _make(design, simulator, arguments, folder, cache_folder() / f"runtime-{_key(*tools)}")
+        runtime = builds_folder() / f"runtime-{_key(*tools)}"
+        _make(design, simulator, bench, arguments, folder, runtime, waves)
         with contextlib.suppress(OSError):  # another process was first
             folder.rename(built)
     finally:
@@ -128,17 +161,29 @@ def build(design: Design, simulator: str, *, long: bool) -> Path:
 
 
 def _make(
-    design: Design, simulator: str, arguments: list[str], folder: Path, runtime: Path
+    design: Design | Written,
+    simulator: str,
+    bench: str,
+    arguments: list[str],
+    folder: Path,
+    runtime: Path,
+    waves: tuple[str, ...] | None,
 ) -> None:
     """Build a bench in a folder; the simulator's own objects are kept in another one."""
-    sources = {f"{design.top}.v": verilog(design), "bench.sv": bench_verilog(design)}
-    for name, text in sources.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    repeated = _repeated(design.top, sources[f"{design.top}.v"])
-    if simulator == "verilator" and repeated:
-        control = folder / "repeated.vlt"
-        control.write_text(f'`verilator_config\nhier_block -module "{repeated}"\n', "ascii")
-        arguments = [*arguments, "--hierarchical", str(control)]
+    text = verilog(design)
+    if waves is not None:
+        check_blocks(text, design.top, waves)
+    sources = {f"{design.top}.v": text, "bench.sv": bench}
+    for name, source in sources.items():
+        (folder / name).write_text(source, encoding="utf-8")
+    if simulator == "verilator":
+        control = folder / "control.vlt"
+        if waves is not None:
+            control.write_text(control_file(waves), "ascii")
+            arguments = [*arguments, str(control)]
+        elif repeated := _repeated(design.top, text):
+            control.write_text(f'`verilator_config\nhier_block -module "{repeated}"\n', "ascii")
+            arguments = [*arguments, "--hierarchical", str(control)]
     compiler = folder / "cached-compiler"
     compiler.write_text(_CACHED_COMPILER, encoding="ascii")
     compiler.chmod(0o755)
@@ -155,6 +200,7 @@ def _make(
             hdl_toplevel="bench",
             build_dir=str(folder),
             build_args=arguments,
+            waves=simulator == "verilator" and waves is not None,
             always=True,
         )
     except RuntimeError as error:
@@ -204,7 +250,7 @@ def _executable(simulator: str) -> str:
     return f"{path} {path.stat().st_mtime_ns}"
 
 
-def _design_parts(design: Design) -> list[str]:
+def _design_parts(design: Design | Written) -> list[str]:
     """Return what decides on a design's Verilog: its configuration, and all sources."""
     root = Path(__file__).resolve().parents[2]
     folders = {root / "golden", root / "rtl", Path(inspect.getfile(design.make)).resolve().parent}

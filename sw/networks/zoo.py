@@ -6,7 +6,6 @@ Only what a network needs is imported: a shipped or cached one loads without onn
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.errors import UserError
+from golden.files import cache_folder
 from golden.network import Network
 
 if TYPE_CHECKING:
@@ -125,11 +125,6 @@ def _fashion_mnist(key: str) -> NDArray[np.uint8]:
 # -- the VGG-16 backbone of HED -----------------------------------------------------------------
 
 
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "innerjoin"
-
-
 def _vgg16_paths(name: str) -> tuple[Path, Path]:
     """Return where network and images are cached, by a digest of the sources that make them."""
     digest = hashlib.sha256()
@@ -138,7 +133,7 @@ def _vgg16_paths(name: str) -> tuple[Path, Path]:
             if source.name.endswith(".py"):
                 digest.update(source.read_bytes())
     stem = f"{name}.{digest.hexdigest()[:12]}"
-    return _cache_folder() / f"{stem}.safetensors", _cache_folder() / f"{stem}.npy"
+    return cache_folder() / f"{stem}.safetensors", cache_folder() / f"{stem}.npy"
 
 
 def _vgg16_cached(name: str, block: int) -> tuple[Path, Path]:

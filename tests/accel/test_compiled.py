@@ -14,7 +14,7 @@ def folders(monkeypatch, tmp_path):
     monkeypatch.setattr(numba.core.config, "CACHE_DIR", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    return compiled.cache_folder.__wrapped__
+    return compiled.kernel_folder.__wrapped__
 
 
 def test_kernels_are_kept_in_the_users_cache(folders, tmp_path):

@@ -8,24 +8,19 @@ from accel.machines.cluster.model import count_layer
 from golden.arithmetic import Requantisation
 from golden.errors import CapacityError, UserError
 from golden.layer import LayerShape
-from golden.machines.cluster.config import AcceleratorConfig, Latency, SkipMode
+from golden.machines.cluster.config import AcceleratorConfig, SkipMode
 from golden.machines.cluster.schedule import make_schedule
 from golden.machines.cluster.workload import LayerWorkload
 from golden.network import Convolution, Network, TensorInfo
+from tests.latencies import OTHER_LATENCIES, with_latencies
 
 #: One unit, wide buses: a load takes a beat for a mask and one for its values.
-MACHINE = AcceleratorConfig.preset("toy").replace(
-    units=1, chunk=16, fifo_depth=1, broadcast_width=16, filter_bus_bytes=16
+MACHINE = with_latencies(
+    AcceleratorConfig.preset("toy").replace(
+        units=1, chunk=16, fifo_depth=1, broadcast_width=16, filter_bus_bytes=16
+    ),
+    **OTHER_LATENCIES["short"],
 )
-
-
-@pytest.fixture(autouse=True)
-def latencies(monkeypatch):
-    """Fix the latencies that the figures below were worked out with."""
-    fixed = {"START": 4, "RELEASE": 4, "LOAD": 3, "LOAD_FREE": 2, "DELIVER": 4,
-             "COLLECTOR_FREE": 1, "TAIL": 8}  # fmt: skip
-    for name, cycles in fixed.items():
-        monkeypatch.setattr(Latency, name, cycles)
 
 
 def count(machine, weights, inputs, skip=SkipMode.BOTH):
@@ -194,10 +189,9 @@ def test_waits_for_the_collector_beyond_16_bits_are_exact():
         assert np.all(counters.units.sum(axis=2) == counters.cycles)
 
 
-def test_latencies_that_times_cannot_tell_are_refused(monkeypatch):
-    monkeypatch.setattr(Latency, "DELIVER", 30_000)
+def test_latencies_that_times_cannot_tell_are_refused():
     with pytest.raises(ValueError, match="latencies must be shorter"):
-        count(MACHINE, [ones(1)], [ones(1)])
+        count(with_latencies(MACHINE, deliver=30_000), [ones(1)], [ones(1)])
 
 
 # -- networks ---------------------------------------------------------------------------------
@@ -314,13 +308,13 @@ def test_no_mode_is_refused():
     [
         (
             {"filter_buffer_chunks": 3, "filter_double_buffer": True},
-            "conv1 needs 4 chunks a unit in filter_buffer_chunks, which holds 3: "
-            "raise filter_buffer_chunks, or set segment_chunks = 1",
+            r"must hold layers? conv1 \(filter_buffer_chunks 4, not 3\).* all fit with "
+            "--set filter_buffer_chunks=4",
         ),
-        ({"filter_buffer_bytes": 1, "filter_double_buffer": True}, "needs 2 bytes a unit"),
-        ({"input_buffer_chunks": 11}, "needs 12 chunks a cluster in input_buffer_chunks"),
-        ({"input_buffer_bytes": 41}, "needs 42 bytes a cluster .* or set dealing = tiles"),
-        ({"input_buffer_bytes": 20, "dealing": "tiles", "clusters": 2}, "needs 21 bytes"),
+        ({"filter_buffer_bytes": 1, "filter_double_buffer": True}, "filter_buffer_bytes 2, not 1"),
+        ({"input_buffer_chunks": 11}, "conv1 .input_buffer_chunks 12, not 11"),
+        ({"input_buffer_bytes": 41}, "--set input_buffer_bytes="),
+        ({"input_buffer_bytes": 20, "dealing": "tiles", "clusters": 2}, "--set input_buffer_bytes"),
     ],
 )
 def test_a_layer_that_does_not_fit_is_refused(changes, words):

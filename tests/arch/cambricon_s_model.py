@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from golden.counters import UNIT_COUNTERS
 from golden.layer import LayerShape
-from golden.machines.cambricon_s import CORE_COUNTERS, CambriconSConfig, CambriconSCounters, Latency
+from golden.machines.cambricon_s import CORE_COUNTERS, CambriconSConfig, CambriconSCounters
 
 __all__ = ["blocks_of", "cases", "ceil", "dense_pairs", "model", "program", "windows_of_block"]
 
@@ -120,16 +120,16 @@ def model_core(config, loads, steps):
     for k, (j, n, _, filters, _, completes) in enumerate(steps):
         if j == len(loaded):
             before = loaded[j - 1] if j else 0
-            free = finish[last_step[j - 2]] + Latency.LOAD_FREE if j >= 2 else 0
+            free = finish[last_step[j - 2]] + config.LATENCY.load_free if j >= 2 else 0
             loaded.append(max(before, free) + loads[j].beats(config))
         cycles = max(1, ceil(n, config.lanes))
-        ready = loaded[j] + Latency.LOAD
-        begun = max(finish[k - 1] if k else Latency.START, ready)
+        ready = loaded[j] + config.LATENCY.load
+        begun = max(finish[k - 1] if k else config.LATENCY.start, ready)
         done = begun + cycles
         late = max(done, freed[-1] if freed else 0) if completes else done
         if completes:
-            drained.append(late + Latency.DELIVER + ceil(filters, config.output_width))
-            freed.append(drained[-1] + Latency.COLLECTOR_FREE)
+            drained.append(late + config.LATENCY.deliver + ceil(filters, config.output_width))
+            freed.append(drained[-1] + config.LATENCY.collector_free)
         left = finish[k - 1] if k else 0
         for pe in range(filters):
             units[pe, column["busy_cycles" if n else "bubble_cycles"]] += cycles
@@ -138,7 +138,7 @@ def model_core(config, loads, steps):
                 units[pe, column[name]] += 1
             units[pe, column["wait_collector_cycles"]] += late - done
         finish.append(late)
-    cycles = drained[-1] + Latency.TAIL
+    cycles = drained[-1] + config.LATENCY.tail
     units[:, column["idle_cycles"]] = cycles - units.sum(axis=1)
     core = {
         "cycles": cycles,

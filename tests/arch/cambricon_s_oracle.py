@@ -21,7 +21,6 @@ from golden.machines.cambricon_s import (
     Block,
     CambriconSConfig,
     CambriconSCounters,
-    Latency,
     blocks,
 )
 from tests.oracle import Wire
@@ -238,7 +237,7 @@ class Selector:
             return
         if self.steps[0].load >= self.loads_seen:
             self.waits_for = "wait_memory_cycles"
-        elif now < Latency.START:
+        elif now < self.core.tensors.config.LATENCY.start:
             self.waits_for = "wait_broadcast_cycles"
         else:
             self._take(self.steps.popleft())
@@ -260,8 +259,10 @@ class Selector:
             filters = range(len(step.block.filters))
             sums = [self.core.sums.pop((pe, step.position)) for pe in filters]
             self.core.results.send(now, (step, sums))
-            beats = -(-len(step.block.filters) // self.core.tensors.config.output_width)
-            self.reserved = max(0, Latency.DELIVER + beats + Latency.COLLECTOR_FREE)
+            config = self.core.tensors.config
+            beats = -(-len(step.block.filters) // config.output_width)
+            reserved = config.LATENCY.deliver + beats + config.LATENCY.collector_free
+            self.reserved = max(0, reserved)
 
     def end_cycle(self) -> None:
         """Count this cycle for every PE and send neurons."""
@@ -323,9 +324,9 @@ class Core:
         self.counters: dict[str, int] = dict.fromkeys(CORE_COUNTERS, 0)
         self.pe_counters = [dict.fromkeys(UNIT_COUNTERS, 0) for _ in range(tensors.config.pes)]
         self.sums: dict[tuple[int, int], int] = {}  # by PE and position
-        self.loaded: Wire[int] = Wire(Latency.LOAD)
-        self.load_used: Wire[int] = Wire(Latency.LOAD_FREE)
-        self.results: Wire[tuple[Step, list[int]]] = Wire(Latency.DELIVER)
+        self.loaded: Wire[int] = Wire(tensors.config.LATENCY.load)
+        self.load_used: Wire[int] = Wire(tensors.config.LATENCY.load_free)
+        self.results: Wire[tuple[Step, list[int]]] = Wire(tensors.config.LATENCY.deliver)
         self.selector, self.loader = Selector(self), Loader(self)
         self.collector = Collector(self)
 
@@ -358,7 +359,7 @@ def _run(core: Core) -> Core:
         if now > latest:
             raise RuntimeError(f"the core hangs: still running after {latest} cycles")
     if core.program.steps:
-        core.counters["cycles"] = now + Latency.TAIL
+        core.counters["cycles"] = now + core.tensors.config.LATENCY.tail
     for _ in range(now, core.counters["cycles"]):
         core.end_cycle()
     return core
@@ -367,8 +368,9 @@ def _run(core: Core) -> Core:
 def _latest_end(core: Core) -> int:
     """Cycles of the program with nothing done at the same time as anything else."""
     config, program = core.tensors.config, core.program
-    total = Latency.START + 1
-    total += sum(sum(load) + Latency.LOAD + abs(Latency.LOAD_FREE) for load in program.loads)
+    latency = config.LATENCY
+    total = latency.start + 1
+    total += sum(sum(load) + latency.load + abs(latency.load_free) for load in program.loads)
     total += len(program.steps) * (config.window + 1)
-    total += len(program.steps) * (Latency.DELIVER + config.pes + abs(Latency.COLLECTOR_FREE))
+    total += len(program.steps) * (latency.deliver + config.pes + abs(latency.collector_free))
     return total

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from golden.counters import UNIT_COUNTERS
-from golden.machines.extensor import PE_COUNTERS, ExTensorCounters, Latency
+from golden.machines.extensor import PE_COUNTERS, ExTensorCounters
 
 __all__ = [
     "best_mapping",
@@ -112,7 +112,7 @@ def evaluate_element(config, items, tiles, size, samples):
     lists = 2 * math.ceil(math.ceil(tiles / 8) / config.port_bytes)
 
     def task(drained, cost, matches):
-        ready = loads[-1] + Latency.LOAD
+        ready = loads[-1] + config.LATENCY.load
         begun = max(finishes[-1], ready, drained)
         for cycle in range(finishes[-1], begun):
             unit["wait_memory_cycles" if cycle < ready else "wait_collector_cycles"] += 1
@@ -126,14 +126,14 @@ def evaluate_element(config, items, tiles, size, samples):
         a, b = tiles_of(rows, config.tile), tiles_of(columns, config.tile)
         loads.append(loads[-1] + lists)
         pe["load_beats"] += lists
-        begun = loads[-1] + Latency.LISTS
+        begun = loads[-1] + config.LATENCY.lists
         left, right = sorted(a), sorted(b)
         decisions = two_pointers(left, right)[0]
         pe["tile_decisions"] += decisions
         for t in sorted(set(a) & set(b)):
             # Up to and with a match: those of the lists cut off behind it.
             upto = two_pointers([x for x in left if x <= t], [x for x in right if x <= t])[0]
-            free = pair_ends[-2] + Latency.LOAD_FREE if len(pair_ends) >= 2 else 0
+            free = pair_ends[-2] + config.LATENCY.load_free if len(pair_ends) >= 2 else 0
             loaded = [len(one) for one in (*a[t].values(), *b[t].values())]
             beats = sum(size(count, config.port_bytes) for count in loaded) // config.port_bytes
             loads.append(max(loads[-1], begun + upto, free) + beats)
@@ -149,14 +149,14 @@ def evaluate_element(config, items, tiles, size, samples):
             pe["pairs"] += matches
             task(0, cost, matches)
             pair_ends.append(finishes[-1])
-        free = item_ends[-1] + Latency.LOAD_FREE if item_ends else 0
+        free = item_ends[-1] + config.LATENCY.load_free if item_ends else 0
         loads.append(max(loads[-1], begun + decisions, free) + 1)
         task(drains[-1] if drains else 0, 1, 0)
         item_ends.append(finishes[-1])
-        drains.append(finishes[-1] + Latency.DRAIN + outputs)
+        drains.append(finishes[-1] + config.LATENCY.drain + outputs)
         pe["outputs"] += outputs
     if drains:
-        pe["cycles"] = drains[-1] + Latency.TAIL
+        pe["cycles"] = drains[-1] + config.LATENCY.tail
     return pe, unit
 
 

@@ -7,7 +7,7 @@ with a delay; no equation of that page is evaluated here.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ from golden.machines.extensor import (
     ExTensorConfig,
     ExTensorCounters,
     Item,
-    Latency,
     map_layer,
 )
 from tests.oracle import Wire
@@ -199,13 +198,13 @@ class ProcessingElement:
         self.beats_left = 0
         self.buffers_in_use = 0
         self.end_in_use = False
-        self.freed: Wire[TilePair | End] = Wire(Latency.LOAD_FREE)
+        self.freed: Wire[TilePair | End] = Wire(config.LATENCY.load_free)
         # Tile level.
-        self.listed: Wire[Work] = Wire(Latency.LISTS)
+        self.listed: Wire[Work] = Wire(config.LATENCY.lists)
         self.tiles: Intersection | None = None
         self.matches: deque[TilePair] = deque()
         # Scalar level.
-        self.loaded: Wire[TilePair | End] = Wire(Latency.LOAD)
+        self.loaded: Wire[TilePair | End] = Wire(config.LATENCY.load)
         self.waiting: deque[TilePair | End] = deque()
         self.work: TilePair | End | None = None
         self.places: deque[tuple[int, int]] = deque()  # column and row of fibre pairs to come
@@ -213,7 +212,7 @@ class ProcessingElement:
         self.sums: dict[tuple[int, int], int] = {}
         self.ends = 0
         # Output.
-        self.ended: Wire[list[tuple[int, int, int]]] = Wire(Latency.DRAIN)
+        self.ended: Wire[list[tuple[int, int, int]]] = Wire(config.LATENCY.drain)
         self.draining: deque[tuple[int, int, int]] = deque()
         self.drains = False
 
@@ -253,12 +252,12 @@ class ProcessingElement:
             if now > latest:
                 raise RuntimeError(f"the processing element hangs: runs after {now} cycles")
         if total:
-            self.counters["cycles"] = now + Latency.TAIL
-            self.unit["idle_cycles"] += Latency.TAIL
+            self.counters["cycles"] = now + self.config.LATENCY.tail
+            self.unit["idle_cycles"] += self.config.LATENCY.tail
 
     def _latest_end(self) -> int:
         """Cycles of the program with nothing done at the same time as anything else."""
-        delays = sum(value for name, value in vars(Latency).items() if not name.startswith("_"))
+        delays = sum(astuple(self.config.LATENCY))
         latest = delays
         for item in self.items:
             latest += item.list_beats + len(item.outputs) + 2 * delays

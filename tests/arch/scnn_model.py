@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.layer import LayerShape
-from golden.machines.scnn import Latency, ScnnConfig
+from golden.machines.scnn import ScnnConfig
 
 __all__ = ["NoFit", "PeCounts", "ScnnModel", "run_model"]
 
@@ -277,7 +277,7 @@ def _run_plane(config, layer, weights, inputs, outputs, model) -> None:
                 for pe in model.pes:
                     pe.queues.clear()
                 model.drained += len(held) * sum(regions.values())
-    model.cycles = time.drained + Latency.TAIL
+    model.cycles = time.drained + config.LATENCY.tail
     model.slowest = time.finished[-1] if time.finished else 0
     model.halo = model.drained - layer.out_height * layer.out_width * layer.out_channels
     model.stored_inputs = sum(pe.stored for pe in model.pes)
@@ -335,8 +335,8 @@ class _Times:
     """T, free, S, F, Q, B, E of the specification, in lists of all blocks and passes."""
 
     def __init__(self, config: ScnnConfig):
-        self.fifo = config.fifo_vectors
-        self.sent = Latency.START
+        self.fifo, self.barrier = config.fifo_vectors, config.LATENCY.barrier
+        self.sent = config.LATENCY.start
         self.sizes: list[int] = []
         self.finished: list[int] = []
         self.barriers: list[int] = []
@@ -389,7 +389,7 @@ class _Times:
             for m in model.active:
                 pe = model.pes[m]
                 empty = max(empty, pe.finish + max(pe.queues.values(), default=0))
-        self.barriers.append(empty + Latency.BARRIER)
+        self.barriers.append(empty + self.barrier)
         self.drained = max(self.barriers[-1], self.drained) + drain
         self.drains.append(self.drained)
 
@@ -428,7 +428,7 @@ def _run_connected(config, layer, weights, inputs, outputs, model) -> None:
                 pe = model.pes[m]
                 if m not in model.active:
                     model.active.append(m)
-                begin = max(pe.finish, start, Latency.START + 1)
+                begin = max(pe.finish, start, config.LATENCY.start + 1)
                 for now in range(pe.finish, begin):
                     if now < barrier:
                         pe.siblings += 1
@@ -466,12 +466,12 @@ def _run_connected(config, layer, weights, inputs, outputs, model) -> None:
                 codes = [(int(outputs[0, 0, g * filters + k]),) for k in held]
                 pe.written += len(stored(codes))
             model.slowest = max(pe.finish for pe in model.pes)
-            barrier = max(start, model.slowest) + Latency.BARRIER
+            barrier = max(start, model.slowest) + config.LATENCY.barrier
             most = max(len(held) for held in dealt[first : first + pes])
             last = drains[-1] if drains else 0
             start = max(barrier, last)
             drains.append(max(barrier, last) + -(-most // config.drain_width))
     for m in model.active:
         model.pes[m].stored = model.stored_inputs
-    model.cycles = drains[-1] + Latency.TAIL
+    model.cycles = drains[-1] + config.LATENCY.tail
     model.drained = layer.out_channels

@@ -10,7 +10,7 @@ from accel.machines.cambricon_s.model import CambriconS, count_layer
 from golden.counters import UNIT_COUNTERS
 from golden.errors import CapacityError, ConfigError
 from golden.layer import LayerShape
-from golden.machines.cambricon_s import CORE_COUNTERS, CambriconSConfig, CambriconSCounters, Latency
+from golden.machines.cambricon_s import CORE_COUNTERS, CambriconSConfig, CambriconSCounters
 from golden.machines.registry import find
 from golden.program import LayerTask
 from tests.arch.cambricon_s_model import (
@@ -23,19 +23,15 @@ from tests.arch.cambricon_s_model import (
     windows_of_block,
 )
 from tests.arch.counting import count_image
+from tests.latencies import with_latencies
 
-MACHINE = CambriconSConfig(
-    name="hand", cores=1, pes=2, lanes=2, window=8, code_bits=8, segment_windows=2,
-    tile_positions=2, bus_bytes=2, output_width=1, neuron_buffer_bytes=4096,
+MACHINE = with_latencies(
+    CambriconSConfig(
+        name="hand", cores=1, pes=2, lanes=2, window=8, code_bits=8, segment_windows=2,
+        tile_positions=2, bus_bytes=2, output_width=1, neuron_buffer_bytes=4096,
+    ),
+    start=6, load=3, load_free=2, deliver=6, collector_free=1, tail=4,
 )  # fmt: skip
-
-
-@pytest.fixture
-def latencies(monkeypatch):
-    """Fix the latencies that the figures by hand were worked out with."""
-    fixed = {"START": 6, "LOAD": 3, "LOAD_FREE": 2, "DELIVER": 6, "COLLECTOR_FREE": 1, "TAIL": 4}
-    for name, cycles in fixed.items():
-        monkeypatch.setattr(Latency, name, cycles)
 
 
 def one_by_one(weights, inputs):
@@ -63,7 +59,6 @@ def named(counters, core=0, pe=0):
 PAIR = one_by_one([[1, 0, 2, 0, 0], [0, 0, 3, 4, 0]], [[9, 9, 0, 7, 9], [1, 0, 1, 1, 0]])
 
 
-@pytest.mark.usefixtures("latencies")
 def test_one_load_and_a_wait_for_the_collector():
     # L = 1 mask beat + 2 filters * ceil(3 codes * 8 / 16) = 5; G = 5 + 3 = 8 = S[0], past START.
     # Position 0 selects channels 0 and 3: c = 1, F = 9, E = 9 + 6 + 2 outputs = 17, C = 18.
@@ -78,7 +73,6 @@ def test_one_load_and_a_wait_for_the_collector():
     }  # fmt: skip
 
 
-@pytest.mark.usefixtures("latencies")
 def test_empty_block_keeps_a_window_and_a_short_block_leaves_a_pe_idle():
     # No mask has a one: window 0 is kept, L = 1, G = 4, START = 6: 2 cycles of filling.
     # n = 0: c = 1, F = 7, E = 7 + 6 + 1 = 14, cycles 18.
@@ -96,7 +90,6 @@ TWO_WINDOWS = one_by_one([[1] * 8 + [2] * 4 + [0] * 4], [[3] * 16, [3] * 16])
 SEGMENTED = MACHINE.replace(segment_windows=1, tile_positions=1)
 
 
-@pytest.mark.usefixtures("latencies")
 def test_segments_are_loaded_again_for_each_tile_into_the_half_that_is_free():
     # L = 1 + 4, 1 + 2, and again; c = 4, 2, 4, 2.
     # LD[0] = 5, S[0] = 8, F = 12.
@@ -110,7 +103,6 @@ def test_segments_are_loaded_again_for_each_tile_into_the_half_that_is_free():
     assert pe == {"wait_memory_cycles": 16, "busy_cycles": 12, "idle_cycles": 11}
 
 
-@pytest.mark.usefixtures("latencies")
 def test_cores_take_positions_in_turn_and_load_for_themselves():
     # One channel, one filter: L = 2, G = 5, S[0] = 6, c = 1. Core 0: positions 0 and 2: F = 7,
     # C = 7 + 6 + 1 + 1 = 15; F = 8, F' = 15, E = 22, cycles 26. Core 1: position 1: E = 14, 18.
@@ -127,7 +119,6 @@ def test_cores_take_positions_in_turn_and_load_for_themselves():
     assert not counters.units[3].any()
 
 
-@pytest.mark.usefixtures("latencies")
 def test_what_all_machines_answer():
     layer, weights, inputs = TWO_WINDOWS
     machine = CambriconS(SEGMENTED.replace(cores=3))

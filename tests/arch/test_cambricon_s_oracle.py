@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from golden import reference
 from golden.arithmetic import Requantisation
-from golden.machines.cambricon_s import CambriconSConfig, Latency
+from golden.machines.cambricon_s import CambriconSConfig
 from tests.arch.cambricon_s_cases import CATALOGUE, CONFIGURATIONS, cases, layer_of
 from tests.arch.cambricon_s_oracle import run_layer
 
@@ -73,21 +73,21 @@ def fill(layer, weights_kept: int, neurons: int):
 
 def test_one_step():
     # 5 filters: blocks of 4 and 1. 10 kept places, 7 neurons: 2 cycles of 4 lanes.
-    layer = layer_of(20, (1, 1), 5)
+    latency, layer = TOY.LATENCY, layer_of(20, (1, 1), 5)
     core, pes = count(TOY, layer, *fill(layer, 10, 7))
     # A mask is one beat of 64 bits, 10 codes of a byte are 2: 1 + 4 * 2, then 1 + 1 * 2.
     assert core["load_beats"] == 9 + 3
     assert core["pairs"] == 7 * 4 + 7 * 1
     assert (core["steps"], core["selected"], core["outputs"]) == (2, 14, 5)
-    first = max(Latency.START, 9 + Latency.LOAD)
+    first = max(latency.start, 9 + latency.load)
     # The second load follows the first; the result of a block of 4 is drained in 2 cycles.
-    second = max(first + 2, 12 + Latency.LOAD)
-    freed = first + 2 + Latency.DELIVER + 2 + Latency.COLLECTOR_FREE
+    second = max(first + 2, 12 + latency.load)
+    freed = first + 2 + latency.deliver + 2 + latency.collector_free
     finish = max(second + 2, freed)
-    assert core["cycles"] == finish + Latency.DELIVER + 1 + Latency.TAIL
+    assert core["cycles"] == finish + latency.deliver + 1 + latency.tail
     assert pes[0]["busy_cycles"] == 4
     assert pes[1]["busy_cycles"] == 2
-    assert pes[0]["wait_memory_cycles"] == 9 + Latency.LOAD + second - first - 2
+    assert pes[0]["wait_memory_cycles"] == 9 + latency.load + second - first - 2
     assert pes[1]["idle_cycles"] == core["cycles"] - 2 - first
 
 
@@ -117,13 +117,13 @@ def test_segments_are_loaded_once_a_tile():
 
 def test_short_positions_wait_for_the_collector():
     # One cycle a position; 4 codes, one a cycle.
-    config = TOY.replace(output_width=1)
+    config, latency = TOY.replace(output_width=1), TOY.LATENCY
     layer = layer_of(4, (1, 6), 4)
     core, pes = count(config, layer, *fill(layer, 4, 4))
-    spacing = max(1, Latency.DELIVER + 4 + Latency.COLLECTOR_FREE)
+    spacing = max(1, latency.deliver + 4 + latency.collector_free)
     assert pes[0]["wait_collector_cycles"] == 5 * (spacing - 1)
-    first = max(Latency.START, 5 + Latency.LOAD)
-    assert core["cycles"] == first + 1 + 5 * spacing + Latency.DELIVER + 4 + Latency.TAIL
+    first = max(latency.start, 5 + latency.load)
+    assert core["cycles"] == first + 1 + 5 * spacing + latency.deliver + 4 + latency.tail
 
 
 def test_core_without_a_position_does_nothing():

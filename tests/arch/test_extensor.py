@@ -20,9 +20,19 @@ from golden.machines.extensor import (
 )
 from tests.arch.counting import count_image
 from tests.arch.extensor_equations import evaluate, two_pointers
+from tests.latencies import EXTENSOR_LATENCIES, with_latencies
 
-MACHINE = ExTensorConfig(
-    name="hand", pes=1, tile=8, rows_max=4, columns_max=4, tile_bytes=4096, port_bytes=4
+MACHINE = with_latencies(
+    ExTensorConfig(
+        name="hand",
+        pes=1,
+        tile=8,
+        rows_max=4,
+        columns_max=4,
+        tile_bytes=4096,
+        port_bytes=4,
+    ),
+    **EXTENSOR_LATENCIES,
 )
 
 
@@ -52,7 +62,6 @@ def count(config, layer, filters, pixels):
 # -- by hand ------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("extensor_latencies")
 def test_one_item_by_hand():
     # Lists of two tiles: a beat each, LD = 2, first decision after cycle 3.
     # Tile 0: {0, 3} and {0, 1, 2, 3}: match, skip, match: 3. Beats of 4 bytes: 6 are 2, 10 are 3.
@@ -80,7 +89,6 @@ def test_one_item_by_hand():
     }
 
 
-@pytest.mark.usefixtures("extensor_latencies")
 def test_rows_and_columns_without_a_nonzero_in_a_tile_cost_nothing_by_hand():
     # One item. Tile 0: rows 0 and 2 with column 1; tile 1: row 1, and no column: not loaded.
     # Lists LD = 2; T = 4; 3 fibres of a beat: LD = 7, S = 10, two fibre pairs of a decision,
@@ -90,7 +98,6 @@ def test_rows_and_columns_without_a_nonzero_in_a_tile_cost_nothing_by_hand():
     assert counters.units.tolist() == [[1, 1 + 1, 10, 0, 0, 0, 18]]
 
 
-@pytest.mark.usefixtures("extensor_latencies")
 def test_tiles_are_double_buffered_by_hand():
     # 3 tiles of 8 matches each: 18 bytes, 5 beats a fibre, 10 a pair; lists 2 beats.
     # T = 4, 5, 6. LD = 4 + 10 = 14, S = 17, F = 25; LD = 24, S = 27, F = 35;
@@ -102,7 +109,6 @@ def test_tiles_are_double_buffered_by_hand():
     assert counters.unit("busy_cycles").tolist() == [24]
 
 
-@pytest.mark.usefixtures("extensor_latencies")
 def test_an_end_waits_for_the_sums_before_by_hand():
     # Two items without a non-zero, of 4 x 4 sums. Lists LD = 2, E = 3, end LD = 4, S = 7, F = 8,
     # D = 8 + 5 + 16 = 29. Lists LD = 6, E = 7, end LD = max(7, 8 + 2) + 1 = 11, arrives 14,
@@ -112,7 +118,6 @@ def test_an_end_waits_for_the_sums_before_by_hand():
     assert counters.units.tolist() == [[0, 2, 7 + 6, 0, 0, 15, 28]]
 
 
-@pytest.mark.usefixtures("extensor_latencies")
 def test_two_groups_are_two_items_by_hand():
     # Each: lists 2 beats, a pair of 2 beats. T = 4, LD = 6, S = 9, F = 10; end LD = 7, F = 11,
     # D = 17. Lists LD = 9, T = 11, LD = 13, S = 16, F = 17; end LD = max(13, 11 + 2) + 1 = 14,
@@ -124,7 +129,6 @@ def test_two_groups_are_two_items_by_hand():
     assert three.units[2].tolist() == [0, 0, 0, 0, 0, 0, 24]
 
 
-@pytest.mark.usefixtures("extensor_latencies")
 def test_tiles_are_skipped_by_hand():
     # Tiles {0, 1, 2, 4} and {3, 4, 5}: skip to 4, skip to 4, match; the row is used up.
     # Lists LD = 2, T = E = 6; pair LD = 8, S = 11, F = 12; end LD = 9, F = 13.
@@ -135,7 +139,6 @@ def test_tiles_are_skipped_by_hand():
     assert counters.cycles == 13 + 5 + 1 + 7
 
 
-@pytest.mark.usefixtures("extensor_latencies")
 def test_an_end_waits_for_the_last_decisions_by_hand():
     # Tiles {0, 2, 4} and {0, 3, 5}: match, then three skips: E = 3 + 4. Pair: T = 4, LD = 5 with
     # one beat a fibre of 16 bytes, 2: LD = 6, S = 9, F = 10. End: LD = 8, S = 11, F = 12.

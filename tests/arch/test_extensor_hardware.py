@@ -23,7 +23,7 @@ from golden.arithmetic import Requantisation
 from golden.errors import CapacityError
 from golden.layer import LayerShape
 from golden.machines.cluster.config import SkipMode
-from golden.machines.extensor import Latency
+from golden.machines.extensor import ExTensorConfig
 from golden.program import LayerRun, LayerTask
 from rtl.extensor.driver import make_programs
 from rtl.extensor.hardware import HARDWARE
@@ -136,12 +136,12 @@ def test_a_sum_grows_twice_in_a_row():
     oracle = run_oracle(MACHINES["wide"], *operands)[1]
     assert counters.difference(oracle) == ""
     # The scalar level does not wait between them.
-    assert counters.unit("wait_memory_cycles") == 2 + Latency.LISTS + 1 + 2 + Latency.LOAD
+    latency = ExTensorConfig.LATENCY
+    assert counters.unit("wait_memory_cycles") == 2 + latency.lists + 1 + 2 + latency.load
 
 
 def test_latencies_are_the_blocks_sums():
-    known = {name: value for name, value in vars(Latency).items() if not name.startswith("_")}
-    assert latencies() == known
+    assert latencies() == ExTensorConfig.LATENCY
 
 
 @pytest.mark.parametrize(("width", "count"), [(8, 150), (16, 50), (256, 10)])

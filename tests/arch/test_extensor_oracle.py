@@ -8,7 +8,7 @@ import pytest
 from golden import reference
 from golden.arithmetic import Requantisation
 from golden.layer import LayerShape
-from golden.machines.extensor import ExTensorConfig, Latency, fibre_bytes, list_bytes
+from golden.machines.extensor import ExTensorConfig, fibre_bytes, list_bytes
 from tests.arch.extensor_cases import CATALOGUE, MACHINES, drawn_layers
 from tests.arch.extensor_oracle import Intersection, run_layer
 
@@ -70,11 +70,11 @@ def test_an_item_without_a_nonzero_costs_its_end():
     """Two lists of a beat, no decision, the end's beat and its cycle, a sum."""
     codes, counters = run_matrices(ONE, [[0] * 8], [[0] * 8])
     assert codes.tolist() == [[[0]]]
-    arrives = 2 + Latency.LISTS + 1 + Latency.LOAD
-    assert counters.cycles == arrives + 1 + Latency.DRAIN + 1 + Latency.TAIL
+    arrives = 2 + ONE.LATENCY.lists + 1 + ONE.LATENCY.load
+    assert counters.cycles == arrives + 1 + ONE.LATENCY.drain + 1 + ONE.LATENCY.tail
     assert counters.unit("wait_memory_cycles") == arrives
     assert counters.unit("bubble_cycles") == 1
-    assert counters.unit("idle_cycles") == Latency.DRAIN + 1 + Latency.TAIL
+    assert counters.unit("idle_cycles") == ONE.LATENCY.drain + 1 + ONE.LATENCY.tail
     assert counters.pe("load_beats") == 2
 
 
@@ -93,8 +93,8 @@ def test_a_dot_by_hand():
     assert counters.unit("bubble_cycles") == 3 + 1
     # 4 bytes each: 10 and 8 of the fibres in tile 2.
     assert counters.pe("load_beats") == 2 + 3 + 2
-    first = 2 + Latency.LISTS + 3 + 5 + Latency.LOAD
-    assert counters.cycles == first + 4 + 1 + Latency.DRAIN + 1 + Latency.TAIL
+    first = 2 + ONE.LATENCY.lists + 3 + 5 + ONE.LATENCY.load
+    assert counters.cycles == first + 4 + 1 + ONE.LATENCY.drain + 1 + ONE.LATENCY.tail
 
 
 def test_only_fibres_with_a_nonzero_in_a_tile_meet():
@@ -110,10 +110,10 @@ def test_only_fibres_with_a_nonzero_in_a_tile_meet():
 def test_an_end_waits_until_the_sums_before_are_handed_out():
     """Two items of 4 x 4 sums without a non-zero: the second's end is there long before."""
     _, counters = run_matrices(ONE, [[0] * 8] * 4, [[0] * 8] * 8)
-    first = 2 + Latency.LISTS + 1 + Latency.LOAD
+    first = 2 + ONE.LATENCY.lists + 1 + ONE.LATENCY.load
     assert counters.unit("wait_collector_cycles") > 0
-    second = first + 1 + Latency.DRAIN + 16
-    assert counters.cycles == second + 1 + Latency.DRAIN + 16 + Latency.TAIL
+    second = first + 1 + ONE.LATENCY.drain + 16
+    assert counters.cycles == second + 1 + ONE.LATENCY.drain + 16 + ONE.LATENCY.tail
 
 
 def test_more_hardware_is_never_slower():

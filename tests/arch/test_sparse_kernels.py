@@ -11,11 +11,21 @@ from accel.machines.extensor.sparse_kernels import load_matrix, sddmm, spmspm
 from golden.errors import CapacityError, ConfigError, FormatError, UserError
 from golden.machines.extensor import ExTensorConfig
 from tests.arch.extensor_equations import best_mapping, evaluate_kernel, matrix_bytes
+from tests.latencies import EXTENSOR_LATENCIES, with_latencies
 
 sparse = pytest.importorskip("scipy.sparse")
 
-MACHINE = ExTensorConfig(
-    name="hand", pes=1, tile=8, rows_max=4, columns_max=4, tile_bytes=1 << 16, port_bytes=4
+MACHINE = with_latencies(
+    ExTensorConfig(
+        name="hand",
+        pes=1,
+        tile=8,
+        rows_max=4,
+        columns_max=4,
+        tile_bytes=1 << 16,
+        port_bytes=4,
+    ),
+    **EXTENSOR_LATENCIES,
 )
 
 
@@ -30,7 +40,6 @@ def matrix_of(rng, rows, columns, density, empty=0.0):
 # -- by hand ------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("extensor_latencies")
 def test_spmspm_by_hand():
     # Row 0 of A and column 0 of B alone have a non-zero, and meet: 8 + 12 bytes, 5 beats each.
     # Lists LD = 2, T = 4, LD = 14, S = 17, F = 18; end LD = 15, F = 19, D = 25, cycles 32.
@@ -45,7 +54,6 @@ def test_spmspm_by_hand():
     assert spmspm(MACHINE, a, b, dram_bytes_per_cycle=4).cycles == 32
 
 
-@pytest.mark.usefixtures("extensor_latencies")
 def test_only_sums_with_a_product_are_handed_out_by_hand():
     # One item of 2 x 2; row 0 with column 0 only: fibre pairs (0, 0), (1, 0), (0, 1), (1, 1) in one
     # tile, of which (0, 0) and (1, 1) have a product.
@@ -56,7 +64,6 @@ def test_only_sums_with_a_product_are_handed_out_by_hand():
     assert run.cycles == 39 + 7
 
 
-@pytest.mark.usefixtures("extensor_latencies")
 def test_sddmm_by_hand():
     # One item: lists LD = 2, T = 4; 4 fibres of 8 + 24 bytes, 8 beats: LD = 36, S = 39. Two fibre
     # pairs of 2 decisions: F = 43; end F = 44, D = 44 + 5 + 2, cycles 58.

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from golden.chip.formats import Kind
 from golden.chip.program import CompiledLayer
-from golden.machines.cluster.config import Latency
 from tests.chip.oracle_fifos import Burst, ListEntry
 from tests.oracle import Cluster
 
@@ -76,7 +75,7 @@ class Job:
             if self.ends[at] is None:
                 cluster.begin_cycle(now)
                 if not cluster.collector.pending:
-                    self.ends[at] = now + Latency.TAIL
+                    self.ends[at] = now + cluster.layer.config.LATENCY.tail
 
     @property
     def wants_beat(self) -> bool:
@@ -245,7 +244,8 @@ class Sequencer:
         if there is None or tile not in chip.ready or free is None:
             return None
         if layer.filters is None:
-            return max(before, chip.ready[tile], there)
+            earliest = before + 1 if chip.done else 0
+            return max(earliest, chip.ready[tile], there)
         setup = latency.layer if tile == layer.first_tile else latency.tile
         return max(max(there, before) + setup, chip.ready[tile], free) + latency.job
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS, LayerCounters
-from golden.machines.cluster.config import AcceleratorConfig, Latency
+from golden.machines.cluster.config import AcceleratorConfig
 from golden.reference import Codes
 from tests.program import Layer, Program, deal
 
@@ -56,17 +56,17 @@ def _timing(config: AcceleratorConfig, program: Program) -> Timing:
     finish: list[dict[int, int]] = []  # F'[u, n] of delivered step n
     loaded: list[int] = []  # LD[j]
     load_end: list[int] = []  # max over u of F'[u, last step of load segment j]
-    arrived, collector_free = Latency.START, 0
+    arrived, collector_free = config.LATENCY.start, 0
     for k, step in enumerate(program.steps):
         if step.load == len(loaded):
             j = step.load
-            free = load_end[j - buffers] + Latency.LOAD_FREE if j >= buffers else 0
+            free = load_end[j - buffers] + config.LATENCY.load_free if j >= buffers else 0
             loaded.append(max(loaded[-1] if loaded else 0, free) + program.loads[j].beats)
             result.cluster["filter_beats"] += program.loads[j].beats
-        ready = loaded[step.load] + Latency.LOAD
+        ready = loaded[step.load] + config.LATENCY.load
         n, released = len(finish), 0
         if step.delivered and n >= config.slots:
-            released = max(finish[n - config.slots].values()) + Latency.RELEASE
+            released = max(finish[n - config.slots].values()) + config.LATENCY.release
         left = 0 if k == 0 else arrived
         arrived = max(arrived, ready, released) + step.chunk.words
         for u in step.units:
@@ -93,9 +93,9 @@ def _timing(config: AcceleratorConfig, program: Program) -> Timing:
         if step.completes is not None:
             outputs = sum(len(jobs) for jobs in step.chunk.jobs.values())
             drain = math.ceil(outputs / config.collector_width)
-            result.last_end = max(finish[-1].values()) + Latency.DELIVER + drain
-            collector_free = result.last_end + Latency.COLLECTOR_FREE
-    result.cluster["cycles"] = result.last_end + Latency.TAIL
+            result.last_end = max(finish[-1].values()) + config.LATENCY.deliver + drain
+            collector_free = result.last_end + config.LATENCY.collector_free
+    result.cluster["cycles"] = result.last_end + config.LATENCY.tail
     for counters in result.units:
         counters["idle_cycles"] = result.cluster["cycles"] - sum(counters.values())
     return result

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from numba.core.event import install_recorder
@@ -9,9 +11,9 @@ from numba.core.event import install_recorder
 from accel.machines.cluster.kernels import run_clusters
 from accel.machines.cluster.model import count_layer
 from golden.layer import LayerShape
-from golden.machines.cluster.config import Latency, SkipMode
+from golden.machines.cluster.config import SkipMode
 from tests.case import CATALOGUE, CONFIGURATIONS, Case, cases, make_case
-from tests.conformance.test_oracle import OTHER_LATENCIES
+from tests.latencies import OTHER_LATENCIES, with_latencies
 from tests.oracle import run_layer
 
 _DRAWN = settings(
@@ -49,11 +51,9 @@ def test_small_machines(case):
 
 
 @pytest.mark.parametrize("latencies", OTHER_LATENCIES.values(), ids=OTHER_LATENCIES)
-def test_other_latencies(monkeypatch, latencies):
-    for name, value in latencies.items():
-        monkeypatch.setattr(Latency, name, value)
+def test_other_latencies(latencies):
     for case in CATALOGUE[1::2]:
-        check(case)
+        check(replace(case, config=with_latencies(case.config, **latencies)))
 
 
 #: Machines as different as can be: units, chunk, filters and multipliers of a unit, clusters.

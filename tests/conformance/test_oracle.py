@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,10 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from golden.arithmetic import Requantisation
 from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS
 from golden.layer import LayerShape
-from golden.machines.cluster.config import Balance, Dealing, Latency, SkipMode
+from golden.machines.cluster.config import Balance, Dealing, SkipMode
 from golden.reference import convolve
 from tests.case import CATALOGUE, CONFIGURATIONS, HARDWARE_CONFIGURATIONS, Case, cases
 from tests.conformance.equations import evaluate
+from tests.latencies import OTHER_LATENCIES, with_latencies
 from tests.oracle import run_layer
 from tests.program import Layer
 
@@ -22,22 +25,6 @@ _DRAWN = settings(
     database=None,
     derandomize=True,
 )
-
-#: Machines that are not ours, so that no constant hides another one.
-OTHER_LATENCIES = {
-    "none": dict.fromkeys(
-        ("START", "RELEASE", "LOAD", "LOAD_FREE", "DELIVER", "COLLECTOR_FREE", "TAIL"), 0
-    ),
-    "short": {
-        "START": 4, "RELEASE": 4, "LOAD": 3, "LOAD_FREE": 2, "DELIVER": 4, "COLLECTOR_FREE": 1,
-        "TAIL": 8,
-    },
-    "long": {
-        "START": 40, "RELEASE": 1, "LOAD": 9, "LOAD_FREE": 13, "DELIVER": 7, "COLLECTOR_FREE": 3,
-        "TAIL": 1,
-    },
-    "slow-release": {"RELEASE": 11, "COLLECTOR_FREE": 17},
-}  # fmt: skip
 
 
 def check(case: Case) -> None:
@@ -98,21 +85,11 @@ def test_small_machines(case):
 
 
 @pytest.mark.parametrize("latencies", OTHER_LATENCIES.values(), ids=OTHER_LATENCIES)
-def test_equations_hold_with_other_latencies(monkeypatch, latencies):
-    for name, value in latencies.items():
-        monkeypatch.setattr(Latency, name, value)
+def test_equations_hold_with_other_latencies(latencies):
     for case in CATALOGUE[::4]:
-        check(case)
+        check(replace(case, config=with_latencies(case.config, **latencies)))
 
 
-@pytest.fixture
-def paper_latencies(monkeypatch):
-    """Fix the latencies that the figures below were worked out with."""
-    for name, value in OTHER_LATENCIES["short"].items():
-        monkeypatch.setattr(Latency, name, value)
-
-
-@pytest.mark.usefixtures("paper_latencies")
 def test_one_step_by_hand():
     """One unit, one chunk, one filter: every cycle counted on paper.
 
@@ -132,7 +109,6 @@ def test_one_step_by_hand():
     }  # fmt: skip
 
 
-@pytest.mark.usefixtures("paper_latencies")
 def test_back_pressure_by_hand():
     """Four chunks of 16 pairs, two slots: the third waits for the first one's slot.
 
@@ -146,7 +122,6 @@ def test_back_pressure_by_hand():
     assert counters.units[0, 0].tolist() == [64, 0, 75, 0, 1, 0, 13]
 
 
-@pytest.mark.usefixtures("paper_latencies")
 def test_siblings_by_hand():
     """Two units, one with 16 pairs a chunk, one with none: the idle one waits for its sibling.
 
@@ -165,6 +140,7 @@ def test_siblings_by_hand():
 def hand_case(weights: list, inputs: list[int], **changes: int) -> Case:
     """One position on a machine with 16-position chunks, two slots and a byte-wide filter bus."""
     config = CONFIGURATIONS["one-unit"].replace(skip_empty_chunks=True, **changes)
+    config = with_latencies(config, **OTHER_LATENCIES["short"])
     rows = np.array(weights, dtype=np.int8).reshape(-1, 1, 1, len(inputs))
     ones = np.ones(len(rows), dtype=np.int64)
     layer = LayerShape(

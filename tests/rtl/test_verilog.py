@@ -15,7 +15,7 @@ pytest.importorskip("amaranth")
 pytest.importorskip("pyosys")
 
 from golden.errors import ConfigError, UserError
-from golden.machines.cluster.config import AcceleratorConfig, Latency
+from golden.machines.cluster.config import AcceleratorConfig
 from rtl.cluster.cluster import latencies
 from rtl.cluster.driver.capacity import check_config
 from rtl.cluster.hardware import HARDWARE
@@ -28,14 +28,13 @@ MERGING = TOY.replace(
 
 
 def test_latencies_are_the_blocks_sums():
-    known = {name: value for name, value in vars(Latency).items() if not name.startswith("_")}
-    assert latencies() == known
+    assert latencies() == AcceleratorConfig.LATENCY
 
 
 def test_folder_has_verilog_and_a_side_car_that_describes_it(tmp_path):
     paths = write(HARDWARE, TOY, tmp_path / "new" / "folder")
-    names = ["cluster.v", "cluster.json", "bench.py"]
-    assert [path.name for path in paths] == names
+    names = [path.name for path in paths]
+    assert names[:4] == ["cluster.v", "cluster.json", "cluster.rdl", "cluster.h"]
     assert sorted(path.name for path in paths[0].parent.iterdir()) == sorted(names)
     described = json.loads(paths[1].read_text())
     assert AcceleratorConfig.from_dict(described["config"]) == TOY
@@ -133,7 +132,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     monkeypatch.setattr("golden.files.os.replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write(HARDWARE, TOY, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["cluster.v"]
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["cluster.v"]
     assert (tmp_path / "cluster.v").read_text() == "old"
 
 

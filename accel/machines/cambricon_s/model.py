@@ -28,7 +28,6 @@ from golden.machines.cambricon_s import (
     CORE_COUNTERS,
     CambriconSConfig,
     CambriconSCounters,
-    Latency,
     WindowLayout,
     blocks,
 )
@@ -74,9 +73,7 @@ def check_capacity(config: CambriconSConfig, layer: LayerShape, weights: NDArray
     CapacityError
         Names the layer, the demand, the size, and what would make it fit.
     """
-    height = layer.in_height + layer.pad_top + layer.pad_bottom
-    width = layer.in_width + layer.pad_left + layer.pad_right
-    if (demand := height * width * layer.in_channels) > config.neuron_buffer_bytes:
+    if (demand := _neuron_bytes(layer)) > config.neuron_buffer_bytes:
         raise CapacityError(
             f"Layer {layer.name} needs {demand} bytes of padded input in neuron_buffer_bytes, "
             f"which holds {config.neuron_buffer_bytes}: raise neuron_buffer_bytes"
@@ -87,6 +84,13 @@ def check_capacity(config: CambriconSConfig, layer: LayerShape, weights: NDArray
             f"Layer {layer.name} has {found} distinct weights, and the codebook of code_bits = "
             f"{config.code_bits} holds {codes}: set code_bits = 8"
         )
+
+
+def _neuron_bytes(layer: LayerShape) -> int:
+    """Bytes of a layer's padded input."""
+    height = layer.in_height + layer.pad_top + layer.pad_bottom
+    width = layer.in_width + layer.pad_left + layer.pad_right
+    return height * width * layer.in_channels
 
 
 def scaled(multipliers: int, machine: str) -> CambriconSConfig:
@@ -173,6 +177,11 @@ class CambriconS(Machine):
 
         return program_of(count)
 
+    def demands(self, task: LayerTask) -> dict[str, int]:
+        distinct = len(np.unique(task.weights))
+        code_bits = next(bits for bits in (4, 8) if distinct <= 1 << bits)
+        return {"neuron_buffer_bytes": _neuron_bytes(task.layer), "code_bits": code_bits}
+
 
 def _arrange(config: CambriconSConfig, layer: LayerShape, weights: NDArray[np.int8]) -> Arrays:
     """Turn the blocks of a layer into the kernel's arrays."""
@@ -220,9 +229,10 @@ def _run(
     geometry = Geometry(
         layer.positions, layer.out_width, layer.stride_height, layer.stride_width * channels
     )
+    latency = config.LATENCY
     timing = Timing(
-        config.segment_windows, config.tile_positions, config.output_width, Latency.START,
-        Latency.LOAD, Latency.LOAD_FREE, Latency.DELIVER, Latency.COLLECTOR_FREE, Latency.TAIL,
+        config.segment_windows, config.tile_positions, config.output_width, latency.start,
+        latency.load, latency.load_free, latency.deliver, latency.collector_free, latency.tail,
     )  # fmt: skip
     step_cycles = np.maximum(1, -(-np.arange(64 * words + 1) // config.lanes))
     cores = np.zeros((config.cores, len(CORE_COUNTERS)), dtype=np.int64)

@@ -15,12 +15,14 @@ from accel.machines.cluster.batch.program import count_shared, group_key
 from accel.machines.cluster.capacity import (
     check_filters,
     check_inputs,
+    demands,
     filter_demand,
     input_demand,
 )
 from accel.machines.cluster.packing import activation_masks, pack_filters
 from accel.machines.cluster.program import prepare_layer, run_layer
 from accel.machines.cluster.shared import SharedLayer
+from accel.machines.cluster.timeline import walk_layer
 from accel.machines.machine import (
     Access,
     AreaEstimate,
@@ -34,6 +36,7 @@ from accel.machines.machine import (
     input_share_bytes,
     layer_buffer,
 )
+from accel.machines.timeline import Track
 from golden.counters import UNIT_COUNTERS, LayerCounters
 from golden.errors import CapacityError, ConfigError
 from golden.layer import LayerShape
@@ -41,7 +44,7 @@ from golden.machines.cluster.config import AcceleratorConfig, Balance, SkipMode
 from golden.machines.cluster.program import schedule_task
 from golden.machines.cluster.schedule import Schedule
 from golden.machines.cluster.workload import LayerWorkload
-from golden.program import Codes, LayerTask
+from golden.program import Codes, LayerRun, LayerTask
 from golden.tensor import popcount
 
 __all__ = [
@@ -155,6 +158,25 @@ class ClusterMachine(Machine):
             return count
 
         return load
+
+    def timeline(self, run: LayerRun, output: Codes, mode: SkipMode) -> tuple[Track, ...]:
+        config, task = self.config, run.task
+        weights = pack_filters(config, task.layer, task.weights)
+        weight_counts = popcount(weights.masks).reshape(task.layer.out_channels, -1)
+        schedule = schedule_task(config, task, weights)
+        check_filters(config, task.layer, filter_demand(schedule, weight_counts))
+        masks = activation_masks(config, task.layer, run.activations)
+        check_inputs(config, task.layer, input_demand(config, task.layer, popcount(masks)))
+        return walk_layer(prepare_layer(config, task.layer, weights, masks, schedule, output), mode)
+
+    def demands(self, task: LayerTask) -> dict[str, int]:
+        config, layer = self.config, task.layer
+        weights = pack_filters(config, layer, task.weights)
+        schedule = schedule_task(config, task, weights)
+        counts = popcount(weights.masks).reshape(layer.out_channels, -1)
+        dense = np.ones((layer.in_height, layer.in_width, layer.in_channels), dtype=np.uint8)
+        inputs = popcount(activation_masks(config, layer, dense))
+        return demands(config, filter_demand(schedule, counts), input_demand(config, layer, inputs))
 
     @property
     def sharing_key(self) -> tuple:

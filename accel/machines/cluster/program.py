@@ -27,11 +27,18 @@ from accel.machines.cluster.kernels import count_broadcast_words, find_chunks, r
 from accel.machines.vectors import LANES
 from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS, LayerCounters
 from golden.layer import ChunkLayout, LayerShape
-from golden.machines.cluster.config import AcceleratorConfig, Dealing, Latency, SkipMode
+from golden.machines.cluster.config import AcceleratorConfig, Dealing, SkipMode
 from golden.machines.cluster.schedule import Schedule
 from golden.tensor import BitmaskTensor, popcount
 
-__all__ = ["LayerProgram", "prepare_layer", "run_layer"]
+__all__ = [
+    "LayerProgram",
+    "arrange_deals",
+    "arrange_inputs",
+    "arrange_passes",
+    "prepare_layer",
+    "run_layer",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,9 +161,9 @@ def run_layer(program: LayerProgram, skip: SkipMode) -> LayerCounters:
     )
     run_clusters(
         _machine(program),
-        _passes(program, skip),
-        _inputs(program, skip),
-        _deals(config, program.schedule, program.layer.positions),
+        arrange_passes(program, skip),
+        arrange_inputs(program, skip),
+        arrange_deals(config, program.schedule, program.layer.positions),
         registers,
     )
     return _counters(config, registers)
@@ -174,8 +181,8 @@ def _machine(program: LayerProgram) -> Machine:
     config = program.config
     drain = -(-config.group_filters // config.collector_width)
     step_cost_max = config.filters_per_unit * config.chunk
-    each = step_cost_max + drain + Latency.DELIVER + Latency.COLLECTOR_FREE
-    if config.slots * each + Latency.RELEASE > SPREAD_MAX:
+    each = step_cost_max + drain + config.LATENCY.deliver + config.LATENCY.collector_free
+    if config.slots * each + config.LATENCY.release > SPREAD_MAX:
         raise ValueError("latencies must be shorter")
     return Machine(
         clusters=config.clusters,
@@ -185,17 +192,17 @@ def _machine(program: LayerProgram) -> Machine:
         words=program.input_masks.shape[1],
         multipliers=config.lanes,
         double_buffer=config.filter_double_buffer,
-        start=Latency.START,
-        release=Latency.RELEASE,
-        load=Latency.LOAD,
-        load_free=Latency.LOAD_FREE,
-        deliver=Latency.DELIVER,
-        collector_free=Latency.COLLECTOR_FREE,
+        start=config.LATENCY.start,
+        release=config.LATENCY.release,
+        load=config.LATENCY.load,
+        load_free=config.LATENCY.load_free,
+        deliver=config.LATENCY.deliver,
+        collector_free=config.LATENCY.collector_free,
         step_cost_max=step_cost_max,
     )
 
 
-def _inputs(program: LayerProgram, skip: SkipMode) -> Inputs:
+def arrange_inputs(program: LayerProgram, skip: SkipMode) -> Inputs:
     """Arrange the input chunks in one skip mode."""
     layout = program.layout
     counts = np.zeros(1, dtype=np.uint16)
@@ -214,7 +221,7 @@ def _inputs(program: LayerProgram, skip: SkipMode) -> Inputs:
     )
 
 
-def _passes(program: LayerProgram, skip: SkipMode) -> Passes:
+def arrange_passes(program: LayerProgram, skip: SkipMode) -> Passes:
     """Arrange what each pass works on in one skip mode."""
     schedule = program.schedule
     chunks_per_group = len(program.input_masks) // program.layer.groups
@@ -292,7 +299,7 @@ def _load_beats(
     return np.stack([by_segment[schedule.outputs(index)].sum(axis=0) for index in passes])
 
 
-def _deals(config: AcceleratorConfig, schedule: Schedule, positions: int) -> Deals:
+def arrange_deals(config: AcceleratorConfig, schedule: Schedule, positions: int) -> Deals:
     """Runs of positions that each cluster takes one after another."""
     whole = schedule.segments == 1
     if config.dealing is Dealing.QUEUE:
@@ -336,7 +343,7 @@ def _counters(config: AcceleratorConfig, registers: Registers) -> LayerCounters:
     """Turn the kernel's registers into counters."""
     clusters = registers.clusters
     sums = registers.units
-    cycles = np.where(clusters["outputs"] > 0, clusters["drained"] + Latency.TAIL, 0)
+    cycles = np.where(clusters["outputs"] > 0, clusters["drained"] + config.LATENCY.tail, 0)
     pairs = sums.pairs if config.lanes == 2 else sums.busy
     by_cluster = {name: clusters[name] for name in CLUSTER_STATE.names or ()}
     by_cluster |= {"cycles": cycles, "pairs": pairs.sum(axis=1)}

@@ -37,7 +37,6 @@ from golden.machines.extensor import (
     PE_COUNTERS,
     ExTensorConfig,
     ExTensorCounters,
-    Latency,
     Mapping,
     fibre_bytes,
     list_bytes,
@@ -86,11 +85,11 @@ def run_kernel(config: ExTensorConfig, kernel: Kernel, threads: int = 1) -> NDAr
     """
     sums = np.zeros((config.pes, len(SUMS)), dtype=np.int64)
     timing = Timing(
-        lists=Latency.LISTS,
-        load=Latency.LOAD,
-        load_free=Latency.LOAD_FREE,
-        drain=Latency.DRAIN,
-        tail=Latency.TAIL,
+        lists=config.LATENCY.lists,
+        load=config.LATENCY.load,
+        load_free=config.LATENCY.load_free,
+        drain=config.LATENCY.drain,
+        tail=config.LATENCY.tail,
         list_bytes=list_bytes(kernel.tiles, config.port_bytes),
         port_bytes=config.port_bytes,
     )

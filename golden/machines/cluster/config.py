@@ -53,6 +53,7 @@ class Dealing(StrEnum):
     QUEUE = "queue"
 
 
+@dataclass(frozen=True, kw_only=True)
 class Latency:
     """Constant latencies of the hardware's pipelines, in cycles.
 
@@ -60,13 +61,13 @@ class Latency:
     ``docs/machine.md`` tabulates them. Their symbols are those of its equations.
     """
 
-    START = 17  # start to the first cycle in which the broadcaster may send
-    RELEASE = 9  # a unit's finish to the reuse of its slot
-    LOAD = 3  # last filter beat to the first broadcast word of that segment
-    LOAD_FREE = 7  # last unit's finish of a segment to the reuse of its filter buffer
-    DELIVER = 7  # last unit's finish of a position to the first output drained
-    COLLECTOR_FREE = 1  # last output drained to a free result register
-    TAIL = 15  # last output drained to done
+    start: int = 17  # start to the first cycle in which the broadcaster may send
+    release: int = 9  # a unit's finish to the reuse of its slot
+    load: int = 3  # last filter beat to the first broadcast word of that segment
+    load_free: int = 7  # last unit's finish of a segment to the reuse of its filter buffer
+    deliver: int = 7  # last unit's finish of a position to the first output drained
+    collector_free: int = 1  # last output drained to a free result register
+    tail: int = 15  # last output drained to done
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +128,8 @@ class AcceleratorConfig(TomlConfig):
 
     ENUMS: ClassVar[dict[str, type[StrEnum]]] = {"Balance": Balance, "Dealing": Dealing}
     PRESETS: ClassVar[str] = "presets/cluster"
+    #: Latencies of this kind of machine; no choice of a design.
+    LATENCY: ClassVar[Latency] = Latency()
 
     name: str
     clusters: int

@@ -24,7 +24,7 @@ from accel.machines.cluster.batch.kernel import RING
 from accel.machines.cluster.batch.lanes import COLUMNS, MACHINES
 from accel.machines.cluster.shared import SharedLayer, schedule_key
 from golden.layer import ChunkLayout, LayerShape
-from golden.machines.cluster.config import AcceleratorConfig, Dealing, Latency, SkipMode
+from golden.machines.cluster.config import AcceleratorConfig, Dealing, SkipMode
 
 __all__ = [
     "UNIT_BYTES",
@@ -204,7 +204,8 @@ def count_drains(config: AcceleratorConfig, shared: SharedLayer) -> NDArray[np.i
 
     def count() -> NDArray[np.int64]:
         outputs = (shared.schedule(config).assignment >= 0).sum(axis=(1, 2))
-        return Latency.DELIVER + Latency.COLLECTOR_FREE - (-outputs // config.collector_width)
+        latency = config.LATENCY
+        return latency.deliver + latency.collector_free - (-outputs // config.collector_width)
 
     return shared.once(("drains", *schedule_key(config), config.collector_width), count)
 
@@ -301,11 +302,12 @@ def make_sums(rows: int, units: int) -> Sums:
 
 
 def latencies() -> Latencies:
+    latency = AcceleratorConfig.LATENCY
     return Latencies(
-        start=Latency.START,
-        release=Latency.RELEASE,
-        load=Latency.LOAD,
-        load_free=Latency.LOAD_FREE,
-        deliver=Latency.DELIVER,
-        collector_free=Latency.COLLECTOR_FREE,
+        start=latency.start,
+        release=latency.release,
+        load=latency.load,
+        load_free=latency.load_free,
+        deliver=latency.deliver,
+        collector_free=latency.collector_free,
     )

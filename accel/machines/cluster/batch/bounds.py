@@ -29,7 +29,7 @@ from accel.machines.cluster.batch.program import can_batch, group_key
 from accel.machines.cluster.capacity import check_filters, check_inputs
 from accel.machines.cluster.shared import SharedLayer
 from golden.errors import CapacityError
-from golden.machines.cluster.config import AcceleratorConfig, Latency, SkipMode
+from golden.machines.cluster.config import AcceleratorConfig, SkipMode
 
 __all__ = ["bound_shared"]
 
@@ -117,14 +117,15 @@ def _bound(
     drain, beats : ndarrays of int64, axis pass
         DELIVER + D + COLLECTOR_FREE, and L.
     """
-    end = Latency.DELIVER + 1 + Latency.TAIL  # from an F' to the end, a beat of outputs drained
-    first = max(Latency.START, int(beats[0]) + Latency.LOAD) + 1  # the first A
+    latency = AcceleratorConfig.LATENCY
+    end = latency.deliver + 1 + latency.tail  # from an F' to the end, a beat of outputs drained
+    first = max(latency.start, int(beats[0]) + latency.load) + 1  # the first A
     least = np.stack(
         [
             first + cost + end,
-            Latency.START + words + 1 + end,
-            first + positions * drain.sum() - Latency.COLLECTOR_FREE + Latency.TAIL,
-            np.full_like(cost, beats.sum() + Latency.LOAD + 1 + end),
+            latency.start + words + 1 + end,
+            first + positions * drain.sum() - latency.collector_free + latency.tail,
+            np.full_like(cost, beats.sum() + latency.load + 1 + end),
         ]
     ).max(axis=0)
     return int(least[positions > 0].max(initial=0))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from accel.machines.cluster.batch.arrays import WAITS, WORK, Batches, Deals, Sums, Times
 from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS, LayerCounters
-from golden.machines.cluster.config import Latency
+from golden.machines.cluster.config import AcceleratorConfig
 
 __all__ = ["Counted", "Totals"]
 
@@ -58,7 +58,8 @@ class Counted:
         # The deal row of each state row.
         offset = np.repeat(self._rows[self._deal] - self._states, self._clusters)
         row = offset + np.arange(len(offset))
-        drained = times.base + times.collector_free - Latency.COLLECTOR_FREE + Latency.TAIL
+        latency = AcceleratorConfig.LATENCY
+        drained = times.base + times.collector_free - latency.collector_free + latency.tail
         self._cycles = np.where(sums.outputs[row, None] > 0, drained, 0)
         self._waits, self._work = times.waits, sums.work
         self._by_state = {"broadcast_words": times.words, "filter_beats": times.beats}

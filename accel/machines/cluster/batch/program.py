@@ -27,7 +27,7 @@ from accel.machines.cluster.shared import SharedLayer
 from golden.counters import LayerCounters
 from golden.errors import CapacityError
 from golden.layer import ChunkLayout
-from golden.machines.cluster.config import AcceleratorConfig, Dealing, Latency, SkipMode
+from golden.machines.cluster.config import AcceleratorConfig, Dealing, SkipMode
 from golden.machines.cluster.schedule import Schedule
 
 __all__ = [
@@ -45,12 +45,13 @@ STATE_BYTES_MAX = 256 << 20
 
 def spread(config: AcceleratorConfig, filter_chunks: int) -> int:
     """Return how far a short time can be from its base, in cycles (``docs/sweeps.md``)."""
+    latency = config.LATENCY
     step = config.filters_per_unit * -(-config.chunk // config.lanes)
     collection = -(-config.group_filters // config.collector_width)
-    work = max(step, collection + Latency.DELIVER + Latency.COLLECTOR_FREE)
-    between_checks = CHECK_STEPS * (config.broadcast_words + Latency.RELEASE) + filter_chunks
+    work = max(step, collection + latency.deliver + latency.collector_free)
+    between_checks = CHECK_STEPS * (config.broadcast_words + latency.release) + filter_chunks
     return (
-        REBASE_CYCLES + (config.slots + CHECK_STEPS + 1) * work + between_checks + Latency.RELEASE
+        REBASE_CYCLES + (config.slots + CHECK_STEPS + 1) * work + between_checks + latency.release
     )
 
 
