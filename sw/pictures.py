@@ -119,12 +119,16 @@ class ImageOptions:
         if images.dtype.kind not in "iuf":
             raise UserError(f"Images must be floats or integers, not {images.dtype}")
         mean, scale = self.mean or (0.0,), self.scale or (1.0,)
-        return (images - _along(mean, "Mean", images)) / _along(scale, "Scale", images)
+        with np.errstate(all="ignore"):  # who takes the images refuses what is not finite
+            scaled = (images - _along(mean, "Mean", images)) / _along(scale, "Scale", images)
+            return scaled.astype(np.float32)
 
 
-def _along(values: tuple[float, ...], name: str, images: NDArray[Any]) -> NDArray[np.float32]:
+def _along(values: tuple[float, ...], name: str, images: NDArray[Any]) -> NDArray[np.floating]:
     """Lay values of channels along the channels' axis, the first or the last."""
-    array = np.array(values, dtype=np.float32)
+    array = np.array(values)
+    if np.all(np.abs(array) <= np.finfo(np.float32).max):
+        array = array.astype(np.float32)
     if array.size == 1:
         return array
     if images.ndim == 4:
@@ -195,20 +199,27 @@ def _read_folder(folder: Path, shape: InputShape) -> NDArray[np.uint8]:
 def _opened(path: Path) -> Iterator[Any]:
     """Open a picture, if Pillow is there."""
     try:
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
     except ImportError:
         raise UserError(
             "Pictures need Pillow, which is not installed: pip install 'innerjoin[pictures]'"
         ) from None
     name = f"Picture {path}"
     data = read_bytes(path, name)
-    with foreign(f"{name} can't be read"), Image.open(io.BytesIO(data)) as picture:
+    with foreign(f"{name} can't be read"):
+        try:
+            picture = Image.open(io.BytesIO(data))
+        except UnidentifiedImageError:
+            raise FormatError(f"{name} must be a picture: it is something else") from None
+        except Image.DecompressionBombError:
+            raise FormatError(f"{name} must have {_PIXELS_MAX:,} pixels at most") from None
         if picture.width * picture.height > _PIXELS_MAX:
             raise FormatError(
                 f"{name} must have {_PIXELS_MAX:,} pixels at most, "
                 f"not {picture.width * picture.height:,}"
             )
-        yield picture
+        with picture:
+            yield picture
 
 
 def picture_shape(path: Path) -> InputShape:

@@ -123,7 +123,7 @@ def verify(
             },
         )  # fmt: skip
         with status(f"Loading {network}"):
-            net = api.load(network, images, density)
+            net = api.load(network, images, density, **how)
         _verify_chip(net, read_chip(preset, config), memory, simulator, image, read_skip(skip))
         return
     if memory is not None:
@@ -203,6 +203,10 @@ def verilog(
         ),
     ] = None,
     images: ImagesOption = None,
+    input_shape: InputShapeOption = None,
+    layout: LayoutOption = None,
+    mean: MeanOption = None,
+    scale: ScaleOption = None,
     image: ImageOption = 0,
     rows: RowsOption = None,
     density: DensityOption = None,
@@ -212,6 +216,7 @@ def verilog(
 
     `cd FOLDER && make SIM=verilator WAVES=1` runs the bench (docs/verilog.md).
     """
+    how = read_input(input_shape, layout, mean, scale)
     from accel import api
 
     chosen = api.choose_config(
@@ -225,13 +230,14 @@ def verilog(
             {
                 "--images": images is not None, "--image": image != 0, "--rows": rows is not None,
                 "--density": density is not None, "--skip": skip is not None,
+                **{f"--{key.replace('_', '-')}": value is not None for key, value in how.items()},
             },
         )  # fmt: skip
         net = name = None
     else:
         network, _, name = layer.partition(":")
         with status(f"Loading {network}"):
-            net = api.load(network, images, density)
+            net = api.load(network, images, density, **how)
     with status(f"Writing {chosen.config.name}"):
         paths = api.write_verilog(
             chosen, output, net, name or None, image=image, rows=rows, mode=skip

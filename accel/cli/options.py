@@ -257,7 +257,7 @@ def read_changes(texts: Sequence[str] | None, balance: str | None = None) -> dic
             raise ConfigError(f"Option --set must be key=value, not {text!r}")
         try:
             changes[key] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (tomllib.TOMLDecodeError, RecursionError):
             changes[key] = value
     if balance is not None:
         changes["balance"] = balance

@@ -14,6 +14,9 @@ from onnx import TensorProto, helper
 import accel as library
 from accel.placement import network_tasks, shortages
 from golden.errors import LINE_CHARACTERS, CapacityError
+from golden.layer import LayerShape
+from golden.machines import registry
+from golden.program import LayerTask
 from tests.sw.graphs import Graph
 
 
@@ -163,3 +166,50 @@ def test_runs_mark_what_is_on_the_host(accel, mixed, tmp_path):
     ]  # fmt: skip
     schema = json.loads((Path(__file__).parents[2] / "docs" / "run.schema.json").read_text())
     jsonschema.validate(found, schema)
+
+
+def layer(name, size, channels, out, kernel=1, stride=1, groups=1):
+    shape = LayerShape(
+        name=name, in_channels=channels, in_height=size, in_width=size, out_channels=out,
+        kernel_height=kernel, kernel_width=kernel, stride_height=stride, stride_width=stride,
+        pad_top=kernel // 2, pad_left=kernel // 2, pad_bottom=kernel // 2, pad_right=kernel // 2,
+        groups=groups,
+    )  # fmt: skip
+    weights = np.random.default_rng(1).integers(1, 120, shape.weights_shape).astype(np.int8)
+    return LayerTask(layer=shape, weights=weights)
+
+
+#: The layers that ask for most of a buffer, all weights non-zero, of MobileNetV2, MnasNet,
+#: EfficientNet-Lite0, DenseNet-121 and ResNet-50 at 224 x 224.
+LARGEST = (
+    layer("mobilenet stem", 224, 3, 32, 3, 2),
+    layer("mobilenet first depthwise", 112, 32, 32, 3, groups=32),
+    layer("mobilenet widest depthwise", 112, 96, 96, 3, 2, groups=96),
+    layer("mobilenet second depthwise", 56, 144, 144, 3, groups=144),
+    layer("mnasnet depthwise", 56, 72, 72, 5, 2, groups=72),
+    layer("lite0 depthwise", 28, 240, 240, 5, groups=240),
+    layer("densenet transition", 56, 256, 128),
+    layer("densenet last", 7, 992, 128),
+    layer("resnet stem", 224, 3, 64, 7, 2),
+    layer("resnet first", 56, 256, 512, 1, 2),
+    layer("resnet last", 7, 512, 512, 3),
+    layer("resnet classifier", 1, 2048, 1000),
+)
+#: A core that is placed and routed as it is; `accel check` says what it lacks.
+TOO_SMALL = {"cambricon-s:small"}
+
+
+def test_every_larger_preset_holds_networks_of_224_pixels():
+    held = set()
+    # Machines of one kind of configuration ask for the same.
+    kinds = {kind.config: name for name, kind in reversed(registry.MACHINES.items())}
+    for name in kinds.values():
+        for preset in registry.find(name).load_config().preset_names():
+            described = f"{name}:{preset}"
+            machine = library.machine(described)
+            if machine.multipliers >= 64 and described not in TOO_SMALL:
+                assert shortages(machine, LARGEST) == [], described
+                held.add(described)
+    assert {each.split(":")[1] for each in held} == {
+        "output-major", "segmented", "sparten-1k", "paper", "array-64", "array-1k"
+    }  # fmt: skip

@@ -8,6 +8,7 @@ import pytest
 
 import accel
 from golden.errors import UserError
+from sw.images import check_images
 from sw.pictures import ImageOptions, InputShape, read_images
 from tests.sw.graphs import Graph
 
@@ -67,8 +68,23 @@ def test_folders_that_hold_no_usable_picture_are_refused(tmp_path):
     with pytest.raises(UserError, match="Layout must be left out for pictures"):
         read_images(tmp_path, ImageOptions(layout="nchw"), SHAPE)
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    with pytest.raises(UserError, match=r"Picture .*a.png must be a picture"):
+        read_images(tmp_path, ImageOptions(), SHAPE)
+    Image.fromarray(picture(50, 50)).save(tmp_path / "a.png")
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:100])
     with pytest.raises(UserError, match=r"Picture .*a.png can't be read"):
         read_images(tmp_path, ImageOptions(), SHAPE)
+    (tmp_path / "a.png").unlink()
+    (tmp_path / "a.png").symlink_to("/dev/zero")
+    with pytest.raises(UserError, match=r"Picture .*a.png must be a regular file"):
+        read_images(tmp_path, ImageOptions(), SHAPE)
+
+
+def test_values_beyond_floats_are_refused_without_a_warning():
+    for options in ({"mean": (1e300,)}, {"scale": (1e-300,)}):
+        images = ImageOptions(**options).apply(np.ones((1, 3, 4, 6), np.float32))
+        with pytest.raises(UserError, match="Images must be finite"):
+            check_images(images, None)
 
 
 def test_a_model_runs_on_either_order_of_axes_and_on_pictures(tmp_path):

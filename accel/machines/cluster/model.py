@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from accel.machines.cluster.area import area_model
 from accel.machines.cluster.batch.bounds import bound_shared
 from accel.machines.cluster.batch.counters import Totals
 from accel.machines.cluster.batch.program import count_shared, group_key
@@ -25,6 +26,7 @@ from accel.machines.cluster.timeline import walk_layer
 from accel.machines.machine import (
     Access,
     AreaEstimate,
+    AreaModel,
     Count,
     Counted,
     DramTraffic,
@@ -121,6 +123,14 @@ class ClusterMachine(Machine):
     @property
     def size(self) -> str:
         return f"{self.config.clusters} x {self.config.units} units"
+
+    @property
+    def piece(self) -> tuple[str, int]:
+        return "cluster", self.config.clusters
+
+    @property
+    def area_model(self) -> AreaModel | None:
+        return area_model(self.config)
 
     def prepare(self, task: LayerTask) -> Program:
         config, layer = self.config, task.layer
