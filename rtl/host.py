@@ -29,6 +29,7 @@ __all__ = [
     "Hardware",
     "Program",
     "Result",
+    "Written",
     "host_ports",
     "require_both",
 ]
@@ -87,6 +88,27 @@ class Program:
 
 #: What a program gave: the output beats as integers, and the counters by name.
 Result = tuple[list[int], dict[str, int]]
+
+
+@dataclass(frozen=True, eq=False)
+class Written:
+    """What is written as Verilog.
+
+    Parameters
+    ----------
+    top : str
+        Name of its Verilog module.
+    summary : str
+        What it is, in a few words.
+    config : TomlConfig
+    make : callable
+        Returns the component.
+    """
+
+    top: str
+    summary: str
+    config: TomlConfig
+    make: Callable[[], Component]
 
 
 @dataclass(frozen=True, eq=False)

@@ -41,7 +41,7 @@ def _record(*names: str) -> np.dtype:
 
 #: Latencies of the chip, then of its clusters, then sizes.
 CONSTANTS = _record(
-    "start", "list", "entry", "count", "fill", "credit", "parse", "layer", "tile", "job",
+    "start", "list", "entry", "count", "fill", "feed", "credit", "parse", "layer", "tile", "job",
     "encode", "vector", "half", "end", "cluster_start", "release", "load", "load_free", "deliver",
     "collector_free", "tail", "clusters", "bus_bytes", "burst_bytes", "outstanding",
     "filter_bursts", "row_bursts", "residual_bursts", "write_bursts", "filter_bus_bytes",
@@ -78,11 +78,11 @@ RESIDUAL = _record("there", "end", "used")
 #: done, writes done, bursts of filters, of rows, of writes, of residuals; the next pass; bytes of
 #: residuals used; residual bursts and filter bursts used up; the largest A of the last pass; the
 #: latest response; bytes of residuals; write bursts up to the last tile; whether the next filter
-#: burst begins a load.
+#: burst begins a load; when the vector unit is free.
 (CURSOR, BURSTS, DONE, WRITTEN, FILTERS, ROWS, MADE, RESIDUALS, PASS, USED, GIVEN, FILTERED,
- ARRIVED, LATEST, RESIDUAL_BYTES, TILE_MADE, BEGINS) = range(17)  # fmt: skip
+ ARRIVED, LATEST, RESIDUAL_BYTES, TILE_MADE, BEGINS, FREE) = range(18)  # fmt: skip
 #: Length of ``Work.counts``.
-COUNTS = 17
+COUNTS = 18
 
 
 class Work(NamedTuple):

@@ -57,7 +57,8 @@ def advance_tile(tile, work):
     if mine.loads == 0:
         return work.layers[mine.layer].passes if _start_job(tile, work) else np.int64(-1)
     before = work.tiles[tile - 1].done if tile > 0 else np.int64(0)
-    work.tiles[tile].done = max(before, mine.ready, there)
+    earliest = before + 1 if tile > 0 else before
+    work.tiles[tile].done = max(earliest, mine.ready, there)
     _count_waits(tile, before, work.tiles[tile].done, there, free, np.int64(0), work)
     work.counts[DONE] = tile + 1
     return np.int64(0)

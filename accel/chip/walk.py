@@ -16,6 +16,7 @@ from accel.chip.arrays import (
     DONE,
     FILTERED,
     FILTERS,
+    FREE,
     GIVEN,
     LATEST,
     MADE,
@@ -207,7 +208,7 @@ def _place_free(e, offset, length, ready, work):
         if at < 0:
             return np.int64(0)
         # Filters whose job can't begin yet are not used up.
-        return work.filters[at].used + k.credit if at < counts[FILTERED] else np.int64(-1)
+        return work.filters[at].used + k.feed + k.credit if at < counts[FILTERED] else np.int64(-1)
     if kind == _ROWS or kind == _OPERAND:
         at = counts[ROWS] - k.row_bursts
         free = work.rows[at] + k.credit if at >= 0 else np.int64(0)
@@ -230,9 +231,7 @@ def _make_burst(e, offset, length, work):
     k, counts, layers = work.constants[0], work.counts, work.layers
     layer, tile = work.entries[e].layer, work.entries[e].tile
     w = counts[MADE]
-    begun = work.tiles[tile].done + k.encode
-    if w > 0:
-        begun = max(begun, work.writes[w - 1].made)
+    begun = max(work.tiles[tile].done + k.encode, counts[FREE])
     if w >= k.write_bursts:
         begun = max(begun, work.writes[w - k.write_bursts].responded + k.credit)
     work.writes[w].stalled_from = begun
@@ -260,6 +259,7 @@ def _make_burst(e, offset, length, work):
             v += 1
         counts[GIVEN] = v
     counts[MADE] = w + 1
+    counts[FREE] = made
     return made + k.vector
 
 
@@ -315,7 +315,7 @@ def _use_filters(ready, work):
     """Let the units take the filter bursts that are there: X; their load may begin at ``ready``."""
     k, counts, filters = work.constants[0], work.counts, work.filters
     for f in range(counts[FILTERED], counts[FILTERS]):
-        begun = filters[f].there + k.fill
+        begun = filters[f].there + k.fill + k.feed
         if f > 0:
             begun = max(begun, filters[f - 1].used)
         if filters[f].begins:
@@ -346,8 +346,7 @@ def _end_entry(e, served, there, work):
         work.written[written] = max(done, work.written[written - 1]) if written > 0 else done
         counts[WRITTEN] = written + 1
         if entries[e].last:
-            made = work.writes[counts[MADE] - 1].made if counts[MADE] > 0 else np.int64(0)
             if counts[MADE] == counts[TILE_MADE]:
-                made = max(made, work.tiles[tile].done + k.encode)
+                counts[FREE] = max(counts[FREE], work.tiles[tile].done + k.encode) + 1
             counts[TILE_MADE] = counts[MADE]
-            work.tiles[tile].half = made
+            work.tiles[tile].half = counts[FREE]

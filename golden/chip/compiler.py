@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from golden.chip.config import ChipConfig
+from golden.chip.derived import derived_fields
 from golden.chip.formats import (
     DESCRIPTOR,
     DESCRIPTOR_BYTES,
@@ -97,7 +98,8 @@ def _lay_out(
         blobs += mine
     maps = _place_maps(memory, network, layers)
     layers = [
-        replace(compiled, descriptor=_descriptor(compiled, maps, skip)) for compiled in layers
+        replace(compiled, descriptor=_descriptor(config, compiled, maps, skip))
+        for compiled in layers
     ]
     entries, ring_rows = order_entries(config, layers, maps, addresses)
     list_address = memory.take(len(entries) * ENTRY_BYTES, config.burst_bytes)
@@ -218,7 +220,9 @@ def _place_maps(
     return maps
 
 
-def _descriptor(compiled: CompiledLayer, maps: dict[str, Map], skip: SkipMode) -> dict[str, int]:
+def _descriptor(
+    config: ChipConfig, compiled: CompiledLayer, maps: dict[str, Map], skip: SkipMode
+) -> dict[str, int]:
     """Return the fields of a layer's descriptor."""
     layer, vector = compiled.layer, compiled.layer.vector
     height, width, channels = layer.source.shape
@@ -242,9 +246,10 @@ def _descriptor(compiled: CompiledLayer, maps: dict[str, Map], skip: SkipMode) -
             "clamp_low": how.low, "clamp_high": how.high,
         }  # fmt: skip
     out_height, out_width, out_channels = layer.operand.shape
-    return {
+    fields = {
         **compiled.descriptor, **convolution,
-        "op": int(layer.node is None), "tiles": len(compiled.tiles), "groups": groups,
+        "op": int(layer.node is None), "groups": groups,
+        "map_offset": maps[layer.output.name].address % config.burst_bytes,
         "in_height": height, "in_width": width, "in_channels": channels,
         "out_height": out_height, "out_width": out_width, "out_channels": out_channels,
         "skip_activations": int(skip.skips_activations), "skip_weights": int(skip.skips_weights),
@@ -262,3 +267,4 @@ def _descriptor(compiled: CompiledLayer, maps: dict[str, Map], skip: SkipMode) -
         "signed_residual": int(vector.residual_signed),
         "pixel_stride": maps[layer.output.name].pixel_stride,
     }  # fmt: skip
+    return fields | derived_fields(config, fields, compiled.filters)

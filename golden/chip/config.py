@@ -20,6 +20,7 @@ class ChipLatency:
     entry: int = 2
     count: int = 2
     fill: int = 2
+    feed: int = 2
     credit: int = 2
     parse: int = 6
     layer: int = 40

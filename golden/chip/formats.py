@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 MAGIC, VERSION = 0x50434A49, 1
-ENTRY_BYTES, DESCRIPTOR_BYTES, TILE_BYTES = 16, 192, 32
+ENTRY_BYTES, DESCRIPTOR_BYTES, TILE_BYTES = 16, 256, 32
 
 
 class Kind(IntEnum):
@@ -58,7 +58,7 @@ HEADER: Words = (
 )  # fmt: skip
 
 DESCRIPTOR: Words = (
-    ("op", 1), ("resident", 1), ("tiles", 16), ("passes", 16), ("groups", 16),
+    ("op", 1), ("resident", 1), ("map_offset", 16), ("passes", 16), ("groups", 16),
     ("in_height", 16), ("in_width", 16), ("in_channels", 16),
     ("out_height", 16), ("out_width", 16), ("out_channels", 16),
     ("kernel_height", 8), ("kernel_width", 8), ("stride_height", 8), ("stride_width", 8),
@@ -71,6 +71,11 @@ DESCRIPTOR: Words = (
     ("residual_zero", -9), ("shift", 6), ("vector_zero", -9), ("vector_low", -9),
     ("vector_high", -9), ("pad_value", -9), ("include_pad", 1), ("signed_operand", 1),
     ("signed_residual", 1), ("pixel_stride", 16), ("layer", 16),
+    # What follows from the words before: so that the chip needs no divider.
+    ("group_channels", 16), ("row_chunks", 16), ("line_places", 24), ("row_places", 24),
+    ("row_bytes", 24), ("filter_chunks", 16), ("step_y", 16), ("step_x", 16),
+    ("step_places", 24), ("wrap_columns", 16), ("wrap_places", -32), ("column_places", 24),
+    ("line_step", -32), ("table_entries", 16), ("write_bytes", 24), ("window_taps", 16),
 )  # fmt: skip
 
 TILE: Words = (

@@ -240,19 +240,23 @@ class _Chip:
         """Read tables and stream of a pass."""
         config, d = self.config, tile.descriptor
         tables = self.tables[d["layer"]]
-        filters, chunk, bus = d["out_channels"], config.chunk, config.filter_bus_bytes
+        filters, chunk, bus = d["table_entries"], config.chunk, config.filter_bus_bytes
         mine = d["in_channels"] // d["groups"]
         row_chunks = -(-mine // chunk)
         chunks = d["kernel_height"] * d["kernel_width"] * row_chunks
-        channel_bytes = -(-2 * filters // 4) * 4
-        order = np.frombuffer(tables, dtype="<u2", count=filters, offset=8 * filters).tolist()
+        entry_bytes, channel_bytes = (
+            -(-size * filters // config.bus_bytes) * config.bus_bytes for size in (8, 2)
+        )
+        order = np.frombuffer(tables, dtype="<u2", count=filters, offset=entry_bytes).tolist()
         held_bytes = -(-config.group_filters // 32) * 4
+        row_bytes = 1 << (held_bytes + 3).bit_length()
         begin, group = 0, 0
-        at = 8 * filters + channel_bytes
+        at = entry_bytes + channel_bytes
         for _ in range(tile.loads):
-            begin += int.from_bytes(tables[at : at + held_bytes], "little").bit_count()
+            held = int.from_bytes(tables[at : at + held_bytes], "little").bit_count()
+            begin += -(-held // config.collector_width) * config.collector_width
             group += int.from_bytes(tables[at + held_bytes : at + held_bytes + 4], "little")
-            at += held_bytes + 4
+            at += row_bytes
         held = int.from_bytes(tables[at : at + held_bytes], "little").bit_count()
         entries = []
         for number in range(begin, begin + held):

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from golden.chip.config import ChipConfig
+from golden.chip.derived import slice_bytes
 from golden.chip.formats import DESCRIPTOR_BYTES, TILE_BYTES, Kind
 from golden.chip.program import CompiledLayer, Entry, Map
 from golden.chip.tiles import Tile
@@ -255,7 +256,7 @@ def _ring_entries(
     chunks = shape.groups * shape.in_width * shape.layout(config).row_chunks
     last_tile = {y: layer.first_tile + at for at, tile in enumerate(layer.tiles) for y in tile.rows}
     # A slice leaves room for other transfers between.
-    slice_rows = max(1, _slice_bytes(config) // row_bytes)
+    slice_rows = max(1, slice_bytes(config) // row_bytes)
     result: list[list[_Item]] = []
     y_next = 0
     for at, tile in enumerate(layer.tiles):
@@ -321,7 +322,7 @@ def _write_items(
     tile, target = layer.tiles[at], maps[layer.layer.output.name]
     number, t = layer.descriptor["layer"], layer.first_tile + at
     channels = target.info.shape[2]
-    step = max(1, _slice_bytes(config) // channels)
+    step = max(1, slice_bytes(config) // channels)
     starts = range(tile.first_output, tile.first_output + tile.outputs, step)
     writes, residuals = [], []
     for first in starts:
@@ -357,11 +358,6 @@ def _write_items(
     for index, write in enumerate(writes):
         result += [*residuals[index + 1 : index + 2], write]
     return result
-
-
-def _slice_bytes(config: ChipConfig) -> int:
-    """Bytes of a transfer that is cut in slices: two residual slices fit their FIFO."""
-    return (config.residual_bursts // 2 - 1) * config.burst_bytes
 
 
 def _check_residuals(config: ChipConfig, layer: CompiledLayer, entries: list[Entry]) -> None:

@@ -15,10 +15,20 @@ from golden.machines.cluster.schedule import Schedule, make_schedule
 from golden.machines.cluster.workload import pack_weights
 from golden.tensor import BitmaskTensor, popcount
 
-__all__ = ["FILTERS_MAX", "PASSES_MAX", "Filters", "average_table", "prepare_filters"]
+__all__ = [
+    "AVERAGE_MAX",
+    "FILTERS_MAX",
+    "PASSES_MAX",
+    "Filters",
+    "average_table",
+    "pass_row_bytes",
+    "prepare_filters",
+]
 
 #: Rows of the pass table, and entries of the requantisation table.
 PASSES_MAX, FILTERS_MAX = 1024, 4096
+#: Rows of the table of an average: a window's taps at most, and one more.
+AVERAGE_MAX = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +52,10 @@ class Filters:
     loads: tuple[bytes, ...]
     tables: bytes
     resident: bool
+
+    def table_order(self, config: ChipConfig) -> NDArray[np.int64]:
+        """Return the filter of each entry of the tables; -1 where the collector has none."""
+        return _table_order(config, self.schedule)
 
 
 def prepare_filters(
@@ -71,13 +85,13 @@ def prepare_filters(
     weights = pack_weights(dense, shape, config.chunk, im2row=False)
     schedule = make_schedule(config, shape, weights, row_density)
     _check_units(config, layer, weights, schedule)
-    _check_tables(layer, schedule)
+    _check_tables(config, layer, schedule)
     return Filters(
         weights=weights,
         schedule=schedule,
         loads=_loads(config, weights, schedule),
-        tables=_requantisation_bytes(node.requantisation, schedule, layer.name)
-        + _pass_bytes(schedule),
+        tables=_requantisation_bytes(config, node.requantisation, schedule, layer.name)
+        + _pass_bytes(config, schedule),
         resident=len(schedule.assignment) <= config.filter_buffers,
     )
 
@@ -85,6 +99,11 @@ def prepare_filters(
 def average_table(layer: Layer) -> bytes:
     """Return the table of an average: multiplier and shift by the number of elements."""
     table = np.array(layer.vector.table, dtype=np.int64).reshape(-1, 2)
+    if len(table) > AVERAGE_MAX:
+        raise CapacityError(
+            f"Layer {layer.name} needs {len(table)} rows in the table of its average, which holds "
+            f"{AVERAGE_MAX}: average in two steps"
+        )
     if table.size and (table.min() < 0 or table[:, 0].max() >= 1 << 31 or table[:, 1].max() > 63):
         raise CapacityError(
             f"Layer {layer.name} needs multipliers below 2**31 and shifts up to 63 for its average"
@@ -114,8 +133,8 @@ def _check_units(
             )
 
 
-def _check_tables(layer: Layer, schedule: Schedule) -> None:
-    filters = int((schedule.assignment >= 0).sum())
+def _check_tables(config: ChipConfig, layer: Layer, schedule: Schedule) -> None:
+    filters = len(_table_order(config, schedule))
     for what, demand, size in (
         ("passes in the pass table", len(schedule.assignment), PASSES_MAX),
         ("filters in the requantisation table", filters, FILTERS_MAX),
@@ -147,8 +166,23 @@ def _loads(config: ChipConfig, weights: BitmaskTensor, schedule: Schedule) -> tu
     )
 
 
-def _requantisation_bytes(how: Requantisation, schedule: Schedule, name: str) -> bytes:
-    order = np.concatenate([schedule.outputs(at) for at in range(len(schedule.assignment))])
+def _table_order(config: ChipConfig, schedule: Schedule) -> NDArray[np.int64]:
+    """Return filters in the order of their passes' collectors, each pass in whole beats."""
+    parts = []
+    for at in range(len(schedule.assignment)):
+        outputs = schedule.outputs(at)
+        parts += [outputs, np.full(-len(outputs) % config.collector_width, -1)]
+    return np.concatenate(parts).astype(np.int64)
+
+
+def _whole_beats(config: ChipConfig, part: bytes) -> bytes:
+    return part.ljust(-(-len(part) // config.bus_bytes) * config.bus_bytes, b"\0")
+
+
+def _requantisation_bytes(
+    config: ChipConfig, how: Requantisation, schedule: Schedule, name: str
+) -> bytes:
+    order = _table_order(config, schedule)
     if np.any(np.abs(how.bias) >= 1 << 31):
         raise CapacityError(
             f"Layer {name} needs a bias of {int(np.abs(how.bias).max())}, which int32 does not hold"
@@ -156,18 +190,26 @@ def _requantisation_bytes(how: Requantisation, schedule: Schedule, name: str) ->
     entries = np.zeros((len(order), 2), dtype=np.int64)
     entries[:, 0] = how.bias[order]
     entries[:, 1] = how.multiplier[order] + (how.shift[order] << 24)
-    channels = order.astype("<u2").tobytes()
-    return (entries & 0xFFFFFFFF).astype("<u4").tobytes() + channels.ljust(
-        -(-len(channels) // 4) * 4, b"\0"
-    )
+    entries[order < 0] = (0, 1 << 24)
+    channels = np.maximum(order, 0).astype("<u2").tobytes()
+    data = (entries & 0xFFFFFFFF).astype("<u4").tobytes()
+    return _whole_beats(config, data) + _whole_beats(config, channels)
 
 
-def _pass_bytes(schedule: Schedule) -> bytes:
+def pass_row_bytes(config: ChipConfig) -> int:
+    """Return the bytes of a row of the pass table: a power of two, words of bits and one more."""
+    words = -(-config.group_filters // 32) + 1
+    return 4 << (words - 1).bit_length()
+
+
+def _pass_bytes(config: ChipConfig, schedule: Schedule) -> bytes:
     held = (schedule.assignment >= 0).reshape(len(schedule.assignment), -1)
     bits = np.packbits(held, axis=1, bitorder="little")
+    size = pass_row_bytes(config)
     result = b""
     for at, row in enumerate(bits):
         last = at + 1 < len(bits) and schedule.pass_group[at + 1] != schedule.pass_group[at]
         octets = row.tobytes()
-        result += octets.ljust(-(-len(octets) // 4) * 4, b"\0") + int(last).to_bytes(4, "little")
+        words = octets.ljust(-(-len(octets) // 4) * 4, b"\0") + int(last).to_bytes(4, "little")
+        result += words.ljust(size, b"\0")
     return result

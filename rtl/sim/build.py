@@ -21,9 +21,8 @@ from pathlib import Path
 
 from golden.errors import HardwareError, UserError
 from golden.files import cache_folder
-from rtl.host import Design
+from rtl.host import Design, Written
 from rtl.sim import runner
-from rtl.sim.bench import bench_verilog
 from rtl.verilog.writer import verilog
 
 __all__ = ["build", "builds_folder", "require_simulator", "search_path"]
@@ -89,11 +88,13 @@ def builds_folder() -> Path:
     return cache_folder() / "cosim"
 
 
-def build(design: Design, simulator: str, *, long: bool) -> Path:
+def build(design: Design | Written, simulator: str, bench: str, *, long: bool) -> Path:
     """Return the folder with the built bench; build it where it is not in the cache.
 
     Parameters
     ----------
+    bench : str
+        Module ``bench`` for the design.
     long : bool
         It will run for so long that compiling the model well pays.
 
@@ -112,7 +113,7 @@ def build(design: Design, simulator: str, *, long: bool) -> Path:
         if not long:  # one source file: without optimising, most of the time goes into headers
             arguments += ["--output-split", "0"]
     tools = [_executable(simulator), *arguments, *(metadata.version(tool) for tool in _TOOLS)]
-    built = builds_folder() / _key(*_design_parts(design), *tools)
+    built = builds_folder() / _key(*_design_parts(design), bench, *tools)
     if built.is_dir():
         return built
     try:
@@ -121,7 +122,8 @@ def build(design: Design, simulator: str, *, long: bool) -> Path:
     except OSError as error:
         raise UserError(f"Folder {built.parent} can't be written: {error.strerror}") from None
     try:
-        _make(design, simulator, arguments, folder, builds_folder() / f"runtime-{_key(*tools)}")
+        runtime = builds_folder() / f"runtime-{_key(*tools)}"
+        _make(design, simulator, bench, arguments, folder, runtime)
         with contextlib.suppress(OSError):  # another process was first
             folder.rename(built)
     finally:
@@ -130,10 +132,15 @@ def build(design: Design, simulator: str, *, long: bool) -> Path:
 
 
 def _make(
-    design: Design, simulator: str, arguments: list[str], folder: Path, runtime: Path
+    design: Design | Written,
+    simulator: str,
+    bench: str,
+    arguments: list[str],
+    folder: Path,
+    runtime: Path,
 ) -> None:
     """Build a bench in a folder; the simulator's own objects are kept in another one."""
-    sources = {f"{design.top}.v": verilog(design), "bench.sv": bench_verilog(design)}
+    sources = {f"{design.top}.v": verilog(design), "bench.sv": bench}
     for name, text in sources.items():
         (folder / name).write_text(text, encoding="utf-8")
     repeated = _repeated(design.top, sources[f"{design.top}.v"])
@@ -206,7 +213,7 @@ def _executable(simulator: str) -> str:
     return f"{path} {path.stat().st_mtime_ns}"
 
 
-def _design_parts(design: Design) -> list[str]:
+def _design_parts(design: Design | Written) -> list[str]:
     """Return what decides on a design's Verilog: its configuration, and all sources."""
     root = Path(__file__).resolve().parents[2]
     folders = {root / "golden", root / "rtl", Path(inspect.getfile(design.make)).resolve().parent}

@@ -8,6 +8,7 @@ from pathlib import Path
 from golden.errors import HardwareError
 from rtl.host import Design, Program, Result
 from rtl.sim import runner
+from rtl.sim.bench import bench_verilog
 from rtl.sim.build import build, require_simulator, search_path
 
 __all__ = ["run_programs"]
@@ -40,7 +41,7 @@ def run_programs(
     """
     require_simulator(simulator)
     long = sum(program.cycle_limit for program in programs) > _LONG_CYCLES
-    built = build(design, simulator, long=long)
+    built = build(design, simulator, bench_verilog(design), long=long)
     with tempfile.TemporaryDirectory(prefix="cosim-") as name:
         folder = Path(name)
         slack = 1 if stalls is None else 8

@@ -18,7 +18,7 @@ from golden.config import TomlConfig
 from golden.counters import UNIT_COUNTERS
 from golden.errors import UserError
 from golden.files import write_whole
-from rtl.host import Design, Hardware, host_ports
+from rtl.host import Design, Hardware, Written, host_ports
 from rtl.lib.component import Component, ports
 from rtl.lib.ram import RAM_VERILOG
 from rtl.lib.registers import RegisterFile
@@ -48,7 +48,7 @@ _HEADER = """\
 """
 
 
-def verilog(design: Design) -> str:
+def verilog(design: Design | Written) -> str:
     """Return the Verilog of a design: a module for each of its blocks, and the top one.
 
     Raises
@@ -84,7 +84,7 @@ def component_verilog(component: Component, top: str) -> str:
     return "\n".join([RAM_VERILOG, *lines, ""])
 
 
-def _header(design: Design) -> str:
+def _header(design: Design | Written) -> str:
     """Return what a reader must know, and what Verilator need not say."""
     config = design.config.to_dict()
     return _HEADER.format(

@@ -192,7 +192,7 @@ class Chip:
         if job is None or not self.filters or not job.wants_beat:
             return
         burst = self.filters[0]
-        if now < burst.there + self.latency.fill:
+        if now < burst.there + self.latency.fill + self.latency.feed:
             return
         if not self.beats_left:
             self.beats_left = burst.length // self.config.filter_bus_bytes
@@ -200,7 +200,7 @@ class Chip:
         self.beats_left -= 1
         if not self.beats_left:
             self.filters.popleft()
-            self.fifos[Kind.FILTERS].give_back(now + 1)
+            self.fifos[Kind.FILTERS].give_back(now + 1 + self.latency.feed)
 
 
 def run_chip(

@@ -244,7 +244,8 @@ class Sequencer:
         if there is None or tile not in chip.ready or free is None:
             return None
         if layer.filters is None:
-            return max(before, chip.ready[tile], there)
+            earliest = before + 1 if chip.done else 0
+            return max(earliest, chip.ready[tile], there)
         setup = latency.layer if tile == layer.first_tile else latency.tile
         return max(max(there, before) + setup, chip.ready[tile], free) + latency.job
 

@@ -130,7 +130,6 @@ class VectorUnit:
                 self.todo.append((entry, 0, 0, channels))
         self.left = 0
         self.made: deque[int] = deque()
-        self.last_read = 0
         self.residual_used = 0  # bytes of the oldest burst
         self.stalled = False
 
@@ -143,13 +142,12 @@ class VectorUnit:
     def step(self, now: int) -> None:
         """Do one cycle; ``stalled`` says that only a residual is missing."""
         self.stalled = False
-        while self.todo and not self.todo[0][2]:  # a tile without outputs
+        if self.todo and not self.todo[0][2]:  # a tile without outputs
             entry = self.todo[0][0]
-            if not self._computed(entry.tile, now):
-                return
-            done = self.chip.done[entry.tile] + self.chip.latency.encode
-            self.chip.half_read[entry.tile] = max(self.last_read, done)
-            self.todo.popleft()
+            if self._computed(entry.tile, now):
+                self.chip.half_read[entry.tile] = now + 1
+                self.todo.popleft()
+            return
         if not self.todo:
             return
         entry, begin, length, channels = self.todo[0]
@@ -164,7 +162,6 @@ class VectorUnit:
         self.left -= 1
         if self.left:
             return
-        self.last_read = now + 1
         self.made.append(now + 1 + self.chip.latency.vector)
         if self.chip.layer_of[entry.tile].descriptor["residual"]:
             self._use_residual(length, now + 1)

@@ -1,0 +1,168 @@
+"""A whole network on the generated Verilog of a chip, under Icarus or Verilator."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden.chip.config import ChipConfig
+from golden.chip.memory import Memory
+from golden.chip.program import ChipProgram
+from golden.errors import HardwareError
+from golden.program import Codes
+from rtl.chip.bench import chip_bench_verilog
+from rtl.chip.chip import Chip
+from rtl.chip.core import Core
+from rtl.chip.registers import Control, register_map
+from rtl.host import Written
+from rtl.sim import runner
+from rtl.sim.build import build, require_simulator, search_path
+
+__all__ = ["ChipRun", "run_chip"]
+
+_TOP = "chip"
+#: The memory is this long at least, so that small networks share a build.
+_MEMORY_BYTES = 1 << 20
+_MODELS = {"ideal": 0, "rate": 1, "sdram": 2}
+#: Networks of more cycles are worth compiling the model well.
+_LONG_CYCLES = 50_000
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ChipRun:
+    """A network that a chip has run.
+
+    Parameters
+    ----------
+    registers : dict of str to int
+        All that a host can read.
+    octets : ndarray of uint8
+        The memory.
+    bursts : list of (int, int, int, int, int)
+        1 of a write, address, bytes, cycles of request and response; in the order of responses.
+    """
+
+    registers: dict[str, int]
+    octets: NDArray[np.uint8] = field(repr=False)
+    bursts: list[tuple[int, int, int, int, int]] = field(repr=False)
+
+
+def chip_design(config: ChipConfig) -> Written:
+    """Return the chip as it is written in Verilog."""
+
+    def make() -> Chip:
+        return Chip(config)
+
+    return Written(
+        top=_TOP, summary="a chip that runs networks from memory", config=config, make=make
+    )
+
+
+def run_chip(
+    program: ChipProgram,
+    codes: Codes,
+    memory: Memory,
+    simulator: str,
+    cycle_limit: int,
+    *,
+    stalls: int | None = None,
+    fails: int | None = None,
+) -> ChipRun:
+    """Run a network from one start.
+
+    Parameters
+    ----------
+    codes : ndarray of int8 or uint8, axes y, x, channel
+        The network's input.
+    simulator : str
+        ``icarus`` or ``verilator``.
+    cycle_limit : int
+        The network ends in fewer cycles.
+    stalls : int, optional
+        Seed of random pauses on every channel of the bus; cycles are another then.
+    fails : int, optional
+        Number of the burst that is answered with an error.
+
+    Raises
+    ------
+    UserError
+        The simulator is not installed, or the cache can't be written.
+    HardwareError
+        The chip is not done in time, or it breaks a rule of the bus.
+    """
+    require_simulator(simulator)
+    octets = program.memory(codes)
+    size = max(_MEMORY_BYTES, 1 << (octets.size - 1).bit_length())
+    bench = chip_bench_verilog(program.config, _TOP, size)
+    long = cycle_limit > _LONG_CYCLES
+    built = build(chip_design(program.config), simulator, bench, long=long)
+    with tempfile.TemporaryDirectory(prefix="chip-") as name:
+        folder = Path(name)
+        (folder / "commands").write_text(_commands(program, cycle_limit), encoding="ascii")
+        (folder / "image").write_text("\n".join(map("{:02x}".format, octets.tolist())), "ascii")
+        values = {"bytes": octets.size, "model": _MODELS[memory.kind]}
+        values |= {f"n{at}": value for at, value in enumerate(memory.values)}
+        values |= {"stalls": stalls} if stalls is not None else {}
+        values |= {"fails": fails} if fails is not None else {}
+        plusargs = [f"+{part}={value}" for part, value in values.items()]
+        for part in ("commands", "image", "results", "output"):
+            plusargs.append(f"+{part}={folder / part}")
+        try:
+            runner.run(
+                simulator,
+                "test",
+                {"PATH": search_path()},
+                folder,
+                test_module="rtl.sim.cocotb_bench",
+                hdl_toplevel="bench",
+                hdl_toplevel_lang="verilog",
+                build_dir=str(built),
+                test_dir=str(folder),
+                plusargs=plusargs,
+            )
+        except RuntimeError as error:
+            raise HardwareError(f"{simulator} did not run the bench: {error}") from None
+        return _read_results(folder)
+
+
+def _commands(program: ChipProgram, cycle_limit: int) -> str:
+    """Return the host's commands: start, wait, read all."""
+    addresses = {name: 4 * at for name, at in register_map(Core.COUNTERS).addresses.items()}
+    header = program.image[:32].view("<u4").tolist()
+    writes = {
+        "list_address": header[2],
+        "list_entries": header[3],
+        "interrupt_enable": 1,
+        "control": Control.START,
+    }
+    lines = [f"1 {addresses[name] << 32 | value:x}" for name, value in writes.items()]
+    lines.append(f"3 {cycle_limit:x}")
+    lines += [f"4 {address:x}" for address in addresses.values()]
+    return "\n".join(lines) + "\n"
+
+
+def _read_results(folder: Path) -> ChipRun:
+    values: list[int] = []
+    bursts: list[tuple[int, int, int, int, int]] = []
+    for line in (folder / "results").read_text(encoding="ascii").splitlines():
+        kind, _, rest = line.partition(" ")
+        if kind == "r":
+            if set(rest.lower()) & {"x", "z"}:
+                raise HardwareError(f"The chip gave undefined bits: {line}")
+            values.append(int(rest, 16))
+        elif kind == "b":
+            write, address, size, asked, there = map(int, rest.split())
+            bursts.append((write, address, size, asked, there))
+        elif kind == "t":
+            raise HardwareError("The chip was not done in time")
+        else:
+            raise HardwareError(f"The chip broke a rule of the bus: {rest}")
+    text = (folder / "output").read_text(encoding="ascii")
+    lines = [line for line in text.splitlines() if not line.startswith("//")]
+    octets = np.array([int(word, 16) for line in lines for word in line.split()], dtype=np.uint8)
+    names = register_map(Core.COUNTERS).addresses
+    return ChipRun(registers=dict(zip(names, values, strict=True)), octets=octets, bursts=bursts)
