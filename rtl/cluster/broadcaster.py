@@ -73,6 +73,8 @@ class Broadcaster(Component):
     reason : Out(Reason), reason_held : Out(held_bits)
         What a cycle is to a unit with nothing to do, if it is active in the pass; ``EXPLAIN``
         cycles later.
+    starved : Out(1)
+        The oldest row waits for its filter load; so does the first one that is not there yet.
     delivered, skipped, word : Out(1)
         Pulses for the counters.
 
@@ -110,6 +112,7 @@ class Broadcaster(Component):
                 "held": Out(layouts.held_bits),
                 "reason": Out(Reason),
                 "reason_held": Out(layouts.held_bits),
+                "starved": Out(1),
                 "delivered": Out(1),
                 "skipped": Out(1),
                 "word": Out(1),
@@ -383,6 +386,7 @@ class Broadcaster(Component):
             m.d.sync += filling.eq(0)
         with m.If(self.step_valid & ~arrived):
             m.d.sync += [first_held.eq(self.step.held), arrived.eq(1)]
+        m.d.comb += self.starved.eq(Mux(head_valid, ~load_ok, filling & ~load_there))
         explanation = data.StructLayout({"reason": Reason, "first": 1, "held": len(first_held)})
         present = Signal(explanation)
         m.d.comb += [present.first.eq(~head_valid), present.held.eq(head_held)]

@@ -28,7 +28,7 @@ _INPUT_BUFFER_BYTES = 1 << 15
 #: Each unit has a place of its own on the device, around what all share.
 _PLACES = (
     *(
-        RamPlace(rf"dut\.unit{number}\.", row, first, first + 13)
+        RamPlace(rf"dut\.core\.unit{number}\.", row, first, first + 13)
         for number, (row, first) in enumerate(
             (row, first)
             for row, columns in ((22, (0, 19, 38)), (46, (0, 38)), (70, (0, 19, 38)))
@@ -36,7 +36,7 @@ _PLACES = (
         )
     ),
     RamPlace(r"dut\.buffer\.(even|odd)\.", 82, 18, 33),
-    RamPlace(r"dut\.(?!unit)", 46, 14, 37),
+    RamPlace(r"dut\.(?!core\.unit)", 46, 14, 37),
 )
 
 

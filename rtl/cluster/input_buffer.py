@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from amaranth.hdl import Module
 from amaranth.lib import data, stream
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In
 
+from rtl.cluster.core import buffer_signature
 from rtl.cluster.layouts import LOAD_TARGETS, MAX_PASSES, Layouts
 from rtl.lib.component import Component
 from rtl.lib.load_stream import gather_rows
 from rtl.lib.ram import Ram
-from rtl.lib.widths import bits_for_count
 
 __all__ = ["InputBuffer"]
 
@@ -36,23 +36,13 @@ class InputBuffer(Component):
         The load stream.
     target : In(2), address : In(32), begin : In(1)
         What is filled; its first row, taken at the pulse ``begin``.
-    index_address : In, index_mask, index_pointer : Out
-        Read port of the index buffer, data one cycle later.
-    value_pointer : In, value_rows : Out
-        Read port of the value buffer: the aligned even and odd row around the pointer, likewise.
-    pass_address0..2 : In, pass_row0..2 : Out
-        Three read ports of the pass table (three copies), likewise.
-    entry_address : In, entries : Out
-        Read port of the requantisation table, likewise.
+    core : In(rtl.cluster.core.buffer_signature)
+        What the core reads.
     """
 
     def __init__(self, layouts: Layouts) -> None:
         self._layouts = layouts
         config = layouts.config
-        ports = {}
-        for port in range(3):
-            ports[f"pass_address{port}"] = In(bits_for_count(MAX_PASSES))
-            ports[f"pass_row{port}"] = Out(layouts.pass_row)
         self._entries = data.ArrayLayout(layouts.requantisation, config.collector_width)
         super().__init__(
             {
@@ -60,20 +50,13 @@ class InputBuffer(Component):
                 "target": In(2),
                 "address": In(32),
                 "begin": In(1),
-                "index_address": In(layouts.input_bits),
-                "index_mask": Out(config.chunk),
-                "index_pointer": Out(layouts.pointer_bits),
-                "value_pointer": In(layouts.pointer_bits),
-                "value_rows": Out(data.ArrayLayout(8, 2 * config.broadcast_width)),
-                "entry_address": In(bits_for_count(layouts.requantisation_rows)),
-                "entries": Out(self._entries),
-                **ports,
+                "core": In(buffer_signature(layouts)),
             }
         )
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        layouts, config = self._layouts, self._layouts.config
+        layouts, config, core = self._layouts, self._layouts.config, self.core
         words = layouts.row_words
         rows, address = gather_rows(
             m, self.words, self.target, self.address, self.begin, [words[n] for n in LOAD_TARGETS]
@@ -88,16 +71,16 @@ class InputBuffer(Component):
             ram.write_enable.eq(pulse),
             ram.write_data.mask.eq(gathered),
             ram.write_data.pointer.eq(gathered[32 * (words["index"] - 1) :]),
-            ram.read_address.eq(self.index_address),
+            ram.read_address.eq(core.index_address),
             ram.read_enable.eq(1),
-            self.index_mask.eq(ram.read_data.mask),
-            self.index_pointer.eq(ram.read_data.pointer),
+            core.index_mask.eq(ram.read_data.mask),
+            core.index_pointer.eq(ram.read_data.pointer),
         ]
 
         # Values: even and odd rows in two banks, so that any two adjacent rows are read at once.
         gathered, pulse = rows[LOAD_TARGETS.index("values")]
         width = config.broadcast_width
-        wanted = self.value_pointer[width.bit_length() - 1 :]
+        wanted = core.value_pointer[width.bit_length() - 1 :]
         depth = -(-config.input_buffer_bytes // (2 * width))
         for odd, name in enumerate(("even", "odd")):
             m.submodules[name] = ram = Ram(data.ArrayLayout(8, width), depth)
@@ -109,16 +92,16 @@ class InputBuffer(Component):
                 ram.read_enable.eq(1),
             ]
             for at in range(width):
-                m.d.comb += self.value_rows[odd * width + at].eq(ram.read_data[at])
+                m.d.comb += core.value_rows[odd * width + at].eq(ram.read_data[at])
 
         gathered, pulse = rows[LOAD_TARGETS.index("requantisation")]
         m.submodules.requantisation = ram = Ram(self._entries, layouts.requantisation_rows)
         m.d.comb += [
             ram.write_address.eq(address),
             ram.write_enable.eq(pulse),
-            ram.read_address.eq(self.entry_address),
+            ram.read_address.eq(core.entry_address),
             ram.read_enable.eq(1),
-            self.entries.eq(ram.read_data),
+            core.entries.eq(ram.read_data),
         ]
         for lane in range(config.collector_width):
             m.d.comb += [
@@ -136,7 +119,7 @@ class InputBuffer(Component):
                 ram.write_data.held.eq(gathered),
                 ram.write_data.last_of_group.eq(gathered[32 * (words["passes"] - 1)]),
                 ram.read_enable.eq(1),
-                ram.read_address.eq(getattr(self, f"pass_address{number}")),
-                getattr(self, f"pass_row{number}").eq(ram.read_data),
+                ram.read_address.eq(getattr(core, f"pass_address{number}")),
+                getattr(core, f"pass_row{number}").eq(ram.read_data),
             ]
         return m

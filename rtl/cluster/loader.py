@@ -46,6 +46,10 @@ class FilterLoader(Component):
         Pulse: begin with the first load.
     layer : In(LAYER)
         Layer registers.
+    keep : In(1)
+        With ``start``: the units hold the filters of all passes already, of one for each buffer.
+    wants : Out(1), allowed : In(1)
+        A beat can be taken; it may, as far as others go.
     beats : In(stream of Layouts.beat_bits)
         The filter stream; may be valid before start.
     pass_address : Out, pass_row : In(Layouts.pass_row)
@@ -76,6 +80,9 @@ class FilterLoader(Component):
             {
                 "start": In(1),
                 "layer": In(LAYER),
+                "keep": In(1),
+                "wants": Out(1),
+                "allowed": In(1),
                 "beats": In(stream.Signature(layouts.beat_bits)),
                 "pass_address": Out(bits_for_count(MAX_PASSES)),
                 "pass_row": In(layouts.pass_row),
@@ -127,7 +134,11 @@ class FilterLoader(Component):
         # Only the first beat of a load may have to wait, for its buffer: known a cycle ahead.
         other_buffer = ~buffer if layouts.buffers == 2 else Const(0)
         waits, may_go = Signal(), Signal()
-        m.d.comb += [go.eq(head_valid & primed & may_go), self.beat.eq(go)]
+        m.d.comb += [
+            self.wants.eq(head_valid & primed & may_go),
+            go.eq(self.wants & self.allowed),
+            self.beat.eq(go),
+        ]
         m.d.sync += may_go.eq(~self.start & (filled | enabled) & ~waits)
         begins = [go & fresh & (buffer == number) for number in range(2)]
         stays_busy = track_holders(m, held[::slots], begins, self.retire_buffers)
@@ -164,13 +175,22 @@ class FilterLoader(Component):
                     ]
         with m.If(self.start):
             m.d.sync += [buffer.eq(0), index.eq(0), row.eq(0), fresh.eq(1)]
-        m.d.sync += self.done.eq(load_end)
+        self._report_loads(m, load_end, filled)
         gather = go & ~head.values
         mask = self._gather(m, gather, beat[: self._mask_bits])
         ones = self._gather(m, gather, beat_ones)
         entry_go = go & head.mask_end
         self._write(m, go & head.values, beat, row, unit, entry_go, mask, ones, index, home)
         return m
+
+    def _report_loads(self, m: Module, load_end, filled) -> None:
+        """Say that a load is complete; that all are at once, where they stay from the last job."""
+        keeps, again = Signal(), Signal()
+        with m.If(self.start):
+            m.d.sync += keeps.eq(self.keep)
+        m.d.sync += again.eq(filled)
+        both = again & self.layer.passes_last.any()
+        m.d.sync += self.done.eq(load_end | (keeps & (filled | both)))
 
     def _parse_beats(self, m: Module, go):
         """Ahead of the decision: what each beat is, in a FIFO; return its head."""
@@ -307,7 +327,7 @@ class FilterLoader(Component):
             m.d.sync += primed.eq(passes.next & ~(primed & pass_count.last))
         with m.If(self.start):
             m.d.sync += [
-                running.eq(1),
+                running.eq(~self.keep),
                 primed.eq(0),
                 pass_count.eq(all_passes),
                 tile.eq(all_tiles),

@@ -17,7 +17,7 @@ from amaranth.lib.wiring import In, Out
 from rtl.lib.component import Component, VerilogPlatform
 from rtl.lib.widths import bits_for_count
 
-__all__ = ["RAM_VERILOG", "ByteRam", "Ram"]
+__all__ = ["RAM_VERILOG", "ByteRam", "DualRam", "Ram"]
 
 RAM_VERILOG = """\
 // One write port, one synchronous read port. Nobody uses what is read from a row being written.
@@ -46,6 +46,29 @@ module innerjoin_ram #(
     if (write_enable) ram_rows[write_address] <= write_data;
     if (read_enable) read_data <= ram_rows[read_address];
   end
+endmodule
+
+// Two ports, each of which writes or reads; what is read while writing is not used.
+module innerjoin_dual_ram #(
+    parameter WIDTH = 8,
+    parameter DEPTH = 16,
+    parameter ADDRESS_BITS = 4
+) (
+    input wire clk,
+    input wire write_enable0,
+    input wire [ADDRESS_BITS-1:0] address0,
+    input wire [WIDTH-1:0] write_data0,
+    output reg [WIDTH-1:0] read_data,
+    input wire write_enable1,
+    input wire [ADDRESS_BITS-1:0] address1,
+    input wire [WIDTH-1:0] write_data1
+);
+  (* no_rw_check *) reg [WIDTH-1:0] ram_rows [0:DEPTH-1];
+  always @(posedge clk) begin
+    if (write_enable0) ram_rows[address0] <= write_data0;
+    else read_data <= ram_rows[address0];
+  end
+  always @(posedge clk) if (write_enable1) ram_rows[address1] <= write_data1;
 endmodule
 
 // Rows of bytes are written, single bytes are read.
@@ -153,6 +176,64 @@ class Ram(Component):
         ]
         with m.If(self.read_enable):
             m.d.sync += self.read_data.eq(read.data)
+        return m
+
+
+class DualRam(Component):
+    """A memory with two ports: one writes or reads, the other writes.
+
+    Parameters
+    ----------
+    shape : shape-like
+        Shape of a row.
+    depth : int
+        Rows; what is in them at the beginning is undefined.
+
+    Members
+    -------
+    write_enable0, write_enable1 : In(1), address0, address1 : In, write_data0, write_data1 : In
+        Rows are written at the end of the cycle, not the same one by both.
+    read_data : Out(shape)
+        The row at ``address0`` in a cycle without ``write_enable0``, in the next one.
+    """
+
+    inline = True
+
+    def __init__(self, shape, depth: int) -> None:
+        self._shape, self._depth = shape, depth
+        members = {}
+        for port in range(2):
+            members[f"write_enable{port}"] = In(1)
+            members[f"address{port}"] = In(bits_for_count(depth))
+            members[f"write_data{port}"] = In(shape)
+        super().__init__({**members, "read_data": Out(shape)})
+
+    def elaborate(self, platform) -> Module | Instance:
+        names = [f"{name}{port}" for port in range(2)
+                 for name in ("write_enable", "address", "write_data")]  # fmt: skip
+        if isinstance(platform, VerilogPlatform):
+            return Instance(
+                "innerjoin_dual_ram",
+                p_WIDTH=Shape.cast(self._shape).width,
+                p_DEPTH=self._depth,
+                p_ADDRESS_BITS=len(self.address0),
+                i_clk=ClockSignal(),
+                o_read_data=self.read_data,
+                **{f"i_{name}": getattr(self, name) for name in names},
+            )
+        m = Module()
+        m.submodules.rows = rows = Memory(shape=self._shape, depth=self._depth, init=[])
+        read = rows.read_port(domain="comb")
+        m.d.comb += read.addr.eq(self.address0)
+        with m.If(~self.write_enable0):
+            m.d.sync += self.read_data.eq(read.data)
+        for port in range(2):
+            write = rows.write_port()
+            m.d.comb += [
+                write.en.eq(getattr(self, f"write_enable{port}")),
+                write.addr.eq(getattr(self, f"address{port}")),
+                write.data.eq(getattr(self, f"write_data{port}")),
+            ]
         return m
 
 
