@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,11 +19,17 @@ from accel.cli.options import (
     SetOption,
     examples,
     read_changes,
+    read_chip,
     read_modes,
+    read_skip,
 )
 from accel.cli.output import check_writable, complain, show, status
-from golden.errors import HardwareError
+from golden.errors import HardwareError, UserError
 from golden.machines import registry
+
+if TYPE_CHECKING:
+    from accel.api import LoadedNetwork
+    from golden.machines.cluster.config import SkipMode
 
 __all__ = ["commands"]
 
@@ -38,6 +44,7 @@ commands = typer.Typer(rich_markup_mode=None)
         "accel verify",
         "accel verify resnet8 --layer block2.conv2 --rows 2 --simulator verilator",
         "accel verify lenet5 --machine extensor --skip all",
+        "accel verify lenet5 --chip --memory rate:8,30 --simulator verilator",
     )
 )
 def verify(
@@ -61,14 +68,37 @@ def verify(
     changes: SetOption = None,
     skip: ModeOption = None,
     balance: BalanceOption = None,
+    chip: Annotated[
+        bool, typer.Option("--chip", help="The whole network on a chip, from one start.")
+    ] = False,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            help="The chip's memory: ideal, rate:BYTES,LATENCY (rate:16,30) or sdram.",
+            metavar="MODEL",
+        ),
+    ] = None,
 ) -> None:
-    """Run a layer on the hardware and compare all.
+    """Run a layer on the hardware and compare all; or, with --chip, a whole network.
 
     Its bits must be those of the golden model and of the simulator, its counters those of the
     simulator; exit status 1 where one differs.
     """
     from accel import api
 
+    if chip:
+        given = {
+            "--layer": layer is not None, "--machine": machine != registry.DEFAULT,
+            "--rows": rows is not None, "--set": changes, "--balance": balance,
+        }  # fmt: skip
+        if unfit := [name for name, is_given in given.items() if is_given]:
+            raise UserError(f"Option {unfit[0]} must be left out with --chip")
+        with status(f"Loading {network}"):
+            net = api.load(network, images, density)
+        _verify_chip(net, read_chip(preset, config), memory, simulator, image, read_skip(skip))
+        return
+    if memory is not None:
+        raise UserError("Option --memory must be left out without --chip")
     chosen = api.choose_config(
         machine,
         preset=preset,
@@ -91,6 +121,30 @@ def verify(
         complain(str(error))
         raise typer.Exit(DIFFERENT) from None
     show(*verification_report(found))
+    if not found.equal:
+        raise typer.Exit(DIFFERENT)
+
+
+def _verify_chip(
+    net: LoadedNetwork,
+    chip: str | Path,
+    memory: str | None,
+    simulator: str,
+    image: int,
+    skip: SkipMode,
+) -> None:
+    from accel.chip_verification import verify_chip
+    from accel.report.text import chip_verification_report
+
+    try:
+        with status(f"Running {net.name} under {simulator}"):
+            found = verify_chip(
+                net, chip, memory or "rate:16,30", simulator, image=image, skip=skip
+            )
+    except HardwareError as error:
+        complain(str(error))
+        raise typer.Exit(DIFFERENT) from None
+    show(*chip_verification_report(found))
     if not found.equal:
         raise typer.Exit(DIFFERENT)
 

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from golden.errors import ConfigError
+from golden.errors import ConfigError, UserError
+from golden.machines.cluster.config import SkipMode
 
 __all__ = [
     "BalanceOption",
@@ -39,7 +40,9 @@ __all__ = [
     "WorkFolderOption",
     "examples",
     "read_changes",
+    "read_chip",
     "read_modes",
+    "read_skip",
 ]
 
 # -- what runs ------------------------------------------------------------------------------
@@ -185,6 +188,21 @@ def read_changes(texts: Sequence[str] | None, balance: str | None = None) -> dic
     if balance is not None:
         changes["balance"] = balance
     return changes
+
+
+def read_chip(preset: str | None, config: Path | None) -> str | Path:
+    """Read --preset and --config where they name a chip."""
+    if preset is not None and config is not None:
+        raise ConfigError("A chip must be given by --preset or by --config, not by both")
+    return config if config is not None else preset or "board"
+
+
+def read_skip(text: str | None) -> SkipMode:
+    """Read --skip of a chip, which runs one mode: that which skips most for all of them."""
+    modes = [mode.value for mode in SkipMode]
+    if text not in (None, "all", *modes):
+        raise UserError(f"Skip mode of a chip must be one of {', '.join(modes)}, not {text!r}")
+    return SkipMode.BOTH if text in (None, "all") else SkipMode(text)
 
 
 def read_modes(text: str | None) -> list[str] | None:

@@ -25,7 +25,9 @@ from accel.cli.options import (
     SetOption,
     examples,
     read_changes,
+    read_chip,
     read_modes,
+    read_skip,
 )
 from accel.cli.output import (
     STANDARD_OUTPUT,
@@ -35,7 +37,7 @@ from accel.cli.output import (
     status,
     write_whole,
 )
-from golden.errors import ConfigError, UserError
+from golden.errors import UserError
 from golden.machines import registry
 
 if TYPE_CHECKING:
@@ -91,19 +93,12 @@ def run(
         }  # fmt: skip
         if unfit := [name for name, is_given in given.items() if is_given]:
             raise UserError(f"Option {unfit[0]} must be left out with --memory")
-        if preset is not None and config is not None:
-            raise ConfigError("A chip must be given by --preset or by --config, not by both")
-        chip = config if config is not None else preset or "board"
         from accel.chip.simulator import simulate_chip
-        from golden.machines.cluster.config import SkipMode
 
-        modes = [mode.value for mode in SkipMode]
-        if skip not in ("all", *modes):
-            raise UserError(f"Skip mode of a chip must be one of {', '.join(modes)}, not {skip!r}")
+        chip, mode = read_chip(preset, config), read_skip(skip)
         with status(f"Loading {network}"):
             net = api.load(network, images, density)
         with status(f"Simulating {net.name}"):
-            mode = SkipMode("both" if skip == "all" else skip)
             found = simulate_chip(net, chip, memory, skip=mode)
         from accel.report.text import chip_report
 

@@ -13,6 +13,7 @@ from accel.report.tables import Item
 
 if TYPE_CHECKING:
     from accel.chip.results import ChipResult
+    from accel.chip_verification import ChipVerification
     from accel.results import Run
     from accel.verification import Verification
 
@@ -20,6 +21,7 @@ __all__ = [
     "WIDTH",
     "chip_report",
     "chip_text",
+    "chip_verification_report",
     "render",
     "run_html",
     "run_text",
@@ -105,6 +107,22 @@ def chip_report(result: ChipResult) -> list[Item]:
         streams,
         f"{result.bytes} bytes; the memory is busy {busy:.1f} % of the time, the multipliers "
         f"{used:.1f} %; {result.frames_per_second(100e6):.1f} images a second at 100 MHz.",
+    ]
+
+
+def chip_verification_report(found: ChipVerification) -> list[Item]:
+    """Return all that was compared of a network on a chip, what differs first, the verdict."""
+    columns = [figure(name) for name in ("golden", "simulator", "hardware", "differ")]
+    table = Table("Bits and cycles", [Column("", Kind.TEXT), *columns])
+    for row in found.rows:
+        table.add(row.what, row.golden, row.simulator, row.hardware, row.differ)
+    return [
+        f"{found.network}, image {found.image}, on {found.chip}: {found.multipliers} multipliers, "
+        f"memory {found.memory}, under {found.simulator}",
+        f"Source: {found.source}",
+        table,
+        *found.first,
+        "All equal." if found.equal else "Hardware and models DIFFER.",
     ]
 
 

@@ -31,6 +31,8 @@ class Chip(Component):
         Registers of ``rtl.chip.registers``.
     interrupt : Out(1)
         A network has ended; until it is cleared.
+    begin : Out(1)
+        Cycle 0 of a network, for a memory that begins anew with it.
     """
 
     def __init__(self, config: ChipConfig) -> None:
@@ -40,6 +42,7 @@ class Chip(Component):
                 "axi": Out(axi_signature(config)),
                 "host": In(axi_lite_signature()),
                 "interrupt": Out(1),
+                "begin": Out(1),
             }
         )
 
@@ -51,7 +54,11 @@ class Chip(Component):
         wiring.connect(m, memory.core, core.memory)
         wiring.connect(m, wiring.flipped(self.axi), memory.axi)
         wiring.connect(m, wiring.flipped(self.host), csr.bus)
-        m.d.comb += [self.interrupt.eq(csr.interrupt), csr.counters.eq(core.counters)]
+        m.d.comb += [
+            self.interrupt.eq(csr.interrupt),
+            self.begin.eq(csr.start),
+            csr.counters.eq(core.counters),
+        ]
         for name in ("start", "stop", "list_address", "list_entries", "kind"):
             m.d.comb += getattr(memory, name).eq(getattr(csr, name))
         for name in ("running", "ended", "code", "entry", "bytes", "bursts"):

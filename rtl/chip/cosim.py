@@ -17,7 +17,8 @@ from golden.program import Codes
 from rtl.chip.bench import chip_bench_verilog
 from rtl.chip.chip import Chip
 from rtl.chip.core import Core
-from rtl.chip.registers import Control, register_map
+from rtl.chip.registers import Control, Status, register_map
+from rtl.chip.status import Code
 from rtl.host import Written
 from rtl.sim import runner
 from rtl.sim.build import build, require_simulator, search_path
@@ -49,6 +50,23 @@ class ChipRun:
     registers: dict[str, int]
     octets: NDArray[np.uint8] = field(repr=False)
     bursts: list[tuple[int, int, int, int, int]] = field(repr=False)
+
+    @property
+    def code(self) -> int:
+        """Why it ended: ``rtl.chip.status.Code``."""
+        return self.registers["status"] >> Status.CODE & 0xFF
+
+    def failure(self, program: ChipProgram) -> str:
+        """Say in words why and where it ended; nothing where the network was done."""
+        if not self.code:
+            return ""
+        number = self.registers["error_entry"]
+        known = {code.value: code.name for code in Code}
+        entry = program.entries[number]
+        return (
+            f"{known.get(self.code, self.code)} at entry {number}, {entry.kind.name} of layer "
+            f"{program.layers[entry.layer].layer.name}, tile {entry.tile}"
+        )
 
 
 def chip_design(config: ChipConfig) -> Written:
@@ -92,7 +110,8 @@ def run_chip(
     UserError
         The simulator is not installed, or the cache can't be written.
     HardwareError
-        The chip is not done in time, or it breaks a rule of the bus.
+        The chip is not done in time, it reports an error though no burst ``fails``, or it breaks
+        a rule of the bus.
     """
     require_simulator(simulator)
     octets = program.memory(codes)
@@ -104,13 +123,11 @@ def run_chip(
         folder = Path(name)
         (folder / "commands").write_text(_commands(program, cycle_limit), encoding="ascii")
         (folder / "image").write_text("\n".join(map("{:02x}".format, octets.tolist())), "ascii")
-        values = {"bytes": octets.size, "model": _MODELS[memory.kind]}
+        values: dict[str, object] = {"bytes": octets.size, "model": _MODELS[memory.kind]}
         values |= {f"n{at}": value for at, value in enumerate(memory.values)}
         values |= {"stalls": stalls} if stalls is not None else {}
         values |= {"fails": fails} if fails is not None else {}
-        plusargs = [f"+{part}={value}" for part, value in values.items()]
-        for part in ("commands", "image", "results", "output"):
-            plusargs.append(f"+{part}={folder / part}")
+        values |= {part: folder / part for part in ("commands", "image", "results", "output")}
         try:
             runner.run(
                 simulator,
@@ -122,11 +139,14 @@ def run_chip(
                 hdl_toplevel_lang="verilog",
                 build_dir=str(built),
                 test_dir=str(folder),
-                plusargs=plusargs,
+                plusargs=[f"+{part}={value}" for part, value in values.items()],
             )
         except RuntimeError as error:
             raise HardwareError(f"{simulator} did not run the bench: {error}") from None
-        return _read_results(folder)
+        run = _read_results(folder)
+    if run.code and fails is None:
+        raise HardwareError(f"The chip ended with {run.failure(program)}")
+    return run
 
 
 def _commands(program: ChipProgram, cycle_limit: int) -> str:

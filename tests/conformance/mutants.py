@@ -52,6 +52,7 @@ _CAMBRICON_S = ("arch/test_cambricon_s_hardware.py::test_amaranth",)
 
 _CHIP = ("chip/test_compiler.py::test_networks",)
 _CHIP_TIMING = ("chip/test_timing.py::test_networks[0]",)
+_MEMORY_SIDE = "chip/test_memory_side.py::test_every_cycle"
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
@@ -502,6 +503,93 @@ MUTANTS: tuple[Mutant, ...] = (
         "if open_row != row:",
         "if True:",
         _CHIP_TIMING,
+        slow=True,
+    ),
+    Mutant(
+        "chip engine: one burst less under way",
+        "rtl/chip/engine.py",
+        "(in_flight != self._config.outstanding)",
+        "(in_flight + 1 != self._config.outstanding)",
+        (f"{_MEMORY_SIDE}[8]",),
+    ),
+    Mutant(
+        "chip engine: entries do not wait for writes",
+        "rtl/chip/engine.py",
+        "~behind.any()",
+        "~behind[0]",
+        (f"{_MEMORY_SIDE}[8]", f"{_MEMORY_SIDE}[0]"),
+        slow=True,
+    ),
+    Mutant(
+        "chip engine: operands come before their half is free",
+        "rtl/chip/engine.py",
+        "(halves > 0)",
+        "(halves >= 0)",
+        (f"{_MEMORY_SIDE}[-1]",),
+        slow=True,
+    ),
+    Mutant(
+        "chip list: the second block is read after the first one",
+        "rtl/chip/list_reader.py",
+        "due.eq(2)",
+        "due.eq(1)",
+        (f"{_MEMORY_SIDE}[-1]",),
+        slow=True,
+    ),
+    Mutant(
+        "chip FIFO: bursts are there a cycle early",
+        "rtl/chip/burst_fifo.py",
+        "there.eq(there + late - ends)",
+        "there.eq(there + arrives - ends)",
+        (f"{_MEMORY_SIDE}[8]",),
+        slow=True,
+    ),
+    Mutant(
+        "chip FIFO: the window's rows are those of the next cycle",
+        "rtl/chip/burst_fifo.py",
+        "odd = place[row_bits]",
+        "odd = next_place[row_bits]",
+        (f"{_MEMORY_SIDE}[8]",),
+        slow=True,
+    ),
+    Mutant(
+        "chip FIFO: a row burst's place is free a cycle early",
+        "rtl/chip/memory_side.py",
+        "        m.d.sync += fifo.free.eq(fifo.used)",
+        "        m.d.comb += fifo.free.eq(fifo.used)",
+        (f"{_MEMORY_SIDE}[8]",),
+        slow=True,
+    ),
+    Mutant(
+        "chip writes: all that is granted counts as done",
+        "rtl/chip/write_count.py",
+        "self.written.eq(Mux(under_way.any(), read.data.through, through))",
+        "self.written.eq(through)",
+        (f"{_MEMORY_SIDE}[8]", f"{_MEMORY_SIDE}[0]"),
+        slow=True,
+    ),
+    Mutant(
+        "chip writes: the last beat's strobes are whole",
+        "rtl/chip/write_buffer.py",
+        "Mux(last_word, end[:bus_bits], config.bus_bytes - 1)",
+        "config.bus_bytes - 1",
+        (f"{_MEMORY_SIDE}[8]",),
+        slow=True,
+    ),
+    Mutant(
+        "chip rows: a tile's empty entry waits for a burst to come",
+        "rtl/chip/closings.py",
+        "granted + ~self.empty",
+        "granted + 1",
+        (f"{_MEMORY_SIDE}[0]",),
+        slow=True,
+    ),
+    Mutant(
+        "chip records: words are numbered by beats",
+        "rtl/chip/read_router.py",
+        "word + words",
+        "word + 1",
+        (f"{_MEMORY_SIDE}[8]",),
         slow=True,
     ),
 )
