@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
     from accel.chip.results import ChipResult
     from accel.chip.simulator import simulate_chip
+    from accel.chip_export import export
     from accel.results import LayerResult, MachineResult, Run, Timing
     from accel.sweeps.api import evaluate, sweep
     from accel.sweeps.space import Space, log2
@@ -62,6 +63,7 @@ _PLACES = {
     ),
     "accel.chip.results": ("ChipResult",),
     "accel.chip.simulator": ("simulate_chip",),
+    "accel.chip_export": ("export",),
     "accel.results": ("LayerResult", "MachineResult", "Run", "Timing"),
     "accel.sweeps.api": ("evaluate", "sweep"),
     "accel.sweeps.space": ("Space", "log2"),
@@ -112,6 +114,7 @@ __all__ = [
     "compare",
     "compress",
     "evaluate",
+    "export",
     "load",
     "log2",
     "machine",

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
-from rtl.chip.core import Core
 
 from golden.chip.config import CHIP_LATENCY
 from golden.chip.program import ChipProgram
 from rtl.chip.chip import Chip
+from rtl.chip.core import Core
 from rtl.chip.registers import Control, Status, register_map
 from tests.chip.axi_memory import BUS, AxiMemory
 

@@ -107,7 +107,8 @@ class ChipDriver:
         size = 4 * len(WINDOWS)
         for number in range(header["windows"]):
             record = decode(WINDOWS, self._fetch(header["windows_address"] + number * size, size))
-            self._store(record["address"], form_windows(_window_shape(shape, record), codes).tobytes())
+            windows = form_windows(_window_shape(shape, record), codes)
+            self._store(record["address"], windows.tobytes())
 
     def start(self, *, interrupt: bool = False) -> None:
         """Start the network.
@@ -202,13 +203,14 @@ def _window_shape(shape: tuple[int, ...], record: dict[str, int]) -> LayerShape:
     height, width, channels = shape
     bottom = (record["out_height"] - 1) * record["stride_height"] + record["kernel_height"]
     right = (record["out_width"] - 1) * record["stride_width"] + record["kernel_width"]
-    names = ("kernel_height", "kernel_width", "stride_height", "stride_width", "pad_top", "pad_left")
+    kernel = ("kernel_height", "kernel_width", "stride_height", "stride_width")
     return LayerShape(
+        name="windows",
         in_height=height,
         in_width=width,
         in_channels=channels,
         out_channels=1,
         pad_bottom=max(0, bottom - height - record["pad_top"]),
         pad_right=max(0, right - width - record["pad_left"]),
-        **{name: record[name] for name in names},
+        **{name: record[name] for name in (*kernel, "pad_top", "pad_left")},
     )
