@@ -203,7 +203,6 @@ def _window_shape(shape: tuple[int, ...], record: dict[str, int]) -> LayerShape:
     height, width, channels = shape
     bottom = (record["out_height"] - 1) * record["stride_height"] + record["kernel_height"]
     right = (record["out_width"] - 1) * record["stride_width"] + record["kernel_width"]
-    kernel = ("kernel_height", "kernel_width", "stride_height", "stride_width")
     return LayerShape(
         name="windows",
         in_height=height,
@@ -212,5 +211,10 @@ def _window_shape(shape: tuple[int, ...], record: dict[str, int]) -> LayerShape:
         out_channels=1,
         pad_bottom=max(0, bottom - height - record["pad_top"]),
         pad_right=max(0, right - width - record["pad_left"]),
-        **{name: record[name] for name in (*kernel, "pad_top", "pad_left")},
+        kernel_height=record["kernel_height"],
+        kernel_width=record["kernel_width"],
+        stride_height=record["stride_height"],
+        stride_width=record["stride_width"],
+        pad_top=record["pad_top"],
+        pad_left=record["pad_left"],
     )

@@ -40,8 +40,8 @@ def registers_header(counters: Mapping[str, str]) -> str:
     lines += ["", "/* What identity and version read. */"]
     lines += [_define("identity_value", f"0x{IDENTITY:08x}"), _define("version_value", VERSION)]
     lines += ["", "/* Bits of control and status; the code is status bits 15 to 8. */"]
-    for kind, bits in (("control", Control), ("status", Status)):
-        lines += [_define(f"{kind}_{name}", value) for name, value in _constants(bits).items()]
+    for kind, constants in (("control", _constants(Control)), ("status", _constants(Status))):
+        lines += [_define(f"{kind}_{name}", value) for name, value in constants.items()]
     lines += ["", "/* Codes of status. */"]
     lines += [_define(f"code_{code.name}", code.value) for code in Code]
     lines += ["", "/* The image: its magic number, and 32-bit words of its header. */"]
