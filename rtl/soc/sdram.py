@@ -70,7 +70,7 @@ class SdramController(Component):
         after their request on, as the chip does it. The user bits count bytes.
     processor : In(processor_signature)
         Served when the chip asks for nothing in that cycle.
-    begin : In(1)
+    begins : In(1)
         Cycle 0 of a network: the first state of the model. Only while ``quiet`` was 1 up to 8
         cycles ago, and nothing has been asked since.
     quiet : Out(1)
@@ -97,7 +97,7 @@ class SdramController(Component):
             {
                 "axi": In(axi_signature(config)),
                 "processor": In(processor_signature()),
-                "begin": In(1),
+                "begins": In(1),
                 "quiet": Out(1),
                 "late": Out(1),
                 "pins": Out(sdram_signature(model)),
@@ -123,7 +123,7 @@ class SdramController(Component):
             schedule.available.eq(requests.available),
             schedule.head.eq(requests.head),
             requests.accept.eq(schedule.accept),
-            schedule.begin.eq(self.begin),
+            schedule.begins.eq(self.begins),
             self.quiet.eq(schedule.quiet),
         ]
         m.d.sync += waits_for_cpu.eq((waits_for_cpu | requests.cpu_taken) & ~cpu.ready)

@@ -64,7 +64,7 @@ class SdramSchedule(Component):
     Members
     -------
     available : In(1), head : In(request_layout), accept : Out(1)
-    begin : In(1)
+    begins : In(1)
         Cycle 0 of a network: no row is open, the bus reads, tREFI passes until the next refresh.
     enable : In(1)
         The SDRAM is there.
@@ -83,7 +83,7 @@ class SdramSchedule(Component):
                 "available": In(1),
                 "head": In(self._request),
                 "accept": Out(1),
-                "begin": In(1),
+                "begins": In(1),
                 "enable": In(1),
                 "issue": Out(issue_layout(model), init={"command": Command.NOP}),
                 "late": Out(1),
@@ -106,7 +106,7 @@ class SdramSchedule(Component):
         )
         with m.If(self.accept):
             m.d.sync += writing.eq(self.head.write)
-        with m.If(self.begin):
+        with m.If(self.begins):
             m.d.sync += writing.eq(0)
         self._count_down(lead, is_open, hit)
         self._refresh_commands(phase, writing)
@@ -134,7 +134,7 @@ class SdramSchedule(Component):
             for number, register in enumerate(rows):
                 with m.If(bank == number):
                     m.d.sync += register.eq(row)
-        with m.If(self.begin):
+        with m.If(self.begins):
             m.d.sync += opened.eq(0)
         return is_open, hit
 
@@ -184,27 +184,27 @@ class SdramSchedule(Component):
         """Say whether a refresh is due, where in one it is (0: in none), and when the next is."""
         m, model = self._m, self._model
         until = Signal(range(model["tREFI"]), init=model["tREFI"] - 1)
-        was_due, due, wanted, tick, begins = (Signal() for _ in range(5))
+        was_due, due, wanted, tick, refreshes = (Signal() for _ in range(5))
         phase = Signal(range(model["tRFC"] + 1))
         rest = Signal(range(model["tRFC"] + 1))  # of the time that a burst waits for one
         idle = ~self._active & ~self.available & self.enable
         m.d.comb += [
             tick.eq((until == 0) & self.enable),
             due.eq(was_due | tick),
-            begins.eq((phase == 0) & Mux(self.accept, due, idle & (wanted | tick))),
+            refreshes.eq((phase == 0) & Mux(self.accept, due, idle & (wanted | tick))),
         ]
         m.d.sync += [
             until.eq(Mux(until == 0, model["tREFI"] - 1, until - 1)),
             was_due.eq(due),
-            wanted.eq((wanted | tick) & ~begins),
+            wanted.eq((wanted | tick) & ~refreshes),
             rest.eq(Mux(rest.any(), rest - 1, 0)),
-            phase.eq(Mux(phase == model["tRFC"], 0, phase + (phase.any() | begins))),
+            phase.eq(Mux(phase == model["tRFC"], 0, phase + (phase.any() | refreshes))),
         ]
         with m.If(self.accept & due):
             m.d.sync += rest.eq(model["tRFC"])
         with m.If(rest == 1):  # what became due in between is done too
             m.d.sync += [was_due.eq(0), wanted.eq(0)]
-        with m.If(self.begin):
+        with m.If(self.begins):
             m.d.sync += [until.eq(model["tREFI"] - 1), was_due.eq(0), wanted.eq(0)]
         return due, phase, until
 
@@ -214,12 +214,12 @@ class SdramSchedule(Component):
         was_writing = Signal()
         with m.If(phase == 0):
             m.d.sync += was_writing.eq(writing)
-        precharge = (phase == model.lead) | self.begin
+        precharge = (phase == model.lead) | self.begins
         with m.If(precharge | (phase == model.lead + model.timing.rp)):
             m.d.comb += [
                 self.issue.command.eq(Mux(precharge, Command.PRECHARGE, Command.REFRESH)),
                 self.issue.address.eq(ALL_BANKS),
-                self.late.eq(was_writing & ~self.begin),
+                self.late.eq(was_writing & ~self.begins),
             ]
 
     def _place(self, request):

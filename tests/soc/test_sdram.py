@@ -163,9 +163,9 @@ def run_controller(model, config, bursts, seed, limits=None, memory_words=()):
         await ctx.tick().until(dut.quiet)
         for _ in range(random.Random(seed).randrange(4)):
             await ctx.tick()
-        ctx.set(dut.begin, 1)
+        ctx.set(dut.begins, 1)
         await ctx.tick()
-        ctx.set(dut.begin, 0)
+        ctx.set(dut.begins, 0)
         await ctx.tick().repeat(START - 1)
         now = START
         while master.busy:
