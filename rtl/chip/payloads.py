@@ -45,13 +45,15 @@ class Payloads:
 
     def __init__(self, config: ChipConfig) -> None:
         self.config = config
-        self.cluster = ClusterLayouts(config)
         self.ring_lanes = max(2 * config.broadcast_width, config.bus_bytes)
-        self.ring_rows = max(1, config.input_buffer_bytes // self.ring_lanes)
+        # A ring may have more places than it is said to have: what is dead is so in a larger one.
+        ring_bytes = max(config.input_buffer_bytes, self.ring_lanes)
+        self.cluster = ClusterLayouts(config.replace(input_buffer_bytes=ring_bytes))
+        self.ring_rows = ring_bytes // self.ring_lanes
         self.half_lanes = max(config.bus_bytes, 1 << (config.vector_lanes - 1).bit_length())
         self.half_rows = -(-config.half_bytes // self.half_lanes)
         ring_row, half_row = bits_for_count(self.ring_rows), bits_for_count(self.half_rows)
-        self.half_bits = bits_for_count(config.half_bytes)  # of a byte's address
+        self.half_bits = bits_for_count(self.half_rows * self.half_lanes)  # of a byte's address
         self.entry_rows = MAX_OUTPUTS // config.collector_width
         #: What the parser writes into all rings in a cycle.
         self.ring_write = data.StructLayout(

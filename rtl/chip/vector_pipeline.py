@@ -6,6 +6,8 @@ come to, and with the last tap of a piece the result: exact in 64 bits, halves t
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
@@ -104,7 +106,7 @@ class VectorPipeline(Component):
         m.d.comb += inside[0].eq(
             (y >= 0) & (y < layer.out_height) & (x >= 0) & (x < layer.out_width)
         )
-        m.d.sync += [late.eq(early) for early, late in zip(inside, inside[1:], strict=False)]
+        m.d.sync += [late.eq(early) for early, late in pairwise(inside)]
         m.d.sync += [down.eq(y - record.first_y), right.eq(x - record.first_x)]
         number = Signal(bits_for_count(config.clusters * config.half_bytes))
         m.d.sync += number.eq(down * self.records[taps[1].place].half_width + right)

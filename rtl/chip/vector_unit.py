@@ -128,17 +128,18 @@ class VectorUnit(Component):
         length, kept_left = Signal.like(burst_left), Signal.like(burst_left)
         begin_offset, offset = Signal.like(place.offset), Signal.like(place.offset)
         contiguous = layer.pixel_stride == layer.out_channels
+        lanes = self._payloads.config.vector_lanes
         run_left = Mux(contiguous, place.entry_left, place.pixel_left)
         to_edge = self._payloads.config.burst_bytes - place.offset
         m.d.comb += [
             length.eq(Mux(run_left < to_edge, run_left, to_edge)),
             burst_left.eq(Mux(fresh, length, kept_left)),
             offset.eq(Mux(fresh, place.offset, begin_offset)),
-            size.eq(self._payloads.config.vector_lanes),
+            size.eq(lanes),
         ]
-        with m.If((place.pixel_left <= burst_left) & (place.pixel_left < size)):
+        with m.If((place.pixel_left <= burst_left) & (place.pixel_left < lanes)):
             m.d.comb += size.eq(place.pixel_left)
-        with m.Elif(burst_left < self._payloads.config.vector_lanes):
+        with m.Elif(burst_left < lanes):
             m.d.comb += size.eq(burst_left)
         burst_length = Signal.like(length)
         m.d.comb += [

@@ -94,8 +94,10 @@ class WriteBuffer(Component):
         known = Signal(range(self._slots + 1))  # made, not granted
         m.d.sync += known.eq(known + self.bursts.valid - self.granted)
         m.d.comb += self.made.valid.eq(known.any())
+        header = Signal(layout)
+        m.d.comb += header.eq(header_out.data)
         for name in ("bytes", "step", "last"):
-            m.d.comb += self.made.payload[name].eq(header_out.data[name])
+            m.d.comb += self.made.payload[name].eq(header[name])
         with m.If(piece.valid):
             m.d.sync += fresh.eq(piece.payload.last)
         ends = piece.valid & piece.payload.last

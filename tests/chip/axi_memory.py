@@ -17,9 +17,10 @@ from tests.chip.slow_memory import SlowMemory
 __all__ = ["BUS", "AxiMemory", "Seen"]
 
 #: What a master drives.
-BUS = ("araddr", "arlen", "arsize", "arburst", "aruser", "arvalid", "awaddr", "awlen", "awsize",
-       "awburst", "awuser", "awvalid", "wdata", "wstrb", "wlast", "wvalid", "rready",
-       "bready")  # fmt: skip
+BUS: tuple[str, ...] = (
+    "araddr", "arlen", "arsize", "arburst", "aruser", "arvalid", "awaddr", "awlen", "awsize",
+    "awburst", "awuser", "awvalid", "wdata", "wstrb", "wlast", "wvalid", "rready", "bready",
+)  # fmt: skip
 _ADDRESS = ("addr", "len", "size", "burst", "user")
 _CHANNELS = {"ar": _ADDRESS, "aw": _ADDRESS, "w": ("data", "strb", "last")}
 
@@ -81,7 +82,7 @@ class AxiMemory:
         self._data: deque[dict[str, int]] = deque()
         self._read_left = self._write_left = 0  # beats of the oldest bursts
         self._held: dict[str, dict[str, int]] = {}
-        self._ready = dict.fromkeys(("ar", "aw", "w"), 1)
+        self._ready: dict[str, int] = dict.fromkeys(("ar", "aw", "w"), 1)
         self._read: dict[str, int] = {"rvalid": 0}
         self._response: dict[str, int] = {"bvalid": 0}
 

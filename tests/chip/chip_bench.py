@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
 from golden.chip.config import CHIP_LATENCY
@@ -12,6 +11,7 @@ from golden.chip.program import ChipProgram
 from rtl.chip.chip import Chip
 from rtl.chip.core import Core
 from rtl.chip.registers import Control, Status, register_map
+from rtl.lib.component import Component
 from tests.chip.axi_memory import BUS, AxiMemory
 
 __all__ = ["ChipRun", "run_chip_hardware"]
@@ -34,7 +34,7 @@ def run_chip_hardware(
     program: ChipProgram,
     memory: AxiMemory,
     limit: int = 200_000,
-    chip: wiring.Component | None = None,
+    chip: Component | None = None,
     watch=None,
 ) -> ChipRun:
     """Start a network by the registers, wait for its end, read all counters.

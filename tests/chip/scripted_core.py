@@ -183,13 +183,15 @@ class ScriptedCore:
                 result["residual_release"] = 1
             else:
                 result[what] = value
-        pauses = self.dice is not None
         number, piece = self.at["rows"]
         taken = self.rows[number].pieces[piece] if number < len(self.rows) else 0
-        result["rows_ready"] = int(taken > 0 and not (pauses and self.dice.random() < 0.4))
+        result["rows_ready"] = int(taken > 0 and not self._pauses())
         result["rows_taken"] = taken
-        result["filters_ready"] = int(not (pauses and self.dice.random() < 0.4))
+        result["filters_ready"] = int(not self._pauses())
         return result | pieces
+
+    def _pauses(self) -> bool:
+        return self.dice is not None and self.dice.random() < 0.4
 
     def _piece(self, number: int, piece: int) -> tuple[int, int, int, int]:
         """Return data, count, offset, last."""

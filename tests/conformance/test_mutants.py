@@ -45,8 +45,8 @@ def run_tests(root: Path, tests: tuple[str, ...]) -> subprocess.CompletedProcess
     }
     environment.pop("PYTEST_XDIST_WORKER", None)
     command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", "-p", "no:xdist"]
-    # Kernels that are not optimised can't be cached, and say so.
-    command += ["-W", "ignore:Cannot cache compiled function"]
+    # Kernels that are not optimised can't be cached, and say so; in bold with colorama.
+    command += ["-W", "ignore::numba.core.errors.NumbaWarning"]
     return subprocess.run(
         [*command, *(f"tests/{test}" for test in tests)],
         cwd=root,
