@@ -53,7 +53,7 @@ module bench;
   reg [8*BUS-1:0] m_rdata = 0;
 
   @TOP@ dut (
-      .clk(clk), .rst(rst), .interrupt(interrupt), .begin(),
+      .clk(clk), .rst(rst), .interrupt(interrupt), .begins(),
       .host__awaddr(awaddr), .host__awvalid(awvalid), .host__awready(awready),
       .host__wdata(wdata), .host__wstrb(4'hf), .host__wvalid(wvalid), .host__wready(wready),
       .host__bresp(), .host__bvalid(bvalid), .host__bready(1'b1),

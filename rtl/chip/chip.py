@@ -31,7 +31,7 @@ class Chip(Component):
         Registers of ``rtl.chip.registers``.
     interrupt : Out(1)
         A network has ended; until it is cleared.
-    begin : Out(1)
+    begins : Out(1)
         Cycle 0 of a network, for a memory that begins anew with it.
     """
 
@@ -42,7 +42,7 @@ class Chip(Component):
                 "axi": Out(axi_signature(config)),
                 "host": In(axi_lite_signature()),
                 "interrupt": Out(1),
-                "begin": Out(1),
+                "begins": Out(1),
             }
         )
 
@@ -56,7 +56,7 @@ class Chip(Component):
         wiring.connect(m, wiring.flipped(self.host), csr.bus)
         m.d.comb += [
             self.interrupt.eq(csr.interrupt),
-            self.begin.eq(csr.start),
+            self.begins.eq(csr.start),
             csr.counters.eq(core.counters),
         ]
         for name in ("start", "stop", "list_address", "list_entries", "kind"):
