@@ -19,8 +19,8 @@ BOOT_BYTES = 1 << 14
 _PREFIX = "riscv64-unknown-elf-"
 _FLAGS = (
     "-march=rv32im", "-mabi=ilp32", "-std=gnu99", "-Os", "-Wall", "-Wextra", "-Werror",
-    "-ffreestanding", "-nostdlib", "-fno-tree-loop-distribute-patterns", "-Wl,--gc-sections", "-ffunction-sections",
-    "-Wl,--no-warn-rwx-segments",
+    "-ffreestanding", "-nostdlib", "-fno-tree-loop-distribute-patterns", "-Wl,--gc-sections",
+    "-ffunction-sections", "-Wl,--no-warn-rwx-segments",
 )  # fmt: skip
 
 

@@ -1,8 +1,8 @@
-"""All of a system on a chip but its processor, which is Verilog of another project.
+"""All of a system on a chip but its processor and the memory of its program, which are Verilog.
 
 | address | what |
 |---|---|
-| 0x00000000 | the processor's own memory, with its program |
+| 0x00000000 | the memory of the processor's program; not here |
 | 0x10000000 | the serial port: a byte that is written is sent |
 | 0x20000000 | the chip's registers |
 | 0x40000000 | the SDRAM, which the chip sees from 0 |
@@ -13,9 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from golden.chip.config import ChipConfig
@@ -28,7 +27,7 @@ from rtl.soc.uart import UartTransmitter
 
 __all__ = ["RegisterBridge", "Soc"]
 
-_OWN, _SERIAL, _CHIP, _SDRAM = 0x0, 0x1, 0x2, 0x4
+_SERIAL, _CHIP, _SDRAM = 0x1, 0x2, 0x4
 
 
 class Soc(Component):
@@ -38,8 +37,6 @@ class Soc(Component):
     ----------
     config : ChipConfig
     model : SdramModel
-    program : bytes
-        The processor's own memory.
     divider : int
         Cycles of a bit of the serial port.
     power_up_cycles : int
@@ -62,12 +59,11 @@ class Soc(Component):
         self,
         config: ChipConfig,
         model: SdramModel,
-        program: bytes,
         divider: int,
         power_up_cycles: int,
         make_chip: Callable[[ChipConfig], Any] = Chip,
     ) -> None:
-        self._config, self._model, self._program = config, model, program
+        self._config, self._model = config, model
         self._divider, self._power_up, self._make_chip = divider, power_up_cycles, make_chip
         super().__init__(
             {
@@ -92,8 +88,7 @@ class Soc(Component):
         wiring.connect(m, controller.pins, wiring.flipped(self.sdram))
         cpu = self.processor
         chosen = {place: cpu.valid & (cpu.address[28:] == place) for place in
-                  (_OWN, _SERIAL, _CHIP, _SDRAM)}  # fmt: skip
-        memory_ready, memory_data = self._own_memory(m, chosen[_OWN])
+                  (_SERIAL, _CHIP, _SDRAM)}  # fmt: skip
         m.d.comb += [
             controller.begins.eq(chip.begins),
             self.late.eq(controller.late),
@@ -108,7 +103,6 @@ class Soc(Component):
             m.d.comb += [port.valid.eq(chosen[place]), port.address.eq(cpu.address[:28])]
             m.d.comb += [port.write_data.eq(cpu.write_data), port.strobes.eq(cpu.strobes)]
         answers = (
-            (_OWN, memory_ready, memory_data),
             (_SERIAL, serial.octets.ready, 0),
             (_CHIP, bridge.processor.ready, bridge.processor.read_data),
             (_SDRAM, controller.processor.ready, controller.processor.read_data),
@@ -117,24 +111,6 @@ class Soc(Component):
             with m.If(chosen[place]):
                 m.d.comb += [cpu.ready.eq(ready), cpu.read_data.eq(word)]
         return m
-
-    def _own_memory(self, m: Module, chosen):
-        """Place the processor's own memory; return when it answers, and what."""
-        words = [
-            int.from_bytes(self._program[at : at + 4], "little")
-            for at in range(0, len(self._program), 4)
-        ]
-        m.submodules.own = own = Memory(shape=32, depth=len(words), init=words)
-        write, read = own.write_port(granularity=8), own.read_port()
-        ready = Signal()
-        m.d.comb += [
-            write.addr.eq(self.processor.address[2:]),
-            write.data.eq(self.processor.write_data),
-            write.en.eq(self.processor.strobes & Cat(*[chosen & ~ready] * 4)),
-            read.addr.eq(self.processor.address[2:]),
-        ]
-        m.d.sync += ready.eq(chosen & ~ready)
-        return ready, read.data
 
 
 class RegisterBridge(Component):
