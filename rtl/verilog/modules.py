@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -46,6 +47,7 @@ class ModuleWriter(VerilogPlatform):
         self.texts: dict[str, str] = {}
         self._written: list[tuple[Component, str]] = []
         self._open: list[Component] = []
+        self._kinds: Counter[str] = Counter()
         self._top = top
         self._write(component, top)
 
@@ -69,9 +71,13 @@ class ModuleWriter(VerilogPlatform):
         self._written.append((component, name))
 
     def _name_of(self, component: Component) -> str:
-        """Return a name for a block's module: its class's, and a number from the second kind on."""
+        """Return a name for a block's module: its class's, and a number from the second kind on.
+
+        Classes of one name, such as a chip's sequencer and a cluster's, are kinds of it.
+        """
         base = module_name(self._top, type(component))
-        count = sum(type(other) is type(component) for other, _ in self._written)
+        count = self._kinds[base]
+        self._kinds[base] += 1
         return f"{base}_{count + 1}" if count else base
 
     def _instance(self, component: Component, name: str) -> Instance:
