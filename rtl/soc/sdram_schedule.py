@@ -85,7 +85,10 @@ class SdramSchedule(Component):
                 "accept": Out(1),
                 "begins": In(1),
                 "enable": In(1),
-                "issue": Out(issue_layout(model), init={"command": Command.NOP}),
+                "issue": Out(
+                    issue_layout(model),
+                    init={"command": Command.NOP},  # pyright: ignore[reportCallIssue]
+                ),
                 "late": Out(1),
                 "slot": Out(slot_layout(model)),
                 "quiet": Out(1),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
+from benchmarks.soc import compare_soc
 from golden.chip.config import ChipConfig
 from golden.chip.formats import HEADER, MAGIC, encode
 from golden.chip.memory import Memory
@@ -11,6 +14,10 @@ from golden.errors import HardwareError
 from rtl.soc.run import place_networks, run_soc
 from tests.chip.slow_memory import SlowMemory
 from tests.soc.stub_chip import StubChip
+
+pytest.importorskip("pythondata_cpu_picorv32")
+if shutil.which("riscv64-unknown-elf-gcc") is None:
+    pytest.skip("there is no C compiler for RISC-V", allow_module_level=True)
 
 CONFIG = ChipConfig.preset("board").replace(bus_bytes=4, burst_bytes=64, filter_bus_bytes=4)
 LIST, OUTPUT = 0x800, 0x840  # the stub copies the list's first burst behind it
@@ -35,7 +42,6 @@ def test_the_processor_starts_a_chip_and_prints():
     networks = place_networks({"one": first, "two": second, "bad": image_of([1], 0)})
     printed = run_soc(CONFIG, Memory.parse("sdram"), networks, 400_000, simulator="icarus",
                       make_chip=StubChip)  # fmt: skip
-    print(printed)
     names, values = [], []
     for line in printed.splitlines():
         name, _, number = line.strip().partition(" ")
@@ -58,6 +64,13 @@ def test_the_processor_starts_a_chip_and_prints():
         assert mine["compute_cycles"] == there - 4
         assert mine["write_cycles"] == answered - (there + 1)
         assert mine["cycles"] == answered + 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["lenet5", "resnet8"])
+def test_a_shipped_network_is_as_the_simulator_says(name):
+    printed = compare_soc([name])
+    assert printed.startswith(f"{name}\n  class ")
 
 
 def test_the_bench_says_when_time_is_up():
