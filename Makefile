@@ -8,9 +8,9 @@ export PATH := $(abspath $(BIN)):$(PATH)
 PYTEST = $(BIN)/python -m pytest -n $(JOBS) --nothing-missing
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# What is not on the package index: a simulator, a C++ compiler for the other one, Python as a library for cocotb, and a C
-# compiler for the processor of the SoC.
-DEBIAN = iverilog g++ make perl libpython3-dev gcc-riscv64-unknown-elf
+# What is not on the package index: a simulator, a C++ compiler for the other one and what its
+# waves are packed with, Python as a library for cocotb, and a C compiler for the SoC's processor.
+DEBIAN = iverilog g++ make perl libpython3-dev liblz4-dev zlib1g-dev gcc-riscv64-unknown-elf
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -54,6 +54,9 @@ bench: $(BIN)/.all ## speed of the simulator beside C, and of the tick oracle
 synth: $(BIN)/.all ## logic cells and clock of a unit and of a cluster, placed and routed
 	$(BIN)/python -m rtl.synth
 
+registers: $(BIN)/.all ## docs/registers.md from the register tables
+	$(BIN)/python -m rtl.verilog.registers_page > docs/registers.md
+
 networks: $(BIN)/.all ## train the shipped networks again, half an hour of CPU (apt-get install dataset-fashion-mnist)
 	accel prune lenet5 --name lenet5 --rounds 4 -o build/networks/lenet5 \
 	  --set 'densities={conv1=0.66, conv2=0.20, fc1=0.09, fc2=0.25}'
@@ -90,7 +93,8 @@ $(BIN)/.all: pyproject.toml | $(BIN)/python
 	@touch $@ $(BIN)/.demo
 
 $(BIN)/.simulators: $(BIN)/.all
-	@if (for tool in iverilog g++ make perl riscv64-unknown-elf-gcc; do command -v $$tool || exit 1; done && find_libpython) >/dev/null; then :; \
+	@if (for tool in iverilog g++ make perl riscv64-unknown-elf-gcc; do command -v $$tool || exit 1; done && find_libpython && \
+	    printf '#include <lz4.h>\n#include <zlib.h>\n' | g++ -E -x c++ -) >/dev/null 2>&1; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo 'apt-get install --no-install-recommends $(DEBIAN)'; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $(DEBIAN) >/dev/null; \
@@ -98,4 +102,4 @@ $(BIN)/.simulators: $(BIN)/.all
 	  echo 'error: the simulators need: apt-get install --no-install-recommends $(DEBIAN)' >&2; exit 2; fi
 	@touch $@
 
-.PHONY: help demo vgg16 test test-avx2 test-slow soc lint bench synth networks clean
+.PHONY: help demo vgg16 test test-avx2 test-slow soc lint bench synth registers networks clean

@@ -21,16 +21,19 @@ if TYPE_CHECKING:
         machine,
         networks,
         simulate,
+        timeline,
         verify,
         write_verilog,
     )
     from accel.chip.results import ChipResult
     from accel.chip.simulator import simulate_chip
     from accel.chip_export import export
+    from accel.machines.timeline import Timeline
     from accel.results import LayerResult, MachineResult, Run, Timing
     from accel.sweeps.api import evaluate, sweep
     from accel.sweeps.space import Space, log2
     from accel.sweeps.study import Study
+    from accel.timelines.make import write_timeline
     from accel.verification import Verification
     from golden.chip.config import ChipConfig
     from golden.config import TomlConfig
@@ -58,16 +61,19 @@ _PLACES = {
         "machine",
         "networks",
         "simulate",
+        "timeline",
         "verify",
         "write_verilog",
     ),
     "accel.chip.results": ("ChipResult",),
     "accel.chip.simulator": ("simulate_chip",),
     "accel.chip_export": ("export",),
+    "accel.machines.timeline": ("Timeline",),
     "accel.results": ("LayerResult", "MachineResult", "Run", "Timing"),
     "accel.sweeps.api": ("evaluate", "sweep"),
     "accel.sweeps.space": ("Space", "log2"),
     "accel.sweeps.study": ("Study",),
+    "accel.timelines.make": ("write_timeline",),
     "accel.verification": ("Verification",),
     "golden.chip.config": ("ChipConfig",),
     "golden.config": ("TomlConfig",),
@@ -107,6 +113,7 @@ __all__ = [
     "SkipMode",
     "Space",
     "Study",
+    "Timeline",
     "Timing",
     "TomlConfig",
     "UserError",
@@ -122,7 +129,9 @@ __all__ = [
     "simulate",
     "simulate_chip",
     "sweep",
+    "timeline",
     "verify",
+    "write_timeline",
     "write_verilog",
 ]
 

@@ -25,6 +25,7 @@ from golden.machines.cluster.config import SkipMode
 
 if TYPE_CHECKING:
     from accel.machines.machine import Machine
+    from accel.machines.timeline import Timeline
     from accel.results import Run
     from accel.run import Progress
     from accel.verification import Verification
@@ -44,6 +45,7 @@ __all__ = [
     "networks",
     "read_modes",
     "simulate",
+    "timeline",
     "verify",
     "write_verilog",
 ]
@@ -280,10 +282,12 @@ def verify(
     layer: str | None = None,
     machine: str | TomlConfig | Machine = registry.DEFAULT,
     *,
-    simulator: str = "amaranth",
+    simulator: str | None = None,
     image: int = 0,
     rows: int | None = None,
     modes: Iterable[SkipMode | str] | None = None,
+    waves: str | os.PathLike[str] | None = None,
+    signals: Sequence[str] = (),
 ) -> Verification:
     """Run a layer on the hardware and compare its bits and every counter.
 
@@ -293,14 +297,18 @@ def verify(
         Its name; the smallest where None.
     machine : str, TomlConfig or Machine
         One that has hardware; small where it is named without a preset.
-    simulator : str
-        ``amaranth``, ``icarus`` or ``verilator``.
+    simulator : str, optional
+        ``amaranth``, ``icarus`` or ``verilator``; where None the first one, with waves the last.
     image : int
         Which image, from 0.
     rows : int, optional
         Only so many output rows, from the first.
     modes : iterable of SkipMode, optional
         The mode that skips most where None.
+    waves : path, optional
+        A ``.fst`` that the waves are written to, with set-up files of GTKWave and Surfer beside it.
+    signals : sequence of str
+        Blocks whose waves are kept, such as ``unit0`` or ``unit0.mac``; all where empty.
 
     Raises
     ------
@@ -309,21 +317,75 @@ def verify(
     HardwareError
         The hardware broke its contract.
     UserError
-        There is no such layer, image or simulator.
+        There is no such layer, image, simulator or block, or the waves can't be written.
     """
     from accel.verification import verify_layer
 
     chosen = _machine(machine, hardware=True)
     return verify_layer(
         _network(net), layer, chosen, read_modes(chosen, modes or chosen.modes[-1:]),
-        simulator=simulator, image=image, rows=rows,
+        simulator=simulator or ("amaranth" if waves is None else "verilator"), image=image,
+        rows=rows, waves=None if waves is None else Path(waves), signals=signals,
     )  # fmt: skip
 
 
+def timeline(
+    net: LoadedNetwork | str,
+    layer: str | None = None,
+    machine: str | TomlConfig | Machine = registry.DEFAULT,
+    *,
+    source: str = "simulator",
+    image: int = 0,
+    rows: int | None = None,
+    mode: SkipMode | str | None = None,
+) -> Timeline:
+    """Return what each unit does in each cycle of a layer; ``write_timeline`` makes files of it.
+
+    Parameters
+    ----------
+    layer : str, optional
+        Its name; the smallest where None.
+    machine : str, TomlConfig or Machine
+        Small where it is named without a preset.
+    source : str
+        ``simulator``, or ``hardware``: its states under Amaranth's simulator. They are equal.
+    image : int
+        Which image, from 0.
+    rows : int, optional
+        Only so many output rows, from the first.
+    mode : SkipMode, optional
+        The mode that skips most where None.
+
+    Raises
+    ------
+    CapacityError, ConfigError
+        The layer does not fit, or the machine has no such timeline.
+    HardwareError
+        The hardware broke its contract.
+    UserError
+        There is no such layer, image or source.
+    """
+    from accel.timelines.make import layer_timeline
+
+    chosen = _machine(machine, hardware=True)
+    (skip,) = read_modes(chosen, chosen.modes[-1:] if mode is None else [mode])
+    return layer_timeline(_network(net), layer, chosen, skip, source=source, image=image, rows=rows)
+
+
 def write_verilog(
-    machine: str | TomlConfig | Machine, folder: str | os.PathLike[str]
+    machine: str | TomlConfig | Machine,
+    folder: str | os.PathLike[str],
+    net: LoadedNetwork | str | None = None,
+    layer: str | None = None,
+    *,
+    image: int = 0,
+    rows: int | None = None,
+    mode: SkipMode | str | None = None,
 ) -> list[Path]:
-    """Write a machine's hardware as Verilog, a description of it, and a bench to begin with.
+    """Write a machine's hardware as Verilog, a description of it, and a bench that runs it.
+
+    With a network, the bench has a layer of it: what the hardware is given, the golden model's
+    outputs and the simulator's counters. ``docs/verilog.md`` says what each file is.
 
     Parameters
     ----------
@@ -331,6 +393,15 @@ def write_verilog(
         One that has hardware; small where it is named without a preset.
     folder : path
         It is made where there is none.
+    net : LoadedNetwork or str, optional
+    layer : str, optional
+        Its name; the smallest of the network where None.
+    image : int
+        Which image, from 0.
+    rows : int, optional
+        Only so many output rows, from the first.
+    mode : SkipMode, optional
+        The mode that skips most where None.
 
     Returns
     -------
@@ -339,18 +410,40 @@ def write_verilog(
 
     Raises
     ------
-    ConfigError
-        There is no such hardware, or it can't do what the configuration asks for.
+    CapacityError, ConfigError
+        There is no such hardware, it can't do what the configuration asks for, or the layer does
+        not fit.
     UserError
-        The folder can't be written, or a package is missing.
+        There is no such layer or image, the folder can't be written, or a package is missing.
     """
-    from accel.verification import load_hardware
+    from accel.verification import LayerCase, load_hardware
 
     chosen = _machine(machine, hardware=True)
     hardware = load_hardware(chosen)
-    from rtl.verilog.writer import write
+    from rtl.verilog.writer import LayerAnswer, write
 
-    return write(hardware, chosen.config, Path(folder))
+    answers: list[LayerAnswer] = []
+    if net is not None:
+        loaded = _network(net)
+        case = LayerCase.build(loaded, layer, chosen, image, rows)
+        (skip,) = read_modes(chosen, chosen.modes[-1:] if mode is None else [mode])
+        name = case.node.layer.name
+        answers.append(
+            LayerAnswer(
+                name=f"{loaded.name}_{name}",
+                run=case.run,
+                mode=skip,
+                codes=case.golden,
+                counters=case.counters(skip),
+                about={
+                    "network": loaded.name,
+                    "layer": name,
+                    "image": image,
+                    "rows": case.run.task.layer.out_height,
+                },
+            )
+        )
+    return write(hardware, chosen.config, Path(folder), answers)
 
 
 def _run(

@@ -61,7 +61,6 @@ TOOLS = (
     Tool("torch", "accel prune, accel study", "pip install torch==2.13.0"),
     Tool("torch-pruning", "accel prune --method slimming", "pip install -e '.[train]'"),
     Tool("scikit-learn", "accel compress --codebook", "pip install -e '.[codebook]'"),
-    Tool("plotly", "--plot", "pip install -e '.[plot]'"),
 )
 
 

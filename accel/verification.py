@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from accel import functional
-from accel.machines.machine import Machine
+from accel.machines.machine import Machine, Program
 from accel.trace import Trace
 from golden import reference
 from golden.counters import Counters
@@ -25,10 +27,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Difference",
+    "LayerCase",
     "ModeVerification",
     "Verification",
+    "choose_run",
+    "fast_codes",
     "first_rows",
     "load_hardware",
+    "record_states",
     "verify_layer",
 ]
 
@@ -113,6 +119,89 @@ class Verification:
     __repr__ = __str__
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LayerCase:
+    """A layer for one image, or its first rows, and what a machine must make of it.
+
+    Parameters
+    ----------
+    node : Convolution
+        The whole layer.
+    run : LayerRun
+    golden, fast : ndarray of int8 or uint8, axes p, q, k
+        Codes of the golden model and of the simulator.
+    program : Program
+        The layer on the simulated machine.
+    """
+
+    node: Convolution
+    run: LayerRun
+    golden: Codes
+    fast: Codes
+    program: Program
+
+    @classmethod
+    def build(
+        cls,
+        net: LoadedNetwork,
+        layer: str | None,
+        machine: Machine,
+        image: int = 0,
+        rows: int | None = None,
+    ) -> LayerCase:
+        """Take a layer of a network; the smallest where its name is None, whole without rows.
+
+        Raises
+        ------
+        UserError
+            There is no such layer or image.
+        """
+        node, run = choose_run(net, layer, image, rows)
+        operands = run.task.weights, run.activations, run.task.layer, run.requantisation
+        return cls(
+            node=node,
+            run=run,
+            golden=reference.convolve(*operands),
+            fast=fast_codes(run),
+            program=machine.prepare(run.task),
+        )
+
+    def counters(self, mode: SkipMode) -> Counters:
+        """Return the counters of the machine, simulated."""
+        found = self.program(self.run.activations, self.fast)(mode).counters
+        assert found is not None, "a machine with hardware keeps its counters"
+        return found
+
+
+def choose_run(
+    net: LoadedNetwork, layer: str | None, image: int, rows: int | None
+) -> tuple[Convolution, LayerRun]:
+    """Return a layer by name, and its run for an image; ``rows`` cuts it to its first ones.
+
+    Raises
+    ------
+    UserError
+        There is no such layer or image.
+    """
+    network = net.network
+    node = find_layer(network, layer)
+    if not 0 <= image < len(net.images):
+        raise UserError(f"Image must be below {len(net.images)}, not {image}")
+    shape, source = first_rows(node.layer, _input(network, node, net.images[image]), rows)
+    task = LayerTask(
+        layer=shape,
+        weights=node.weights,
+        channel_density=network.channel_density.get(node.input),
+    )
+    return node, LayerRun(task=task, activations=source, requantisation=node.requantisation)
+
+
+def fast_codes(run: LayerRun) -> Codes:
+    """Return the simulator's codes of a layer, axes p, q, k."""
+    task = run.task
+    return functional.convolve(task.layer, task.weights, run.activations, run.requantisation)
+
+
 def verify_layer(
     net: LoadedNetwork,
     layer: str | None,
@@ -122,6 +211,8 @@ def verify_layer(
     simulator: str,
     image: int = 0,
     rows: int | None = None,
+    waves: Path | None = None,
+    signals: Sequence[str] = (),
 ) -> Verification:
     """Run a layer on a machine's hardware and compare it; ``accel.api.verify`` has the rest.
 
@@ -130,44 +221,32 @@ def verify_layer(
     HardwareError
         The hardware broke its contract.
     """
-    network = net.network
-    node = find_layer(network, layer)
-    if not 0 <= image < len(net.images):
-        raise UserError(f"Image must be below {len(net.images)}, not {image}")
-    shape, source = first_rows(node.layer, _input(network, node, net.images[image]), rows)
+    case = LayerCase.build(net, layer, machine, image, rows)
     hardware = load_hardware(machine)
-    from rtl.sim.run import SIMULATORS, run_layers
+    from rtl.sim.run import SIMULATORS, Waves, run_layers
 
     if simulator not in SIMULATORS:
         raise UserError(f"Simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
-    task = LayerTask(
-        layer=shape,
-        weights=node.weights,
-        channel_density=network.channel_density.get(node.input),
-    )
-    run = LayerRun(task=task, activations=source, requantisation=node.requantisation)
-    built = run_layers(hardware, machine.config, [(run, mode) for mode in modes], simulator)
-    golden = reference.convolve(node.weights, source, shape, node.requantisation)
-    fast = functional.convolve(shape, node.weights, source, node.requantisation)
-    count = machine.prepare(task)(source, fast)
+    kept = None if waves is None else Waves(waves, tuple(signals))
+    runs = [(case.run, mode) for mode in modes]
+    built = run_layers(hardware, machine.config, runs, simulator, waves=kept)
     compared: list[ModeVerification] = []
     for mode, (codes, counted) in zip(modes, built, strict=True):
-        simulated = count(mode).counters
-        assert simulated is not None, "a machine with hardware keeps its counters"
+        simulated = case.counters(mode)
         compared.append(
             ModeVerification(
                 mode=mode,
-                rows=_compare(golden, fast, codes, simulated, counted),
-                first=_first_differences(golden, codes, simulated, counted),
+                rows=_compare(case.golden, case.fast, codes, simulated, counted),
+                first=_first_differences(case.golden, codes, simulated, counted),
             )
         )
     return Verification(
-        network=network.name,
-        source=network.source,
-        layer=node.layer.name,
+        network=net.network.name,
+        source=net.network.source,
+        layer=case.node.layer.name,
         image=image,
-        out_rows=shape.out_height,
-        layer_rows=node.layer.out_height,
+        out_rows=case.run.task.layer.out_height,
+        layer_rows=case.node.layer.out_height,
         machine=str(machine.config.name),
         size=machine.size,
         simulator=simulator,
@@ -191,6 +270,16 @@ def load_hardware(machine: Machine) -> Any:
         raise UserError(
             f"Python package {error.name} must be installed: pip install -e '.[hardware]'"
         ) from None
+
+
+def record_states(
+    machine: Machine, run: LayerRun, mode: SkipMode
+) -> tuple[Counters, list[NDArray[np.uint8] | None]]:
+    """Return a layer's counters, and its states as ``rtl.sim.run.record_states`` has them."""
+    hardware = load_hardware(machine)
+    from rtl.sim import run as simulators
+
+    return simulators.record_states(hardware, machine.config, run, mode)
 
 
 def find_layer(network: Network, name: str | None) -> Convolution:

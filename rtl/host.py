@@ -6,7 +6,7 @@ Simulators, Verilog writer and synthesis find all that they need there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from amaranth.lib.wiring import In, Out
 from numpy.typing import NDArray
 
 from golden.config import TomlConfig
-from golden.counters import Counters
+from golden.counters import UNIT_COUNTERS, Counters
 from golden.errors import ConfigError
 from golden.machines.cluster.config import SkipMode
 from golden.program import Codes, LayerRun
@@ -25,11 +25,13 @@ from rtl.lib.component import Component
 from rtl.lib.registers import RegisterMap
 
 __all__ = [
+    "Beat",
     "Design",
     "Hardware",
     "Program",
     "Result",
     "Written",
+    "counters_by_register",
     "host_ports",
     "require_both",
 ]
@@ -86,6 +88,8 @@ class Program:
     cycle_limit: int
 
 
+#: A beat of the output stream as it must be, and those bits of it that count.
+Beat = tuple[int, int]
 #: What a program gave: the output beats as integers, and the counters by name.
 Result = tuple[list[int], dict[str, int]]
 
@@ -165,6 +169,11 @@ class Hardware:
         Configuration, layer, skip mode and each design's results to codes, axes p, q, k, and
         counters. Raises HardwareError where there are more or fewer beats than the program gives,
         or one breaks the format.
+    expected_beats : callable
+        Configuration, layer and its right codes to the output beats that each design must give;
+        none of a design that has nothing to do.
+    expected_counters : callable
+        Configuration and counters of the machine to those of each design, by register.
     blocks : mapping of str to Block
         What ``python -m rtl.synth`` measures of it, by name.
     """
@@ -172,7 +181,32 @@ class Hardware:
     design: Callable[[Any], Design]
     programs: Callable[[Any, LayerRun, SkipMode], list[Program | None]]
     collect: Callable[[Any, LayerRun, SkipMode, list[Result | None]], tuple[Codes, Counters]]
+    expected_beats: Callable[[Any, LayerRun, Codes], list[list[Beat]]]
+    expected_counters: Callable[[Any, Any], list[dict[str, int]]]
     blocks: Mapping[str, Block]
+
+
+def counters_by_register(
+    top: Sequence[str], tops: NDArray[np.int64], units: NDArray[np.int64]
+) -> list[dict[str, int]]:
+    """Return counters of each design by the names of their registers.
+
+    Parameters
+    ----------
+    top : sequence of str
+        Names of those that are not a unit's.
+    tops : ndarray of int64, axes design, counter
+    units : ndarray of int64, axes design, unit, counter
+    """
+    return [
+        dict(zip(top, mine.tolist(), strict=True))
+        | {
+            f"unit{number}.{name}": int(count)
+            for number, row in enumerate(counts)
+            for name, count in zip(UNIT_COUNTERS, row, strict=True)
+        }
+        for mine, counts in zip(tops, units, strict=True)
+    ]
 
 
 def require_both(config: TomlConfig, mode: SkipMode) -> None:

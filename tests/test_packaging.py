@@ -15,7 +15,9 @@ def test_every_data_file_is_in_the_wheel(package):
     data = {
         path
         for path in folder.rglob("*")
-        if path.is_file() and path.suffix != ".py" and path.parent.name != "__pycache__"
+        if path.is_file()
+        and path.parent.name != "__pycache__"
+        and not (path.suffix == ".py" and (path.parent / "__init__.py").exists())
     }
     carried = {path for glob in CARRIED.get(package, []) for path in folder.glob(glob)}
     assert data == {path for path in carried if path.is_file()}

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from accel.cli import coding, hardware, listing, matrix, simulation, sweep, training
+from accel.cli import coding, hardware, listing, matrix, simulation, sweep, timeline, training
 from accel.cli.options import examples
 from accel.cli.output import complain
 from golden.errors import UserError
@@ -28,7 +28,7 @@ app = typer.Typer(
         "accel run resnet8", "accel compare resnet8", "accel COMMAND --help shows more"
     ),
 )
-for family in (simulation, hardware, coding, training):
+for family in (simulation, hardware, timeline, coding, training):
     app.add_typer(family.commands)
 app.add_typer(matrix.commands, name="matrix")
 app.add_typer(sweep.commands, name="sweep")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from accel.cli.options import (
+    BatchOption,
     CsvOption,
     DataOption,
     DensityOption,
@@ -17,6 +18,7 @@ from accel.cli.options import (
     NetworkArgument,
     OutputOption,
     SeedOption,
+    TestImagesOption,
     TrainImagesOption,
     examples,
 )
@@ -77,6 +79,8 @@ def compress(
     ] = None,
     data: DataOption = None,
     train_images: TrainImagesOption = None,
+    test_images: TestImagesOption = None,
+    batch: BatchOption = None,
     seed: SeedOption = 1,
     checkpoints: Annotated[
         Path | None,
@@ -103,8 +107,9 @@ def compress(
     tuning = coding.FineTuning(
         epochs=fine_tune,
         rate=rate,
-        data=data,
-        images=train_images,
+        data=coding.DataOptions(
+            folder=data, train_images=train_images, test_images=test_images, batch=batch
+        ),
         seed=seed,
         checkpoints=checkpoints,
     )

@@ -11,11 +11,14 @@ from accel.cli.options import (
     BalanceOption,
     ConfigOption,
     DensityOption,
+    ImageOption,
     ImagesOption,
+    LayerOption,
     MachineOption,
     ModeOption,
     NetworkArgument,
     PresetOption,
+    RowsOption,
     SetOption,
     examples,
     read_changes,
@@ -45,23 +48,24 @@ commands = typer.Typer(rich_markup_mode=None)
         "accel verify resnet8 --layer block2.conv2 --rows 2 --simulator verilator",
         "accel verify lenet5 --machine extensor --skip all",
         "accel verify lenet5 --chip --memory rate:8,30 --simulator verilator",
+        "accel verify resnet8 --layer block2.conv2 --rows 1 --waves out.fst --signals unit0",
     )
 )
 def verify(
     network: NetworkArgument = "resnet8",
-    layer: Annotated[
-        str | None,
-        typer.Option(help="Name of the layer; the smallest if left out.", metavar="NAME"),
-    ] = None,
+    layer: LayerOption = None,
     simulator: Annotated[
-        str, typer.Option(help="amaranth, icarus or verilator.", metavar="NAME")
-    ] = "amaranth",
+        str | None,
+        typer.Option(
+            help="amaranth, icarus or verilator; amaranth if left out, verilator for waves.",
+            metavar="NAME",
+            show_default=False,
+        ),
+    ] = None,
     machine: MachineOption = registry.DEFAULT,
     images: ImagesOption = None,
-    image: Annotated[int, typer.Option(help="Which image, from 0.", min=0)] = 0,
-    rows: Annotated[
-        int | None, typer.Option(help="Only so many output rows, from the first.", min=1)
-    ] = None,
+    image: ImageOption = 0,
+    rows: RowsOption = None,
     density: DensityOption = None,
     preset: PresetOption = None,
     config: ConfigOption = None,
@@ -78,18 +82,31 @@ def verify(
             metavar="MODEL",
         ),
     ] = None,
+    waves: Annotated[Path | None, typer.Option(help="Keep the waves.", metavar="FILE.fst")] = None,
+    signals: Annotated[
+        str | None,
+        typer.Option(
+            help="Of these blocks only, separated by commas, such as unit0 or unit0.mac.",
+            metavar="NAMES",
+        ),
+    ] = None,
 ) -> None:
     """Run a layer on the hardware and compare all; or, with --chip, a whole network.
 
     Its bits must be those of the golden model and of the simulator, its counters those of the
     simulator; exit status 1 where one differs.
     """
+    if signals is not None and waves is None:
+        raise UserError("Option --signals must be left out without --waves")
+    check_writable(waves)
+    simulator = simulator or ("amaranth" if waves is None else "verilator")
     from accel import api
 
     if chip:
         given = {
             "--layer": layer is not None, "--machine": machine != registry.DEFAULT,
             "--rows": rows is not None, "--set": changes, "--balance": balance,
+            "--waves": waves is not None,
         }  # fmt: skip
         if unfit := [name for name, is_given in given.items() if is_given]:
             raise UserError(f"Option {unfit[0]} must be left out with --chip")
@@ -115,12 +132,16 @@ def verify(
     try:
         with status(f"Running {layer or 'the smallest layer'} under {simulator}"):
             found = api.verify(
-                net, layer, chosen, simulator=simulator, image=image, rows=rows, modes=modes
-            )
+                net, layer, chosen, simulator=simulator, image=image, rows=rows, modes=modes,
+                waves=waves, signals=signals.split(",") if signals else (),
+            )  # fmt: skip
     except HardwareError as error:
         complain(str(error))
         raise typer.Exit(DIFFERENT) from None
     show(*verification_report(found))
+    if waves is not None:
+        show("Waves, and set-up files of GTKWave and Surfer:", str(waves))
+        show(*(str(waves.with_suffix(suffix)) for suffix in (".gtkw", ".sucl")))
     if not found.equal:
         raise typer.Exit(DIFFERENT)
 
@@ -152,6 +173,7 @@ def _verify_chip(
 @commands.command(
     epilog=examples(
         "accel verilog -o build/cluster",
+        "accel verilog --preset small -o build/ --layer lenet5:conv2 --rows 1",
         "accel verilog -o build/core --machine cambricon-s --set pes=2",
     )
 )
@@ -161,8 +183,23 @@ def verilog(
     preset: PresetOption = None,
     config: ConfigOption = None,
     changes: SetOption = None,
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            help="A layer that the bench runs: what goes in, what must come out.",
+            metavar="NETWORK[:NAME]",
+        ),
+    ] = None,
+    images: ImagesOption = None,
+    image: ImageOption = 0,
+    rows: RowsOption = None,
+    density: DensityOption = None,
+    skip: ModeOption = None,
 ) -> None:
-    """Write a machine as Verilog, for cocotb benches too."""
+    """Write a machine as Verilog, with a cocotb bench that runs it.
+
+    `cd FOLDER && make SIM=verilator WAVES=1` runs the bench (docs/verilog.md).
+    """
     from accel import api
 
     chosen = api.choose_config(
@@ -170,8 +207,22 @@ def verilog(
     )
     if output.exists():
         check_writable(output / "bench.py")
+    if layer is None:
+        unfit = {
+            "--images": images is not None, "--image": image != 0, "--rows": rows is not None,
+            "--density": density is not None, "--skip": skip is not None,
+        }  # fmt: skip
+        if given := [name for name, is_given in unfit.items() if is_given]:
+            raise UserError(f"Option {given[0]} must be left out without --layer")
+        net = name = None
+    else:
+        network, _, name = layer.partition(":")
+        with status(f"Loading {network}"):
+            net = api.load(network, images, density)
     with status(f"Writing {chosen.config.name}"):
-        paths = api.write_verilog(chosen, output)
+        paths = api.write_verilog(
+            chosen, output, net, name or None, image=image, rows=rows, mode=skip
+        )
     show(*map(str, paths))
 
 

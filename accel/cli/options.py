@@ -13,15 +13,19 @@ from golden.errors import ConfigError, UserError
 from golden.machines.cluster.config import SkipMode
 
 __all__ = [
+    "AugmentOption",
     "BalanceOption",
     "BandwidthOption",
+    "BatchOption",
     "ConfigOption",
     "ConfigsOption",
     "CsvOption",
     "DataOption",
     "DensityOption",
+    "ImageOption",
     "ImagesOption",
     "JsonOption",
+    "LayerOption",
     "LimitOption",
     "MachineOption",
     "MatrixArgument",
@@ -34,14 +38,17 @@ __all__ = [
     "PlotOption",
     "PresetOption",
     "PresetsOption",
+    "RowsOption",
     "SeedOption",
     "SetOption",
+    "TestImagesOption",
     "TrainImagesOption",
     "WorkFolderOption",
     "examples",
     "read_changes",
     "read_chip",
     "read_modes",
+    "read_shape",
     "read_skip",
 ]
 
@@ -56,6 +63,14 @@ NetworkArgument = Annotated[
 ImagesOption = Annotated[
     Path | None,
     typer.Option(help="Images, a .npy file; a shipped network brings some.", metavar="FILE.npy"),
+]
+LayerOption = Annotated[
+    str | None,
+    typer.Option(help="Name of the layer; the smallest if left out.", metavar="NAME"),
+]
+ImageOption = Annotated[int, typer.Option(help="Which image, from 0.", min=0)]
+RowsOption = Annotated[
+    int | None, typer.Option(help="Only so many output rows, from the first.", min=1)
 ]
 LimitOption = Annotated[int, typer.Option(help="Use at most so many images.", min=1)]
 DensityOption = Annotated[
@@ -124,13 +139,27 @@ PlotOption = Annotated[Path | None, typer.Option(help="Plots as one page.", meta
 # -- training -------------------------------------------------------------------------------
 
 DataOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        help="Folder of a data set; Fashion-MNIST where Debian puts it.", metavar="FOLDER"
+        help="Folder of a data set; fashion-mnist, where Debian puts it, if left out.",
+        metavar="FOLDER",
+        show_default=False,
     ),
 ]
 TrainImagesOption = Annotated[
     int | None, typer.Option(help="Train with only so many images.", metavar="N")
+]
+TestImagesOption = Annotated[
+    int | None, typer.Option(help="Measure with only so many images.", metavar="N")
+]
+BatchOption = Annotated[int | None, typer.Option(help="Images of a training batch.", metavar="N")]
+AugmentOption = Annotated[
+    str | None,
+    typer.Option(
+        help="mirror, shift=PIXELS, both, or none; by the data set if left out.",
+        metavar="HOW",
+        show_default=False,
+    ),
 ]
 WorkFolderOption = Annotated[
     Path | None,
@@ -159,6 +188,25 @@ BandwidthOption = Annotated[
         metavar="NUMBER",
     ),
 ]
+
+
+def read_shape(text: str | None) -> tuple[int, int, int] | None:
+    """Read ``3,32,32``: channels, rows, columns.
+
+    Raises
+    ------
+    UserError
+        It is not three numbers of at least 1.
+    """
+    if text is None:
+        return None
+    parts = text.split(",")
+    if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) for part in parts):
+        raise UserError(
+            f"Option --input must be channels,rows,columns, such as 3,32,32, not {text!r}"
+        )
+    channels, rows, columns = map(int, parts)
+    return channels, rows, columns
 
 
 def examples(*lines: str) -> str:

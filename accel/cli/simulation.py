@@ -173,7 +173,7 @@ def compare(
             net, chosen, images=limit, technology_node=node, progress=progress
         )  # fmt: skip
     if plot is not None:
-        from accel.report.page import comparison_page
+        from accel.report.page.runs import comparison_page
 
         write_whole(plot, lambda: comparison_page(result))
     _write(result, json, csv)

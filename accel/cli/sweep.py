@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,15 @@ from accel.cli.options import (
     examples,
     read_modes,
 )
-from accel.cli.output import check_writable, progress_bar, show, status
+from accel.cli.output import (
+    STANDARD_OUTPUT,
+    check_outputs,
+    check_writable,
+    progress_bar,
+    show,
+    status,
+    write_whole,
+)
 
 __all__ = ["commands"]
 
@@ -41,6 +50,10 @@ ObjectivesOption = Annotated[
     str | None,
     typer.Option(help="What to look for, separated by commas.", metavar="NAMES"),
 ]
+ParetoOption = Annotated[
+    str | None,
+    typer.Option(help="Objectives of the front; those of the sweep by default.", metavar="NAMES"),
+]
 ClockOption = Annotated[
     float | None, typer.Option("--clock", help="For images a second.", metavar="MHZ")
 ]
@@ -51,7 +64,7 @@ ClockOption = Annotated[
         "accel sweep space.toml --network resnet8",
         "accel sweep space.toml --network vgg16 --search nsga2 --trials 1000",
         "accel sweep space.toml --network resnet8 --workers 2",
-        "accel sweep show sweep.sqlite --objectives cycles,lut4",
+        "accel sweep show sweep.sqlite --pareto cycles,luts",
     )
 )
 def run(
@@ -81,6 +94,9 @@ def run(
     scheduler: Annotated[
         str | None, typer.Option(help="A Dask scheduler, whose workers count.", metavar="ADDRESS")
     ] = None,
+    bounds: Annotated[
+        bool, typer.Option("--bounds", help="Leave out what bounds prove to be dominated.")
+    ] = False,
 ) -> None:
     """Count machines of a space on a network; again: go on.
 
@@ -110,6 +126,7 @@ def run(
             seed=seed,
             workers=workers,
             scheduler=scheduler,
+            bounds=bounds,
             progress=lambda each: advance(
                 each.done, each.proposed, f"{each.kept_before} were kept"
             ),
@@ -117,29 +134,50 @@ def run(
     show(*study_report(study))
 
 
-@commands.command(name="show", epilog=examples("accel sweep show sweep.sqlite"))
+@commands.command(
+    name="show",
+    epilog=examples(
+        "accel sweep show sweep.sqlite",
+        "accel sweep show sweep.sqlite --pareto cycles,luts --html page.html",
+    ),
+)
 def show_store(
-    store: StoreArgument, objectives: ObjectivesOption = None, clock: ClockOption = None
+    store: StoreArgument,
+    pareto: ParetoOption = None,
+    clock: ClockOption = None,
+    html: Annotated[
+        Path | None, typer.Option(help="One page that needs no network.", metavar="FILE.html")
+    ] = None,
 ) -> None:
     """Show the Pareto front of a store, and why other points can't be."""
+    check_outputs(html=html)
     from accel.report.sweeps import study_report
     from accel.sweeps.api import open_study
 
-    show(*study_report(open_study(store, _names(objectives), clock)))
+    study = open_study(store, _names(pareto), clock)
+    if html is not None:
+        from accel.report.page.sweeps import sweep_page
+
+        command = ["accel", "sweep", "show", str(store), "--html", str(html)]
+        command += [] if pareto is None else ["--pareto", pareto]
+        command += [] if clock is None else ["--clock", f"{clock:g}"]
+        write_whole(html, lambda: sweep_page(study, shlex.join(command)))
+    if str(html) != STANDARD_OUTPUT:
+        show(*study_report(study))
 
 
 @commands.command(epilog=examples("accel sweep export sweep.sqlite points.parquet"))
 def export(
     store: StoreArgument,
     output: Annotated[Path, typer.Argument(help="A .csv or .parquet file.", metavar="FILE")],
-    objectives: ObjectivesOption = None,
+    pareto: ParetoOption = None,
     clock: ClockOption = None,
 ) -> None:
     """Write all points of a store as a table."""
     check_writable(output)
     from accel.sweeps.api import open_study
 
-    open_study(store, _names(objectives), clock).export(output)
+    open_study(store, _names(pareto), clock).export(output)
 
 
 def _names(text: str | None) -> list[str] | None:

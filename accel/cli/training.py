@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from accel.cli.options import (
+    AugmentOption,
+    BatchOption,
     ConfigOption,
     CsvOption,
     DataOption,
@@ -17,10 +19,12 @@ from accel.cli.options import (
     PlotOption,
     PresetOption,
     SeedOption,
+    TestImagesOption,
     TrainImagesOption,
     WorkFolderOption,
     examples,
     read_changes,
+    read_shape,
 )
 from accel.cli.output import STANDARD_OUTPUT, check_outputs, show, write_whole
 from golden.errors import UserError
@@ -41,15 +45,23 @@ commands = typer.Typer(rich_markup_mode=None)
         "accel prune --list",
         "accel prune lenet5 --density 0.1 --epochs 2",
         "accel prune resnet8 --method cycles --set budget=0.5 -o build/mine",
+        "accel prune --check my.py:Net --input 3,32,32 --density 0.1",
+        "accel prune my.py:Net --weights w.pt --data folder/ --method slimming --density 0.3",
     )
 )
 def prune(
     network: Annotated[
-        str | None, typer.Argument(help="A network to train (--list).", show_default=False)
+        str | None,
+        typer.Argument(
+            help="A network to train (--list), or your own, FILE.py:NAME.", show_default=False
+        ),
     ] = None,
     method: Annotated[str, typer.Option(help="How (--list).", metavar="NAME")] = "magnitude",
     show_list: Annotated[
         bool, typer.Option("--list", help="List methods and networks, and do nothing else.")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Say what would come of it; train nothing.")
     ] = False,
     density: Annotated[
         float | None, typer.Option(help="Share of weights that stay.", metavar="0..1")
@@ -66,6 +78,18 @@ def prune(
     dense: Annotated[
         Path | None, typer.Option(help="Start from this trained model.", metavar="FILE.pt")
     ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="State dict of your own network.", metavar="FILE.pt")
+    ] = None,
+    input_shape: Annotated[
+        str | None,
+        typer.Option(
+            "--input",
+            help="Size of your own network's inputs; of the data if left out.",
+            metavar="C,Y,X",
+            show_default=False,
+        ),
+    ] = None,
     dense_epochs: Annotated[
         int | None, typer.Option(help="Of dense training; by the recipe.", metavar="N")
     ] = None,
@@ -78,6 +102,9 @@ def prune(
     ] = 0.9,
     data: DataOption = None,
     train_images: TrainImagesOption = None,
+    test_images: TestImagesOption = None,
+    batch: BatchOption = None,
+    augment: AugmentOption = None,
     seed: SeedOption = 1,
     output: WorkFolderOption = None,
     name: Annotated[
@@ -96,8 +123,9 @@ def prune(
         return
     if network is None:
         raise UserError("Network to prune must be given (accel prune --list)")
-    from accel.report.studies import pruning_report
+    from accel.report.studies import preflight_report, pruning_report
     from accel.studies import pruning
+    from accel.studies.data import DataOptions
 
     options = {"density": density, "rounds": rounds, "block": block}
     given = {key: value for key, value in options.items() if value is not None}
@@ -112,6 +140,24 @@ def prune(
         name=name,
     )
     machine = _machine(preset, config)
+    chosen_data = DataOptions(
+        folder=data,
+        train_images=train_images,
+        test_images=test_images,
+        batch=batch,
+        augment=augment,
+    )
+    if check:
+        found = pruning.check_network(
+            network,
+            machine,
+            density=density,
+            weights=weights,
+            input_shape=read_shape(input_shape),
+            data=chosen_data,
+        )
+        show(*preflight_report(found))
+        raise typer.Exit(0 if found.ready else 1)
     _log()
     outcome, figures = pruning.prune_network(
         network,
@@ -119,9 +165,10 @@ def prune(
         given | read_changes(changes),
         machine,
         training,
-        data=data,
-        images=train_images,
+        data=chosen_data,
         output=output,
+        weights=weights,
+        input_shape=read_shape(input_shape),
     )
     show(*pruning_report(outcome, figures))
 
@@ -151,6 +198,7 @@ def study(
         show_studies()
         return
     from accel.studies import pruning
+    from accel.studies.data import DataOptions
 
     pruning.find_study(name)
     check_outputs(plot=plot, json=json, csv=csv)
@@ -159,8 +207,7 @@ def study(
     result = pruning.run_study(
         name,
         machine,
-        data=data,
-        images=train_images,
+        data=DataOptions(folder=data, train_images=train_images),
         output=output,
         seeds=seeds,
         scale=scale,
@@ -168,7 +215,7 @@ def study(
     write_whole(csv, result.to_csv)
     write_whole(json, result.to_json)
     if plot is not None:
-        from accel.report.page import study_page
+        from accel.report.page.runs import study_page
 
         write_whole(plot, lambda: study_page(result))
     if STANDARD_OUTPUT not in (json, csv):

@@ -10,11 +10,12 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from accel.machines.timeline import Track
 from golden.counters import UNIT_COUNTERS, Counters
-from golden.errors import CapacityError
+from golden.errors import CapacityError, ConfigError
 from golden.layer import LayerShape
 from golden.machines.cluster.config import SkipMode
-from golden.program import Codes, LayerTask
+from golden.program import Codes, LayerRun, LayerTask
 
 __all__ = [
     "OPERANDS_BYTES_MIN",
@@ -278,6 +279,38 @@ class Machine(ABC):
             else:
                 found.append({mode: count(mode) for mode in modes})
         return found
+
+    def timeline(self, run: LayerRun, output: Codes, mode: SkipMode) -> tuple[Track, ...]:
+        """Return what each unit does in each cycle of a layer, as the simulator has it.
+
+        Raises
+        ------
+        CapacityError
+            The layer does not fit a buffer.
+        ConfigError
+            The simulator of this machine counts without an order of cycles.
+        """
+        raise ConfigError(
+            f"Machine of a simulated timeline must be a cluster machine, not {self.name}; "
+            "its hardware, where it has one, gives it too (--from hardware)"
+        )
+
+    @classmethod
+    def bound_machines(
+        cls,
+        machines: Sequence[Self],
+        task: LayerTask,
+        activations: Codes,
+        output: Codes,
+        mode: SkipMode,
+    ) -> list[int | CapacityError]:
+        """Return cycles that a layer takes at least on several machines of this kind.
+
+        It is found sooner than their cycles. 0 where nothing is proved; the error says why a layer
+        does not fit.
+        """
+        del task, activations, output, mode
+        return [0 for _ in machines]
 
     def estimate_area(self) -> AreaEstimate | None:
         """Return what the machine would consist of, where it has no measured hardware."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "findings_report",
+    "preflight_report",
     "product_report",
     "pruning_report",
     "sizes_report",
@@ -175,17 +176,17 @@ def pruning_report(outcome: Any, figures: Mapping[str, float]) -> list[Item]:
     """
     table = Table("", [Column("", Kind.TEXT), figure("dense"), figure("pruned")])
     kept = round(outcome.density * outcome.weights)
-    table.add(
-        "accuracy on test data",
-        f"{100 * outcome.accuracy['dense']:.2f} %",
-        f"{100 * outcome.accuracy['pruned']:.2f} %",
-    )
-    table.add("accuracy in int8", "", f"{100 * outcome.accuracy['int8']:.2f} %")
+    scores = {name: f"{100 * value:.2f} %" for name, value in outcome.accuracy.items()}
+    table.add(f"{outcome.score_name} on test data", scores["dense"], scores["pruned"])
+    table.add("the same in int8", "", scores["int8"])
     table.add("weights", f"{outcome.dense_weights:,}", f"{outcome.weights:,}")
     table.add("weights that are not zero", "", f"{kept:,}")
     table.add("share of the dense network's", "", f"{100 * kept / outcome.dense_weights:.2f} %")
     table.add("MACs, zeros included", f"{outcome.dense_macs:,}", f"{outcome.macs:,}")
     table.add("cycles an image", "", f"{figures['cycles']:,.0f}")
+    layers = Table("", [Column("layer", Kind.NAME), *map(figure, ("weights", "kept", "%"))])
+    for each in outcome.layers:
+        layers.add(each.name, each.size, each.kept, f"{100 * each.density:.1f}")
     speed_ups = [
         f"{figures[f'speed_up_over_{mode}']:.2f} over {words}"
         for mode, words in (
@@ -197,8 +198,39 @@ def pruning_report(outcome: Any, figures: Mapping[str, float]) -> list[Item]:
     return [
         f"{outcome.network.name}: {outcome.network.source}",
         table,
+        layers,
         f"Speed-up of skipping both: {', '.join(speed_ups)} (this network, same machine).",
         *(f"wrote {path}" for path in outcome.files),
+    ]
+
+
+def preflight_report(found: Any) -> list[Item]:
+    """Return what pruning a network would come to.
+
+    Parameters
+    ----------
+    found : sw.training.pruner.preflight.Preflight
+    """
+    table = Table(
+        f"{found.model}, pruned by magnitude as its weights are now",
+        [Column("weights of", Kind.NAME), *map(figure, ("weights", "kept", "%"))],
+        total=True,
+    )
+    for each in found.layers:
+        table.add(each.name, each.size, each.kept, f"{100 * each.density:.1f}")
+    for each in found.left_alone:
+        table.add(each.name, each.size, each.size, "100.0")
+    size = sum(each.size for each in (*found.layers, *found.left_alone))
+    kept = round(found.density * size)
+    table.add("all weights", size, kept, f"{100 * found.density:.1f}")
+    said = "yes" if found.refused is None else f"no. {found.refused}"
+    converted = "yes" if found.convertible else f"no. {found.unconvertible}"
+    cycles = "" if found.cycles is None else f" Cycles an image: {found.cycles:,.0f}."
+    return [
+        table,
+        *(f"{each.name} is left alone: {each.reason}." for each in found.left_alone),
+        *(f"Warning: {each}" for each in found.warnings),
+        f"Prunable: {said}. Convertible: {converted}.{cycles}",
     ]
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from accel.report.table import Column, Kind, Table, figure
 from accel.report.tables import Item
 
 if TYPE_CHECKING:
-    from accel.sweeps.study import Study
+    from accel.sweeps.study import Found, Study
 
-__all__ = ["study_report"]
+__all__ = ["area_bases", "study_report"]
 
 #: Rows of the front, and reasons, that are shown.
 _ROWS_MAX, _REASONS_MAX = 40, 5
@@ -46,13 +47,18 @@ def study_report(study: Study) -> list[Item]:
         for row in front.to_dict("records"):
             table.add(*(_short(row[name]) for name in names), *(row[key] for key in fields))
         items.append(table.shortened(_ROWS_MAX))
-        if any(name in ("lut4", "ff", "block_ram", "dsp") for name in names):
-            known = sorted(set(front["area"]) - {"no estimate"})
-            items += [f"Area: {basis}." for basis in known]
-    reasons = Counter((each.status, each.message) for each in study.found if each.status != "ok")
+        if any(each.is_area for each in study.objectives):
+            items += [f"Area: {basis}." for basis in area_bases(study.front())]
+    reasons = Counter((each.status, each.message) for each in study.found
+                      if each.status not in ("ok", "dominated"))  # fmt: skip
     for (status, message), count in reasons.most_common(_REASONS_MAX):
         items.append(f"{count} {status}: {message}")
     return items
+
+
+def area_bases(front: Sequence[Found]) -> list[str]:
+    """Say what the cells of some points are counted from."""
+    return sorted({each.area_basis for each in front})
 
 
 def _short(value: float) -> str:

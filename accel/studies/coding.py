@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accel import api
+from accel.studies.data import DataOptions
 from golden.errors import UserError
 from golden.network import Network
 from sw.coding.codebook import CodebookOptions
@@ -69,10 +70,8 @@ class FineTuning:
         Not at all where None.
     rate : float, optional
         Learning rate; a default of ``sw.training.codebooks``.
-    data : path, optional
-        Folder of a data set; without fine-tuning its images calibrate a .pt model.
-    images : int, optional
-        Training images to use.
+    data : DataOptions
+        Without fine-tuning its images calibrate a .pt model, where it names a folder.
     checkpoints : path, optional
         Folder; ``build/compressed/NAME-BITS-BITS``.
 
@@ -84,14 +83,11 @@ class FineTuning:
 
     epochs: int | None = None
     rate: float | None = None
-    data: Path | None = None
-    images: int | None = None
+    data: DataOptions = field(default_factory=DataOptions)
     seed: int = 1
     checkpoints: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.images is not None and self.images < 1:
-            raise UserError(f"Option --train-images must be at least 1, not {self.images}")
         if self.epochs is not None and self.epochs < 1:
             raise UserError(f"Epochs of --fine-tune must be at least 1, not {self.epochs}")
         if self.rate is not None and not self.rate > 0:
@@ -214,11 +210,11 @@ def load_calibration(name: str, images: Path | None, how: FineTuning) -> Images 
         from sw.images import load_images
 
         return load_images(images)
-    if how.data is None:
+    if how.data.folder is None:
         return None
     if not name.endswith(".pt"):
         raise UserError(f"Option --data must be left out for {name}: only a .pt model takes it")
-    return _split(how).calibration
+    return _split(Path(name), how).calibration
 
 
 # -- coding ---------------------------------------------------------------------------------
@@ -337,12 +333,12 @@ def fine_tune(path: Path, codebook: CodebookOptions, how: FineTuning) -> CodedNe
     found = codebooks.compress(
         path,
         codebook,
-        _split(how),
+        _split(path, how),
         how.checkpoints or Path("build/compressed") / place,
         epochs=how.epochs or 1,
         rate=codebooks.RATE if how.rate is None else how.rate,
         seed=how.seed,
-        settings={"images": how.images},
+        settings=how.data.settings(),
     )
     network = found.network
     weights = [
@@ -400,16 +396,16 @@ def save_coded(coded: CodedNetwork, path: Path, index_bits: IndexBits, entropy: 
     return save(file, path)
 
 
-def _split(how: FineTuning) -> Split:
+def _split(path: Path, how: FineTuning) -> Split:
+    """Return the data for a .pt model's network."""
     try:
-        from sw.training.data import split
+        from sw.training.models import load_model
+        from sw.training.networks import find
     except ImportError:
         raise UserError(
             "A data set needs PyTorch, which is not installed: pip install 'innerjoin[train]'"
         ) from None
-    from sw.training.dataset import FOLDER, load_dataset
-
-    return split(load_dataset(how.data or FOLDER), how.images)
+    return how.data.split(find(load_model(path)[1]))
 
 
 def _bits(options: CodebookOptions) -> str:

@@ -16,22 +16,24 @@ from accel.functional import quantise_images
 from accel.machines.machine import Machine
 from accel.results import csv_text
 from accel.run import count_cycles
+from accel.studies.data import DataOptions
 from golden.errors import UserError
 from golden.machines.cluster.config import SkipMode
 from golden.network import Network
 
 if TYPE_CHECKING:
     from accel.studies.training.study import Study
-    from sw.training.data import Split
     from sw.training.methods.method import Method
     from sw.training.networks.definition import Definition
     from sw.training.pipeline import Outcome
+    from sw.training.pruner.preflight import Preflight
     from sw.training.unrolled import Unrolled
 
 __all__ = [
     "Measure",
     "StudyResult",
     "Training",
+    "check_network",
     "find_study",
     "layer_cycles",
     "measure_both",
@@ -159,9 +161,10 @@ class Training:
     name: str | None = None
 
     def __post_init__(self) -> None:
-        for option, count in (("epochs", self.epochs), ("dense-epochs", self.dense_epochs)):
-            if count is not None and count < 1:
-                raise UserError(f"Option --{option} must be at least 1, not {count}")
+        if self.epochs < 0:
+            raise UserError(f"Option --epochs must be at least 0, not {self.epochs}")
+        if self.dense_epochs is not None and self.dense_epochs < 1:
+            raise UserError(f"Option --dense-epochs must be at least 1, not {self.dense_epochs}")
         if self.name is not None and Path(self.name).name != self.name:
             raise UserError(f"Name must be that of a file, without a folder, not {self.name!r}")
         for path in (self.dense, self.teacher):
@@ -176,24 +179,26 @@ def prune_network(
     machine: Machine,
     training: Training,
     *,
-    data: Path | None = None,
-    images: int | None = None,
+    data: DataOptions,
     output: Path | None = None,
+    weights: Path | None = None,
+    input_shape: tuple[int, ...] | None = None,
 ) -> tuple[Outcome, dict[str, float]]:
     """Train, prune and compress a network; return it with what it costs on a machine.
 
     Parameters
     ----------
     network, method : str
-        Names of ``networks`` and ``methods``.
+        Names of ``networks`` and ``methods``; or ``FILE.py:NAME``, a user's own network.
     options : dict of str to object
         Of the method.
-    data : path, optional
-        Folder of a data set.
-    images : int, optional
-        Train with only so many of its images.
+    data : DataOptions
     output : path, optional
         Folder; ``build/pruned/NAME`` where None. A run that was interrupted goes on there.
+    weights : path, optional
+        Of a user's own network: a state dict.
+    input_shape : tuple of int, axes c, y, x, optional
+        Of the same; that of the data by default.
 
     Raises
     ------
@@ -202,22 +207,96 @@ def prune_network(
     """
     _need_torch()
     from sw.training import methods, networks, pipeline
+    from sw.training.networks.own import load_own
 
-    definition = networks.find(network)
+    own = _is_own(network, weights, input_shape)
+    definition = None if own else networks.find(network)
     chosen = methods.make(method, dict(options))
-    split = _split(data, images)
+    split = data.split(definition, input_shape)  # type: ignore[arg-type]
+    if definition is None:
+        definition = load_own(network, split.train.shape, weights=weights)
+    definition = definition.with_classes(split.classes)
     layers = layer_cycles(machine, split.calibration)
     outcome = pipeline.prune(
         definition,
         chosen,
         split,
-        output or Path("build/pruned") / (training.name or f"{network}-{method}"),
+        output or Path("build/pruned") / (training.name or f"{definition.name}-{method}"),
         **{field.name: getattr(training, field.name) for field in fields(training)},
         cost=total_cycles(layers),
         layer_cost=layers,
-        images=images,
+        data_settings={**data.settings(), **({"weights": str(weights)} if weights else {})},
     )
     return outcome, measure_on(machine, split.calibration)(outcome.network)
+
+
+def _is_own(network: str, weights: Path | None, input_shape: tuple[int, ...] | None) -> bool:
+    from sw.training.networks.own import is_own
+
+    if is_own(network):
+        return True
+    for option, value in (("weights", weights), ("input", input_shape)):
+        if value is not None:
+            raise UserError(
+                f"Option --{option} must be left out for {network}, a network of --list"
+            )
+    return False
+
+
+def check_network(
+    network: str,
+    machine: Machine,
+    *,
+    density: float | None = None,
+    weights: Path | None = None,
+    input_shape: tuple[int, ...] | None = None,
+    data: DataOptions | None = None,
+) -> Preflight:
+    """Say in seconds what pruning a network would come to; nothing is trained.
+
+    Parameters
+    ----------
+    network, weights, input_shape
+        As ``prune_network`` takes them.
+    density : float, optional
+        Share of all weights that are to stay.
+    data : DataOptions, optional
+        Its images are the example where it names a folder; else noise is.
+
+    Raises
+    ------
+    UserError
+        A name or a file is bad, or the size of the inputs is not known.
+    """
+    _need_torch()
+    import torch
+
+    from sw.training import check, networks
+    from sw.training.networks.own import load_own
+
+    given = data is not None and data.folder is not None
+    example = None
+    if _is_own(network, weights, input_shape):
+        if data is not None and given:
+            split = data.split(None, input_shape)  # type: ignore[arg-type]
+            example = torch.from_numpy(split.calibration[:2])
+            input_shape = split.train.shape
+        if input_shape is None:
+            raise UserError("Size of the inputs must be given by --input C,Y,X, or by --data")
+        definition = load_own(network, input_shape, weights=weights)
+    else:
+        definition = networks.find(network)
+    if example is None:
+        generator = torch.Generator().manual_seed(1)
+        example = torch.rand((2, *definition.input_shape), generator=generator)
+
+    def cycles(made: Network, images: NDArray[np.float32]) -> float:
+        return api.simulate(_loaded(made, images[:1]), machine, images=1).total.cycles
+
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(1)  # the same report each time
+        model = definition.make()
+    return check(model, example, density, cycles=cycles)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -261,8 +340,7 @@ def run_study(
     name: str,
     machine: Machine,
     *,
-    data: Path | None = None,
-    images: int | None = None,
+    data: DataOptions | None = None,
     output: Path | None = None,
     seeds: int = 3,
     scale: float = 1.0,
@@ -273,7 +351,7 @@ def run_study(
     ----------
     name : str
         One of ``studies``.
-    data, images, output
+    data, output
         As ``prune_network`` takes them; the folder is ``build/studies`` where None.
     seeds : int
         Times that everything is trained.
@@ -288,7 +366,8 @@ def run_study(
     study = find_study(name)
     if seeds < 1 or not scale > 0:
         raise UserError(f"Seeds must be at least 1 and scale above 0, not {seeds} and {scale}")
-    split = _split(data, images)
+    data = data or DataOptions()
+    split = data.split()
     from accel.studies.training.study import StudyTask
 
     layers = layer_cycles(machine, split.calibration)
@@ -303,7 +382,7 @@ def run_study(
         measure_on=lambda **changes: measure_on(
             type(machine)(machine.config.replace(**changes)), split.calibration
         ),
-        images=images,
+        data_settings=data.settings(),
     )
     return StudyResult(study=study, machine=machine, rows=study.rows(task))
 
@@ -353,12 +432,3 @@ def _need_torch() -> None:
         raise UserError(
             "Training needs PyTorch, which is not installed: pip install 'innerjoin[train]'"
         ) from None
-
-
-def _split(folder: Path | None, images: int | None) -> Split:
-    if images is not None and images < 1:
-        raise UserError(f"Option --train-images must be at least 1, not {images}")
-    from sw.training.data import split
-    from sw.training.dataset import FOLDER, load_dataset
-
-    return split(load_dataset(folder or FOLDER), images)

@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from accel.api import LoadedNetwork, load
 from accel.costs.energy import EnergyTable
 from accel.results import Timing
-from accel.sweeps.engine import DaskEngine, Engine, LocalEngine, Tick
-from accel.sweeps.evaluator import INFEASIBLE, OK, Outcome, SweptNetwork
-from accel.sweeps.objectives import Objective, find_objectives, measure
-from accel.sweeps.search import Search, make_search
+from accel.sweeps.bounds import check_bounded
+from accel.sweeps.engine import DaskEngine, Engine, LocalEngine
+from accel.sweeps.evaluator import INFEASIBLE, OK, SweptNetwork
+from accel.sweeps.objectives import find_objectives
+from accel.sweeps.running import Progress, Sweeping
+from accel.sweeps.search import make_search
 from accel.sweeps.space import Point, Space
-from accel.sweeps.store import Row, Store, code_digest, package_version, point_key
-from accel.sweeps.study import Found, Study, found_points
+from accel.sweeps.store import Store
+from accel.sweeps.study import Study, found_points
 from golden.config import TomlConfig
 from golden.errors import ConfigError, UserError
 from golden.machines import registry
@@ -28,27 +30,6 @@ __all__ = ["Progress", "evaluate", "open_study", "sweep"]
 
 #: Processes of one machine.
 _WORKERS_MAX = 1024
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """How far a sweep is.
-
-    Parameters
-    ----------
-    proposed : int
-        Points that the search has proposed so far.
-    done : int
-        Of them, those whose rows are kept; ``kept_before`` were kept when the sweep began.
-    kept_before : int
-    share : float
-        Of the present group of points, 0..1.
-    """
-
-    proposed: int
-    done: int
-    kept_before: int
-    share: float
 
 
 def sweep(
@@ -66,6 +47,7 @@ def sweep(
     seed: int = 0,
     workers: int = 1,
     scheduler: str | None = None,
+    bounds: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> Study:
     """Count machines of a space on a network, and keep what was counted.
@@ -102,6 +84,9 @@ def sweep(
         Processes that count; this one alone where it is 1.
     scheduler : str, optional
         Address of a Dask scheduler, whose workers count instead.
+    bounds : bool
+        Leave out points that lower bounds of their cycles prove to be dominated; the front is
+        exact. Their rows say so.
     progress : function of Progress, optional
 
     Raises
@@ -111,6 +96,8 @@ def sweep(
     """
     chosen = find_objectives(list(objectives), clock_mhz)
     space = space if isinstance(space, Space) else Space(space)
+    if bounds:
+        check_bounded(chosen, search)
     way = make_search(search, space, trials, seed, chosen)
     networks = _networks(net, images, modes, technology_node)
     described = {
@@ -124,6 +111,7 @@ def sweep(
         "seed": seed,
         "images": images,
         "technology_node": technology_node,
+        "bounds": bounds,
     }
     with ExitStack() as stack:
         engine = _engine(scheduler, workers)
@@ -131,7 +119,8 @@ def sweep(
         if not isinstance(store, Store):
             store = stack.enter_context(Store(store))
         store.describe(described)
-        return _Sweep(store, engine, networks, chosen, clock_mhz, progress).run(way)
+        run = Sweeping(store, engine, networks, chosen, clock_mhz, bounds, progress)
+        return replace(run.run(way), described=described)
 
 
 def open_study(
@@ -165,7 +154,7 @@ def open_study(
         if row.images == last["images"] and row.technology_node == last["technology_node"]
     ]
     found = found_points(asked, networks, chosen, clock_mhz)
-    return Study(objectives=tuple(chosen), found=tuple(found))
+    return Study(objectives=tuple(chosen), found=tuple(found), described=last)
 
 
 def evaluate(
@@ -259,127 +248,9 @@ def _network(
     return SweptNetwork(network=network, images=codes, modes=modes, technology_node=node)
 
 
-def _key(network: SweptNetwork, point: Point) -> str:
-    modes = None if network.modes is None else [mode.value for mode in network.modes]
-    return point_key(point, network.content, modes, network.technology_node)
-
-
-def _row(network: SweptNetwork, point: Point, outcome: Outcome) -> Row:
-    return Row(
-        key=_key(network, point),
-        point=point,
-        network=network.name,
-        network_digest=network.content,
-        images=len(network.images),
-        technology_node=network.technology_node,
-        status=outcome.status,
-        message=outcome.message,
-        figures=outcome.figures(),
-        cpu_seconds=outcome.cpu_seconds,
-        package=package_version(),
-        code=code_digest(),
-    )
-
-
 def _engine(scheduler: str | None, workers: int) -> Engine:
     if type(workers) is not int or not 1 <= workers <= _WORKERS_MAX:
         raise UserError(f"Workers must be between 1 and {_WORKERS_MAX}, not {workers!r}")
     if scheduler is None and workers == 1:
         return LocalEngine()
     return DaskEngine(scheduler, workers)
-
-
-class _Sweep:
-    """A sweep as it runs."""
-
-    def __init__(
-        self,
-        store: Store,
-        engine: Engine,
-        networks: list[SweptNetwork],
-        objectives: list[Objective],
-        clock_mhz: float | None,
-        progress: Callable[[Progress], None] | None,
-    ) -> None:
-        self._store = store
-        self._engine = engine
-        self._networks = networks
-        self._objectives = objectives
-        self._clock_mhz = clock_mhz
-        self._progress = progress
-        self._found: list[Found] = []
-        self._kept_before = 0
-
-    def run(self, way: Search) -> Study:
-        while points := way.ask():
-            found = self._find(points)
-            self._found += found
-            way.tell(points, [_complete(each.figures) for each in found])
-        return Study(objectives=tuple(self._objectives), found=tuple(self._found))
-
-    def _find(self, points: list[Point]) -> list[Found]:
-        """Return what became of some points; count those that the store has not."""
-        keys = {
-            (network.name, point.canonical()): _key(network, point)
-            for network in self._networks
-            for point in points
-        }
-        rows = {
-            key: row
-            for key, row in self._store.rows(list(keys.values())).items()
-            if row.status != "failed"
-        }
-        missing = [
-            (network, point)
-            for network in self._networks
-            for point in points
-            if keys[network.name, point.canonical()] not in rows
-        ]
-        self._kept_before += len(keys) - len(missing)
-        for network in self._networks:
-            left = [point for other, point in missing if other is network]
-            tick = self._ticker(len(points), len(left))
-            for block, outcomes in self._engine.run(network, left, tick):
-                counted = [
-                    _row(network, point, outcome)
-                    for point, outcome in zip(block, outcomes, strict=True)
-                ]
-                self._store.add(counted)
-                rows |= {row.key: row for row in counted}
-        found = []
-        for point in points:
-            # Networks of the same content share their rows, whatever they are called.
-            of_point = [
-                replace(rows[keys[network.name, point.canonical()]], network=network.name)
-                for network in self._networks
-            ]
-            weights = [network.weight for network in self._networks]
-            weighted = list(zip(of_point, weights, strict=True))
-            figures = measure(self._objectives, weighted, self._clock_mhz)
-            found.append(Found(point=point, rows=tuple(of_point), figures=figures))
-        return found
-
-    def _ticker(self, points: int, missing: int) -> Tick:
-        """Return what tells how far a group of points is, of which some are missing."""
-
-        def tick(share: float) -> None:
-            if self._progress:
-                kept = points - missing
-                self._progress(
-                    Progress(
-                        proposed=len(self._found) + points,
-                        done=len(self._found) + kept + int(share * missing),
-                        kept_before=self._kept_before,
-                        share=share,
-                    )
-                )
-
-        return tick
-
-
-def _complete(figures: list[float | None] | None) -> list[float] | None:
-    """Return figures where none is missing."""
-    if figures is None:
-        return None
-    known = [figure for figure in figures if figure is not None]
-    return known if len(known) == len(figures) else None

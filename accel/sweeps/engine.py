@@ -31,9 +31,15 @@ class Engine(Protocol):
     """Counts points, block by block."""
 
     def run(
-        self, network: SweptNetwork, points: Sequence[Point], tick: Tick
+        self, network: SweptNetwork, points: Sequence[Point], tick: Tick, *, bound: bool = False
     ) -> Iterator[tuple[Sequence[Point], list[Outcome]]]:
-        """Yield some of the points and what became of them, until all are done."""
+        """Yield some of the points and what became of them, until all are done.
+
+        Parameters
+        ----------
+        bound : bool
+            They are not counted: it is only found what they take at least.
+        """
         ...
 
     def close(self) -> None:
@@ -48,7 +54,7 @@ class LocalEngine:
         self._points_a_second = 1.0
 
     def run(
-        self, network: SweptNetwork, points: Sequence[Point], tick: Tick
+        self, network: SweptNetwork, points: Sequence[Point], tick: Tick, *, bound: bool = False
     ) -> Iterator[tuple[Sequence[Point], list[Outcome]]]:
         left = sort_points(points)
         while left:
@@ -56,7 +62,9 @@ class LocalEngine:
             done, left = len(points) - len(left), left[len(block) :]
             before, after = done / len(points), (done + len(block)) / len(points)
             begun = time.monotonic()
-            yield block, network.evaluator.evaluate(block, _between(tick, before, after))
+            evaluator = network.evaluator
+            count = evaluator.bound if bound else evaluator.evaluate
+            yield block, count(block, _between(tick, before, after))
             self._points_a_second = len(block) / max(time.monotonic() - begun, 1e-3)
 
     def close(self) -> None:
@@ -143,7 +151,7 @@ class DaskEngine:
         self.close()
 
     def run(
-        self, network: SweptNetwork, points: Sequence[Point], tick: Tick
+        self, network: SweptNetwork, points: Sequence[Point], tick: Tick, *, bound: bool = False
     ) -> Iterator[tuple[Sequence[Point], list[Outcome]]]:
         self._send(network)
         size, left = self._block_points(len(points)), sort_points(points)
@@ -151,7 +159,7 @@ class DaskEngine:
         while left:
             blocks.append(take_block(left, size))
             left = left[len(blocks[-1]) :]
-        waiting = {self._submit(network, block): block for block in blocks}
+        waiting = {self._submit(network, block, bound): block for block in blocks}
         completed = self._distributed.as_completed(list(waiting))
         done = 0
         for future in completed:
@@ -164,7 +172,7 @@ class DaskEngine:
             elif len(block) > 1:
                 half = len(block) // 2
                 for part in (block[:half], block[half:]):
-                    again = self._submit(network, part)
+                    again = self._submit(network, part, bound)
                     waiting[again] = part
                     completed.add(again)
                 continue
@@ -190,9 +198,9 @@ class DaskEngine:
             self._client.register_plugin(_plugin(self._distributed, network))
             self._sent.add(network.content)
 
-    def _submit(self, network: SweptNetwork, block: Sequence[Point]) -> Any:
+    def _submit(self, network: SweptNetwork, block: Sequence[Point], bound: bool) -> Any:
         return self._client.submit(
-            _count_block, network.content, code_digest(), tuple(block), pure=False
+            _count_block, network.content, code_digest(), tuple(block), bound, pure=False
         )
 
 
@@ -219,8 +227,9 @@ def keep_network(network: SweptNetwork) -> None:
     _networks[network.content] = network
 
 
-def _count_block(content: str, code: str, points: Sequence[Point]) -> list[Outcome]:
-    """Count points on a worker."""
+def _count_block(content: str, code: str, points: Sequence[Point], bound: bool) -> list[Outcome]:
+    """Count or bound points on a worker."""
     if code != code_digest():
         raise UserError("Workers must have the same version of this package as the sweep")
-    return _networks[content].evaluator.evaluate(points)
+    evaluator = _networks[content].evaluator
+    return evaluator.bound(points) if bound else evaluator.evaluate(points)

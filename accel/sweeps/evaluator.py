@@ -22,12 +22,23 @@ from golden.machines.cluster.config import SkipMode
 from golden.network import Network
 from golden.program import Codes
 
-__all__ = ["FAILED", "INFEASIBLE", "OK", "Evaluator", "Outcome", "SweptNetwork"]
+__all__ = [
+    "BOUNDED",
+    "DOMINATED",
+    "FAILED",
+    "INFEASIBLE",
+    "OK",
+    "Evaluator",
+    "Outcome",
+    "SweptNetwork",
+]
 
 #: Bytes of a trace that is held in memory while machines are counted.
 _HELD_BYTES_MAX = 512 << 20
 
-OK, INFEASIBLE, FAILED = "ok", "infeasible", "failed"
+OK, DOMINATED, INFEASIBLE, FAILED = "ok", "dominated", "infeasible", "failed"
+#: Of an outcome on the way: its cycles are at least those of its layers.
+BOUNDED = "bounded"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +48,9 @@ class Outcome:
     Parameters
     ----------
     status : str
-        ``ok``; ``infeasible``: such a machine can't be, or a layer does not fit it;
-        ``failed``: something else went wrong.
+        ``ok``; ``dominated``: not counted, since its cycles are at least those of ``layer_cycles``
+        and a point that was counted is no worse; ``infeasible``: such a machine can't be, or a
+        layer does not fit it; ``failed``: something else went wrong.
     message : str
         The rule, or what went wrong.
     timings : dict of SkipMode to Timing
@@ -105,8 +117,21 @@ class Evaluator:
         self.modes = modes
         self._traces: dict[float | None, _Held] = {}
 
+    def bound(self, points: Sequence[Point], tick: Tick | None = None) -> list[Outcome]:
+        """Return what points take at least, in their order: infeasible, failed, or bounded."""
+        return self._run(points, tick, self._bound)
+
     def evaluate(self, points: Sequence[Point], tick: Tick | None = None) -> list[Outcome]:
         """Count points, in their order."""
+        return self._run(points, tick, self._count)
+
+    def _run(
+        self,
+        points: Sequence[Point],
+        tick: Tick | None,
+        count: Callable[[list[_Running], LayerTrace, Any], None],
+    ) -> list[Outcome]:
+        """Take points through the layers."""
         outcomes: dict[int, Outcome] = {}
         running: dict[float | None, dict[int, _Running]] = {}
         for index, point in enumerate(points):
@@ -123,7 +148,7 @@ class Evaluator:
             for density, each in running.items():
                 for step, task in self._trace(density):
                     for group in _groups(each.values()):
-                        self._count(group, step, task)
+                        self._share(group, step, task, count)
                     done += len(each)
                     if tick:
                         tick(done, total)
@@ -145,30 +170,43 @@ class Evaluator:
             self._traces[density] = _Held(Trace(network, self.images))
         return self._traces[density]
 
-    def _count(self, group: list[_Running], step: LayerTrace, task: Any) -> None:
-        """Count one layer on machines of one kind."""
+    def _share(
+        self,
+        group: list[_Running],
+        step: LayerTrace,
+        task: Any,
+        count: Callable[[list[_Running], LayerTrace, Any], None],
+    ) -> None:
+        """Take machines of one kind through a layer, and divide the time among them."""
         begun = time.process_time()
-        machines = [each.machine for each in group]
         try:
-            counted = _count_machines(machines, step, task, group[0].modes)
+            count(group, step, task)
         except Exception as error:  # of one of them: the others go on without it
             if len(group) > 1:
                 for each in group:
-                    self._count([each], step, task)
+                    self._share([each], step, task, count)
                 return
             group[0].fail(FAILED, f"{type(error).__name__}: {error}")
             return
-        for each, found in zip(group, counted, strict=True):
-            each.add(step.node.layer.name, found, self.table)
         spent = (time.process_time() - begun) / len(group)
         for each in group:
             each.cpu_seconds += spent
 
+    def _count(self, group: list[_Running], step: LayerTrace, task: Any) -> None:
+        machines = [each.machine for each in group]
+        counted = type(machines[0]).count_machines(
+            machines, task, step.activations, step.output, group[0].modes
+        )
+        for each, found in zip(group, counted, strict=True):
+            each.add(step.node.layer.name, found, self.table)
 
-def _count_machines(
-    machines: list[Machine], step: LayerTrace, task: Any, modes: tuple[SkipMode, ...]
-) -> list[Counted]:
-    return type(machines[0]).count_machines(machines, task, step.activations, step.output, modes)
+    def _bound(self, group: list[_Running], step: LayerTrace, task: Any) -> None:
+        machines = [each.machine for each in group]
+        bounds = type(machines[0]).bound_machines(
+            machines, task, step.activations, step.output, group[0].modes[-1]
+        )
+        for each, least in zip(group, bounds, strict=True):
+            each.bound(step.node.layer.name, least)
 
 
 def _groups(running: Iterable[_Running]) -> Iterator[list[_Running]]:
@@ -226,6 +264,13 @@ class _Running:
             if mode == self.modes[-1]:
                 self._cycles[layer] = self._cycles.get(layer, 0) + timing.cycles
 
+    def bound(self, layer: str, least: int | CapacityError) -> None:
+        """Add cycles that a layer takes at least; a layer that does not fit ends it."""
+        if isinstance(least, CapacityError):
+            self.fail(INFEASIBLE, str(least))
+            return
+        self._cycles[layer] = self._cycles.get(layer, 0) + least
+
     def fail(self, status: str, message: str) -> None:
         self.status, self._message = status, message
 
@@ -233,8 +278,8 @@ class _Running:
         if self.status:
             return Outcome(status=self.status, message=self._message, cpu_seconds=self.cpu_seconds)
         return Outcome(
-            status=OK,
-            timings={mode: Timing.sum(parts) for mode, parts in self._timings.items()},
+            status=OK if self._timings[self.modes[-1]] else BOUNDED,
+            timings={mode: Timing.sum(parts) for mode, parts in self._timings.items() if parts},
             layer_cycles=self._cycles,
             cpu_seconds=self.cpu_seconds,
         )

@@ -29,6 +29,8 @@ class Objective:
         Returns the figure of a point from its rows, one for each network; None where there is no
         estimate.
     needs_clock : bool
+    is_area : bool
+        Cells, which may be an estimate.
     """
 
     name: str
@@ -36,6 +38,8 @@ class Objective:
     smaller_is_better: bool
     of: Callable[[Sequence[tuple[Row, float]], float | None], float | None]
     needs_clock: bool = False
+    is_area: bool = False
+    needs_counts: bool = False
 
 
 def _sum(figure: Callable[[Mapping[str, Any]], float]) -> Callable[..., float]:
@@ -84,14 +88,26 @@ OBJECTIVES = {
         Objective(
             "images_per_second", "images a second at a clock", False, _images_per_second, True
         ),
-        Objective("energy_pj", "energy of all images, DRAM too, in pJ", True, _sum(_energy)),
-        Objective("dram_bytes", "bytes to and from DRAM, all images", True, _sum(_dram)),
-        Objective("lut4", "4-input tables of an ECP5", True, _cells("lut4")),
-        Objective("ff", "flip-flops", True, _cells("ff")),
-        Objective("block_ram", "block RAMs of 18 kbit", True, _cells("dp16kd")),
-        Objective("dsp", "multipliers of 18 x 18 bit", True, _cells("mult18")),
+        Objective(
+            "energy_pj",
+            "energy of all images, DRAM too, in pJ",
+            True,
+            _sum(_energy),
+            needs_counts=True,
+        ),
+        Objective(
+            "dram_bytes", "bytes to and from DRAM, all images", True, _sum(_dram), needs_counts=True
+        ),
+        Objective("lut4", "4-input tables of an ECP5", True, _cells("lut4"), is_area=True),
+        Objective("ff", "flip-flops", True, _cells("ff"), is_area=True),
+        Objective("block_ram", "block RAMs of 18 kbit", True, _cells("dp16kd"), is_area=True),
+        Objective("dsp", "multipliers of 18 x 18 bit", True, _cells("mult18"), is_area=True),
     )
-}
+}  # fmt: skip
+
+
+#: What one says for the tables of an ECP5.
+_SHORT = {"luts": "lut4"}
 
 
 def find_objectives(names: Sequence[str], clock_mhz: float | None) -> list[Objective]:
@@ -104,7 +120,7 @@ def find_objectives(names: Sequence[str], clock_mhz: float | None) -> list[Objec
     """
     if not names or len(set(names)) != len(names):
         raise UserError(f"Objectives must be at least 1, each once, not {', '.join(names)!r}")
-    found = [look_up("Objective", OBJECTIVES, name) for name in names]
+    found = [look_up("Objective", OBJECTIVES, _SHORT.get(name, name)) for name in names]
     for each in found:
         if each.needs_clock and not (clock_mhz and clock_mhz > 0):
             raise UserError(f"Objective {each.name} must have a clock in MHz above 0")

@@ -123,6 +123,7 @@ class Part:
         if any(kind.load_config() is not config for kind in kinds):
             raise UserError("Machines of one space must have the same fields; give several spaces")
         preset = given.pop("preset", None)
+        self._preset = preset
         self._bases = {
             str(name): config.preset(preset or kind.load_model().preset).to_dict()
             for name, kind in zip(machines, kinds, strict=True)
@@ -199,6 +200,7 @@ class Part:
         """Return what describes this part, as plain values."""
         return {
             "bases": self._bases,
+            "preset": self._preset,
             "axes": self.axes,
             "derived": {key: each.text for key, each in self.derived.items()},
             "constraints": [each.text for each in self.constraints],

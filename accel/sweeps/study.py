@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Found", "Study", "found_points", "pareto_front"]
+
+
+#: From the best to the worst.
+_STATUSES = ("ok", "dominated", "infeasible", "failed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +47,20 @@ class Found:
     @property
     def status(self) -> str:
         """The worst of the rows' statuses."""
-        return max((row.status for row in self.rows), key=("ok", "infeasible", "failed").index)
+        return max((row.status for row in self.rows), key=_STATUSES.index)
 
     @property
     def message(self) -> str:
         return next((row.message for row in self.rows if row.status != "ok"), "")
+
+    @property
+    def area_basis(self) -> str:
+        """What its cells are counted from: they are those of other machines' blocks."""
+        area = area_of(self.point)
+        if area is None:
+            return "no estimate"
+        note = f": {area.note}" if area.note else ""
+        return f"{area.kind} of blocks of other sizes, error not measured{note}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +71,13 @@ class Study:
     ----------
     objectives : tuple of Objective
     found : tuple of Found
+    described : dict of str to object
+        What the sweep was asked: space, networks, search, images and the like, as plain values.
     """
 
     objectives: tuple[Objective, ...]
     found: tuple[Found, ...]
+    described: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.found)
@@ -69,7 +85,9 @@ class Study:
     def __repr__(self) -> str:
         statuses = [each.status for each in self.found]
         counts = ", ".join(
-            f"{statuses.count(status)} {status}" for status in ("ok", "infeasible", "failed")
+            f"{statuses.count(status)} {status}"
+            for status in _STATUSES
+            if status != "dominated" or status in statuses
         )
         names = ", ".join(each.name for each in self.objectives)
         return f"<Study of {len(self)} points ({counts}) for {names}>"
@@ -86,13 +104,20 @@ class Study:
             return []
         return [measured[index] for index in pareto_front(table * signs)]
 
+    def sorted_front(self) -> list[Found]:
+        """Return the front, best first in the first objective."""
+        sign = 1 if self.objectives[0].smaller_is_better else -1
+
+        def first(found: Found) -> float:
+            figure = (found.figures or [None])[0]
+            assert figure is not None, "a point of the front has all its figures"
+            return sign * figure
+
+        return sorted(self.front(), key=first)
+
     def pareto(self) -> pd.DataFrame:
         """Return the front as a data frame, best first in the first objective."""
-        table = _frame(self.front(), self.objectives)
-        first = self.objectives[0]
-        return table.sort_values(
-            first.name, ascending=first.smaller_is_better, kind="stable", ignore_index=True
-        )
+        return _frame(self.sorted_front(), self.objectives)
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return all points as a data frame: fields, status, objectives, and what was counted."""
@@ -191,7 +216,7 @@ def _line(found: Found, objectives: Sequence[Objective]) -> dict[str, Any]:
     }
     line |= {each.name: figure for each, figure in zip(objectives, figures, strict=True)}
     line |= {
-        "area": _area_basis(found.point) if found.status == "ok" else "",
+        "area": found.area_basis if found.status == "ok" else "",
         "cpu_seconds": sum(row.cpu_seconds for row in found.rows),
         "keys": " ".join(row.key for row in found.rows),
         "package": found.rows[0].package,
@@ -204,12 +229,3 @@ def _line(found: Found, objectives: Sequence[Objective]) -> dict[str, Any]:
             counted |= timing["unit_cycles"] | timing["details"]
             line |= {f"{prefix}{name}": value for name, value in counted.items()}
     return line
-
-
-def _area_basis(point: Point) -> str:
-    """Say what a point's cells are counted from: they are those of other machines' blocks."""
-    area = area_of(point)
-    if area is None:
-        return "no estimate"
-    note = f": {area.note}" if area.note else ""
-    return f"{area.kind} of blocks of other sizes, error not measured{note}"

@@ -20,9 +20,9 @@ from golden.machines.cambricon_s import (
 )
 from golden.program import Codes, LayerRun
 from rtl.cambricon_s.layouts import MAX_BLOCKS, MAX_KEPT_WINDOWS, CoreLayouts, register_map
-from rtl.host import Program
+from rtl.host import Beat, Program
 
-__all__ = ["CoreLayer", "decode_outputs", "layer_counters", "make_program"]
+__all__ = ["CoreLayer", "decode_outputs", "expected_beats", "layer_counters", "make_program"]
 
 
 class CoreLayer:
@@ -245,6 +245,24 @@ def decode_outputs(made: CoreLayer, beats: list[list[int]]) -> Codes:
             raise HardwareError(f"Core {core} gave more output beats than its program has")
     result = codes.reshape(layer.out_height, layer.out_width, layer.out_channels)
     return result.view(made.requantisation.dtype)
+
+
+def expected_beats(made: CoreLayer, codes: Codes) -> list[list[Beat]]:
+    """Return the output beats that each core must give for codes, axes p, q, k."""
+    width, result = made.config.output_width, []
+    flat = codes.view(np.uint8).reshape(made.layer.positions, made.layer.out_channels)
+    for core in range(made.config.cores):
+        beats: list[Beat] = []
+        for block in made.blocks:
+            for position in made.positions(core):
+                for first in range(block.filters.start, block.filters.stop, width):
+                    row = flat[position, first : min(first + width, block.filters.stop)].tobytes()
+                    ends = first + width >= block.filters.stop
+                    marks = (1 << len(row)) - 1 | ends << width
+                    counted = (1 << 8 * len(row)) - 1 | ((1 << width + 1) - 1) << 8 * width
+                    beats.append((int.from_bytes(row, "little") | marks << 8 * width, counted))
+        result.append(beats)
+    return result
 
 
 def layer_counters(

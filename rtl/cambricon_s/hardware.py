@@ -6,16 +6,30 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from golden.machines.cambricon_s import CambriconSConfig, CambriconSCounters
+from golden.machines.cambricon_s import CORE_COUNTERS, CambriconSConfig, CambriconSCounters
 from golden.machines.cluster.config import SkipMode
 from golden.program import Codes, LayerRun
 from rtl.block import SHORT_PLACER, Block
 from rtl.cambricon_s.core import Core, latencies
-from rtl.cambricon_s.driver import CoreLayer, decode_outputs, layer_counters, make_program
+from rtl.cambricon_s.driver import (
+    CoreLayer,
+    decode_outputs,
+    expected_beats,
+    layer_counters,
+    make_program,
+)
 from rtl.cambricon_s.layouts import CoreLayouts, register_map
 from rtl.cambricon_s.pe import ProcessingElement
 from rtl.cambricon_s.windows.selector import NeuronSelector
-from rtl.host import Design, Hardware, Program, Result, require_both
+from rtl.host import (
+    Beat,
+    Design,
+    Hardware,
+    Program,
+    Result,
+    counters_by_register,
+    require_both,
+)
 from rtl.lib.component import Component
 
 __all__ = ["HARDWARE"]
@@ -55,6 +69,16 @@ def _collect(
     return codes, layer_counters(config, read)
 
 
+def _expected_beats(config: CambriconSConfig, run: LayerRun, codes: Codes) -> list[list[Beat]]:
+    return expected_beats(CoreLayer(config, run), codes)
+
+
+def _expected_counters(
+    config: CambriconSConfig, counters: CambriconSCounters
+) -> list[dict[str, int]]:
+    return counters_by_register(CORE_COUNTERS, counters.cores, counters.units)
+
+
 def _block(make: Callable[[CambriconSConfig], Component], target_mhz: int, **options: Any) -> Block:
     return Block(
         config=CambriconSConfig,
@@ -76,6 +100,8 @@ HARDWARE = Hardware(
     design=_design,
     programs=_programs,
     collect=_collect,
+    expected_beats=_expected_beats,
+    expected_counters=_expected_counters,
     blocks={
         "cambricon-s-selector": _block(lambda config: NeuronSelector(CoreLayouts(config)), 70),
         "cambricon-s-pe": _block(lambda config: ProcessingElement(CoreLayouts(config)), 72),

@@ -31,7 +31,7 @@ MAX_KEPT_WINDOWS = 8192
 LOAD_TARGETS = ("neurons", "windows", "blocks", "requantisation", "codebook")
 
 REGISTERS: RegisterTable = (
-    Register("load_target", 3, "what the load stream fills, in the order of LOAD_TARGETS"),
+    Register("load_target", 3, "what the load stream fills: " + ", ".join(LOAD_TARGETS)),
     Register("load_address", 32, "row at which it goes on; a write begins a row anew"),
     Register("signed_activations", 1, "input codes are int8, else uint8"),
     Register("signed_outputs", 1, "output codes are int8, else uint8"),
@@ -55,10 +55,26 @@ REGISTERS: RegisterTable = (
 #: Layer registers as a payload.
 LAYER = layer_layout(REGISTERS)
 
+#: Counters of a core and what each counts.
+_COUNTERS: dict[str, str] = dict(
+    zip(
+        CORE_COUNTERS,
+        (
+            "cycles from start to done",
+            "pairs multiplied, all PEs",
+            "windows of neurons that were worked on",
+            "beats of the weight stream",
+            "output codes",
+            "neurons selected, all steps",
+        ),
+        strict=True,
+    )
+)
+
 
 def register_map(config: CambriconSConfig) -> RegisterMap:
     """Return the registers of a core; a PE is a unit."""
-    return RegisterMap(REGISTERS, CORE_COUNTERS, config.pes)
+    return RegisterMap(REGISTERS, _COUNTERS, config.pes)
 
 
 class CoreLayouts:

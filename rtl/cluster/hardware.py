@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from golden.counters import LayerCounters
+from golden.counters import CLUSTER_COUNTERS, LayerCounters
 from golden.machines.cluster.config import AcceleratorConfig, Dealing, SkipMode
 from golden.machines.cluster.program import ClusterProgram
 from golden.program import Codes, LayerRun
@@ -14,11 +14,11 @@ from rtl.block import Block, RamPlace
 from rtl.cluster.cluster import Cluster, latencies
 from rtl.cluster.driver.capacity import check_config
 from rtl.cluster.driver.program import make_program
-from rtl.cluster.driver.results import decode_outputs, layer_counters
+from rtl.cluster.driver.results import decode_outputs, expected_beats, layer_counters
 from rtl.cluster.layouts import Layouts, register_map
 from rtl.cluster.unit.join import InnerJoin
 from rtl.cluster.unit.unit import Unit
-from rtl.host import Design, Hardware, Program, Result
+from rtl.host import Beat, Design, Hardware, Program, Result, counters_by_register
 from rtl.lib.component import Component
 
 __all__ = ["HARDWARE"]
@@ -86,6 +86,15 @@ def _collect(
     return codes, layer_counters(config, read)
 
 
+def _expected_beats(config: AcceleratorConfig, run: LayerRun, codes: Codes) -> list[list[Beat]]:
+    schedule = ClusterProgram.build(config, run).schedule
+    return expected_beats(config, run.task.layer, schedule, codes)
+
+
+def _expected_counters(config: AcceleratorConfig, counters: LayerCounters) -> list[dict[str, int]]:
+    return counters_by_register(CLUSTER_COUNTERS, counters.clusters, counters.units)
+
+
 def _block(
     make: Callable[[AcceleratorConfig], Component], target_mhz: int, **options: Any
 ) -> Block:
@@ -118,6 +127,8 @@ HARDWARE = Hardware(
     design=_design,
     programs=_programs,
     collect=_collect,
+    expected_beats=_expected_beats,
+    expected_counters=_expected_counters,
     blocks={
         "join": _block(lambda config: InnerJoin(config.chunk, 32), 200),
         "unit": _block(lambda config: Unit(Layouts(config)), 200),

@@ -69,10 +69,28 @@ LAYER_REGISTERS: RegisterTable = (
 #: Layer registers as a payload.
 LAYER = layer_layout(LAYER_REGISTERS)
 
+#: Counters of a cluster and what each counts.
+_COUNTERS: dict[str, str] = dict(
+    zip(
+        CLUSTER_COUNTERS,
+        (
+            "cycles from start to done",
+            "pairs multiplied, all units",
+            "input chunks sent to the units",
+            "all-zero input chunks that were not sent",
+            "words of the chunks that were sent",
+            "beats of the filter stream",
+            "output codes",
+            "output codes that are not zero",
+        ),
+        strict=True,
+    )
+)
+
 
 def register_map(config: AcceleratorConfig) -> RegisterMap:
     """Return the registers of a cluster."""
-    return RegisterMap(LAYER_REGISTERS, CLUSTER_COUNTERS, config.units)
+    return RegisterMap(LAYER_REGISTERS, _COUNTERS, config.units)
 
 
 class Layouts:

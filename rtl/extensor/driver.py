@@ -21,10 +21,17 @@ from golden.machines.extensor import (
 from golden.program import Codes, LayerRun
 from rtl.extensor.layouts import MAX_ITEMS, MAX_TILES, register_map
 from rtl.extensor.tables import ITEM_WORDS
-from rtl.host import Program
+from rtl.host import Beat, Program, counters_by_register
 from rtl.lib.widths import MAX_OUTPUTS
 
-__all__ = ["Kernel", "decode_outputs", "layer_counters", "make_programs"]
+__all__ = [
+    "Kernel",
+    "decode_outputs",
+    "expected_beats",
+    "expected_counters",
+    "layer_counters",
+    "make_programs",
+]
 
 #: In a beat's last byte: the last of its list or tile.
 _LAST = 1
@@ -234,6 +241,30 @@ def decode_outputs(config: ExTensorConfig, run: LayerRun, outputs: list[list[int
             first += block.size
     result = codes.reshape(layer.out_height, layer.out_width, layer.out_channels)
     return result.view(np.int8) if run.requantisation.signed else result
+
+
+def expected_beats(config: ExTensorConfig, run: LayerRun, codes: Codes) -> list[list[Beat]]:
+    """Return the outputs that each processing element must give for codes, axes p, q, k."""
+    layer, kernel = run.task.layer, Kernel.build(config, run)
+    flat = codes.view(np.uint8).reshape(layer.positions, layer.out_channels)
+    result = []
+    for pe in range(config.pes):
+        beats: list[Beat] = []
+        for item in kernel.items(config, pe):
+            first = item.group * layer.group_filters
+            rows = slice(first + item.rows.start, first + item.rows.stop)
+            block = flat[item.columns.start : item.columns.stop, rows]
+            beats += [(code, 0xFF) for code in block.reshape(-1).tolist()]
+        result.append(beats)
+    return result
+
+
+def expected_counters(config: ExTensorConfig, counters: ExTensorCounters) -> list[dict[str, int]]:
+    """Return counters of each PE by register: each one's own end with its own cycles."""
+    units = counters.units.copy()
+    cycles = counters.pes[:, PE_COUNTERS.index("cycles")]
+    units[:, UNIT_COUNTERS.index("idle_cycles")] -= cycles.max() - cycles
+    return counters_by_register(PE_COUNTERS, counters.pes, units[:, None])
 
 
 def layer_counters(config: ExTensorConfig, read: list[dict[str, int] | None]) -> ExTensorCounters:

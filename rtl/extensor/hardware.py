@@ -10,7 +10,13 @@ from golden.machines.cluster.config import SkipMode
 from golden.machines.extensor import ExTensorConfig, ExTensorCounters
 from golden.program import Codes, LayerRun
 from rtl.block import SHORT_PLACER, Block
-from rtl.extensor.driver import decode_outputs, layer_counters, make_programs
+from rtl.extensor.driver import (
+    decode_outputs,
+    expected_beats,
+    expected_counters,
+    layer_counters,
+    make_programs,
+)
 from rtl.extensor.intersection.intersect import Intersect
 from rtl.extensor.layouts import LOAD_TARGETS, Layouts, register_map
 from rtl.extensor.pe import ProcessingElement, latencies
@@ -55,6 +61,8 @@ HARDWARE = Hardware(
     design=_design,
     programs=_programs,
     collect=_collect,
+    expected_beats=expected_beats,
+    expected_counters=expected_counters,
     blocks={
         "extensor-intersect": Block(
             config=ExTensorConfig,

@@ -38,10 +38,27 @@ LAYER_REGISTERS: RegisterTable = (
     Register("clamp_high", 9, "greatest output code", is_signed=True),
 )
 
+#: Counters of a processing element and what each counts.
+_COUNTERS: dict[str, str] = dict(
+    zip(
+        PE_COUNTERS,
+        (
+            "cycles from start to done",
+            "pairs multiplied",
+            "tile pairs that were intersected",
+            "fibre pairs that were intersected",
+            "tiles of the reduction axis that were decided on",
+            "beats of the load stream",
+            "output codes",
+        ),
+        strict=True,
+    )
+)
+
 
 def register_map() -> RegisterMap:
     """Return the registers of a processing element; it is its only unit."""
-    return RegisterMap(LAYER_REGISTERS, PE_COUNTERS)
+    return RegisterMap(LAYER_REGISTERS, _COUNTERS)
 
 
 class Layouts:

@@ -88,6 +88,7 @@ class ProcessingElement(Component):
             registers.write_data.eq(self.write_data),
             self.read_data.eq(registers.read_data),
             registers.running.eq(running),
+            registers.hold.eq(sums.clearing),
             registers.counting.eq(running),
             registers.done.eq(self.done),
             tables.target.eq(layer.load_target),

@@ -1,5 +1,7 @@
 """Sums of two items: one's grow, the other's are handed out and set to zero.
 
+A reset may leave sums that were on their way: all are set to zero after it, one a cycle.
+
     D[end] = F[end] + DRAIN + outputs
 
 A sum is read, and written back a cycle later. Where the fibre pair after has the same sum, what is
@@ -28,7 +30,9 @@ class Sums(Component):
     Members
     -------
     start : In(1)
-        Pulse: begin.
+        Pulse: begin; not while ``clearing``.
+    clearing : Out(1)
+        After a reset: sums are being set to zero.
     place : In(Layouts.place), place_next : In(1)
         Which sum will grow in the next cycle, if one does.
     total : In(signed(32)), total_valid : In(1)
@@ -58,6 +62,7 @@ class Sums(Component):
         super().__init__(
             {
                 "start": In(1),
+                "clearing": Out(1, init=1),  # pyright: ignore[reportCallIssue]
                 "place": In(layouts.place),
                 "place_next": In(1),
                 "total": In(signed(32)),
@@ -77,7 +82,7 @@ class Sums(Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         layouts, item = self._layouts, Signal(self._layouts.item)
-        halves = [Ram(signed(32), 1 << layouts.place.size, zeroed=True) for _ in range(2)]
+        halves = [Ram(signed(32), 1 << layouts.place.size) for _ in range(2)]
         m.submodules.half0, m.submodules.half1 = halves
         # The half that grows; and its reads, which are a cycle earlier than its writes.
         half, next_half = Signal(), Signal()
@@ -130,15 +135,19 @@ class Sums(Component):
                 self.channel.eq(channel),
                 self.final.eq(last & item.final),
             ]
+        clear_at = Signal(layouts.place.size)
+        m.d.sync += clear_at.eq(clear_at + 1)
+        with m.If(clear_at.all()):
+            m.d.sync += self.clearing.eq(0)
         m.d.comb += self.sum.eq(Mux(half, halves[0].read_data, halves[1].read_data))
         for number, ram in enumerate(halves):
             grows, reads_growing = half == number, next_half == number
             m.d.comb += [
                 ram.read_enable.eq(reads_growing | self.move),
                 ram.read_address.eq(Mux(reads_growing, self.place, at)),
-                ram.write_enable.eq(Mux(grows, self.total_valid, clears)),
-                ram.write_address.eq(Mux(grows, grown, cleared)),
-                ram.write_data.eq(Mux(grows, new, 0)),
+                ram.write_enable.eq(self.clearing | Mux(grows, self.total_valid, clears)),
+                ram.write_address.eq(Mux(self.clearing, clear_at, Mux(grows, grown, cleared))),
+                ram.write_data.eq(Mux(grows & ~self.clearing, new, 0)),
             ]
         with m.If(self.start):
             m.d.sync += [begun.eq(0), busy.eq(0), self.sum_valid.eq(0), clears.eq(0)]

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from amaranth.hdl import Fragment, Module
 from amaranth.lib import wiring
 
-__all__ = ["Component", "VerilogPlatform", "ports"]
+__all__ = ["Component", "Elaborate", "PlacingPlatform", "VerilogPlatform", "ports"]
 
 Elaborate = Callable[[Any, Any], Module | Fragment]
 
 
-class VerilogPlatform(ABC):
-    """Given to ``elaborate`` where a design is written as Verilog, a module for each block."""
+class PlacingPlatform(ABC):
+    """Given to ``elaborate`` by who wants to see each block of a design."""
 
     @abstractmethod
     def place(self, component: Component, elaborate: Elaborate) -> Module | Fragment:
@@ -27,6 +27,10 @@ class VerilogPlatform(ABC):
         elaborate : callable
             The block's own, which takes the block and the platform.
         """
+
+
+class VerilogPlatform(PlacingPlatform):
+    """The same where a design is written as Verilog, a module for each block."""
 
 
 class Component(wiring.Component):
@@ -65,7 +69,7 @@ def _placed(own: Elaborate) -> Elaborate:
 
     @wraps(own)
     def elaborate(self: Component, platform: Any) -> Module | Fragment:
-        if isinstance(platform, VerilogPlatform):
+        if isinstance(platform, PlacingPlatform):
             return platform.place(self, own)
         return own(self, platform)
 

@@ -24,8 +24,7 @@ RAM_VERILOG = """\
 module innerjoin_ram #(
     parameter WIDTH = 8,
     parameter DEPTH = 16,
-    parameter ADDRESS_BITS = 4,
-    parameter ZEROED = 0
+    parameter ADDRESS_BITS = 4
 ) (
     input wire clk,
     input wire write_enable,
@@ -36,12 +35,6 @@ module innerjoin_ram #(
     output reg [WIDTH-1:0] read_data
 );
   (* no_rw_check *) reg [WIDTH-1:0] ram_rows [0:DEPTH-1];
-  generate
-    if (ZEROED != 0) begin : zeroed
-      integer i;
-      initial for (i = 0; i < DEPTH; i = i + 1) ram_rows[i] = 0;
-    end
-  endgenerate
   always @(posedge clk) begin
     if (write_enable) ram_rows[write_address] <= write_data;
     if (read_enable) read_data <= ram_rows[read_address];
@@ -115,9 +108,7 @@ class Ram(Component):
     shape : shape-like
         Shape of a row.
     depth : int
-        Rows.
-    zeroed : bool
-        They are zero at power-up; else what is in them at the beginning is undefined.
+        Rows; what is in them at the beginning is undefined.
 
     Members
     -------
@@ -130,8 +121,8 @@ class Ram(Component):
 
     inline = True
 
-    def __init__(self, shape, depth: int, zeroed: bool = False) -> None:
-        self._shape, self._depth, self._zeroed = shape, depth, zeroed
+    def __init__(self, shape, depth: int) -> None:
+        self._shape, self._depth = shape, depth
         bits = bits_for_count(depth)
         super().__init__(
             {
@@ -160,7 +151,6 @@ class Ram(Component):
                 p_WIDTH=Shape.cast(self._shape).width,
                 p_DEPTH=self._depth,
                 p_ADDRESS_BITS=len(self.read_address),
-                p_ZEROED=int(self._zeroed),
                 **ports,
             )
         m = Module()

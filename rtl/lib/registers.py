@@ -10,6 +10,7 @@ from layer registers follows them by a cycle.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from amaranth.hdl import Module, Signal, signed, unsigned
@@ -26,8 +27,10 @@ __all__ = [
     "CONTROL",
     "COUNTER_BASE",
     "LAYER_BASE",
+    "REGISTER_BYTES",
     "STATUS",
     "UNIT_BASE",
+    "UNIT_MEANINGS",
     "UNIT_STRIDE",
     "Register",
     "RegisterFile",
@@ -44,6 +47,25 @@ LAYER_BASE = 16
 COUNTER_BASE = 96
 UNIT_BASE = 128
 UNIT_STRIDE = 8
+#: Bytes of a register, where a bus counts bytes.
+REGISTER_BYTES = 4
+
+#: Counters of a unit, in cycles; they add up to the design's ``cycles``.
+UNIT_MEANINGS: dict[str, str] = dict(
+    zip(
+        UNIT_COUNTERS,
+        (
+            "cycles that multiply at least one pair",
+            "cycles of chunk pairs with no pair to multiply",
+            "cycles of waits for a load",
+            "cycles of waits for other units",
+            "cycles of waits for what is on its way",
+            "cycles of waits with results that the collector can't take yet",
+            "all other cycles",
+        ),
+        strict=True,
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -85,14 +107,14 @@ class RegisterMap:
     ----------
     layer : tuple of Register
         Layer registers; ``load_target`` and ``load_address`` are two of them.
-    counters : tuple of str
-        Counters of the design beside its units', at most 8.
+    counters : mapping of str to str
+        Counters of the design beside its units', at most 8, and what each counts.
     units : int
         Units that have counters.
     """
 
     layer: RegisterTable
-    counters: tuple[str, ...]
+    counters: Mapping[str, str]
     units: int = 1
 
     @property
@@ -158,6 +180,8 @@ class RegisterFile(Component):
     start : Out(1)
         Pulse, two cycles after control was written 1. Counters begin anew; ``done`` of the layer
         before falls ``START`` cycles after the write.
+    hold : In(1)
+        The design is not ready: a start waits.
     running, done : In(1)
         Status. Counters are complete when ``done`` is.
     increments : In(ArrayLayout(32, ...))
@@ -181,6 +205,7 @@ class RegisterFile(Component):
                 "load_begin": Out(1),
                 "load_address": Out(32),
                 "start": Out(1),
+                "hold": In(1),
                 "running": In(1),
                 "done": In(1),
                 "counting": In(1),
@@ -194,11 +219,14 @@ class RegisterFile(Component):
         address, write_data = Signal(16), Signal(32)
         control, chosen = Signal(), Signal(len(self._registers))  # what is written
         begin = [one.name for one in self._registers].index("load_address")
+        asked, waiting = Signal(), Signal()  # for a start
+        m.d.comb += asked.eq(((control & write_data[0]) | waiting) & ~self.running & ~self.start)
         m.d.sync += [
             address.eq(self.address),
             write_data.eq(self.write_data),
             control.eq(self.write & (self.address == CONTROL)),
-            self.start.eq(control & write_data[0] & ~self.running & ~self.start),
+            waiting.eq(asked & self.hold),
+            self.start.eq(asked & ~self.hold),
         ]
         for at, one in enumerate(self._registers):
             m.d.sync += chosen[at].eq(self.write & (self.address == LAYER_BASE + at))

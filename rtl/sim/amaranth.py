@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
+from amaranth.hdl import Fragment
 from amaranth.sim import Simulator
+from numpy.typing import NDArray
 
+from golden.counters import UNIT_COUNTERS
 from golden.errors import HardwareError
 from rtl.host import Design, Program, Result
+from rtl.lib.component import Component, Elaborate, PlacingPlatform
 from rtl.lib.registers import RegisterFile
 
 __all__ = ["DRAIN_CYCLES", "run_programs"]
@@ -21,6 +27,7 @@ def run_programs(
     design: Design,
     programs: list[Program],
     stalls: int | None = None,
+    states: list[NDArray[np.uint8]] | None = None,
 ) -> list[Result]:
     """Run programs one after another on one instance of a design.
 
@@ -28,6 +35,10 @@ def run_programs(
     ----------
     stalls : int, optional
         Seed of random idle and back-pressure on every stream; None for none.
+    states : list, optional
+        Gets an array of uint8 for each program, axes unit, cycle: the place in
+        ``golden.counters.UNIT_COUNTERS`` of what the cycle counts for. Cycle 0 is the first one
+        in which some unit is not idle.
 
     Raises
     ------
@@ -39,6 +50,7 @@ def run_programs(
     results: list[Result] = []
     seen: list[int] = []
     feed: list[int] = []
+    events: list[int] = []  # of each counted cycle, those of all units
     dice = random.Random(stalls)
     pause: Callable[[], bool] = (lambda: False) if stalls is None else (lambda: dice.random() < 0.4)
 
@@ -85,6 +97,9 @@ def run_programs(
                 await ctx.tick().repeat(RegisterFile.READ)
                 counters[name] = ctx.get(dut.read_data)
             results.append((list(seen), counters))
+            if states is not None:
+                states.append(_states(events, design.registers.units))
+            events.clear()
 
     async def send_filters(ctx) -> None:
         while True:
@@ -106,10 +121,44 @@ def run_programs(
             if valid and ready:
                 seen.append(beat)
 
-    simulator = Simulator(dut)
+    async def watch(ctx) -> None:
+        file = finder.registers
+        units = file.unit_events.as_value()
+        async for _, _, counting, found in ctx.tick().sample(file.counting, units):
+            if counting:
+                events.append(found)
+
+    finder = _Finder()
+    simulator = Simulator(Fragment.get(dut, finder))
     simulator.add_clock(1e-6)
     simulator.add_testbench(control)
     simulator.add_testbench(send_filters, background=True)
     simulator.add_testbench(take_outputs, background=True)
+    if states is not None:
+        simulator.add_testbench(watch, background=True)
     simulator.run()
     return results
+
+
+class _Finder(PlacingPlatform):
+    """Finds a design's registers while it is elaborated."""
+
+    registers: RegisterFile
+
+    def place(self, component: Component, elaborate: Elaborate) -> Any:
+        if isinstance(component, RegisterFile):
+            self.registers = component
+        return elaborate(component, self)
+
+
+def _states(events: list[int], units: int) -> NDArray[np.uint8]:
+    """Return the lowest event of each unit in each cycle; the machine's first one is cycle 0.
+
+    What units do is known some stages late. The idle cycles of these stages go to the end.
+    """
+    width = len(UNIT_COUNTERS)
+    shifts = [width * unit for unit in range(units)]
+    bits = np.array([[found >> by & (1 << width) - 1 for found in events] for by in shifts])
+    states = np.log2(bits & -bits).astype(np.uint8)
+    works = (states != UNIT_COUNTERS.index("idle_cycles")).any(axis=0)
+    return np.roll(states, -int(works.argmax()), axis=1)

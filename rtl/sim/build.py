@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -23,9 +24,10 @@ from golden.errors import HardwareError, UserError
 from golden.files import cache_folder
 from rtl.host import Design, Written
 from rtl.sim import runner
+from rtl.sim.waves import check_blocks, control_file
 from rtl.verilog.writer import verilog
 
-__all__ = ["build", "builds_folder", "require_simulator", "search_path"]
+__all__ = ["build", "builds_folder", "require_simulator", "require_waves", "search_path"]
 
 _EXECUTABLES = {"icarus": ("iverilog", "vvp"), "verilator": ("verilator", "make", "g++")}
 _ADVICE = {
@@ -83,12 +85,34 @@ def require_simulator(simulator: str) -> None:
             )
 
 
+def require_waves(simulator: str) -> None:
+    """Raise UserError where the simulator can't write waves; it says how to get what it lacks."""
+    if simulator != "verilator":
+        return
+    headers = "#include <lz4.h>\n#include <zlib.h>\n"
+    done = subprocess.run(
+        ["g++", "-E", "-x", "c++", "-"], input=headers, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise UserError(
+            "Waves of verilator need lz4.h and zlib.h, which are not installed: "
+            "apt-get install liblz4-dev zlib1g-dev"
+        )
+
+
 def builds_folder() -> Path:
     """Return the folder that keeps builds."""
     return cache_folder() / "cosim"
 
 
-def build(design: Design | Written, simulator: str, bench: str, *, long: bool) -> Path:
+def build(
+    design: Design | Written,
+    simulator: str,
+    bench: str,
+    *,
+    long: bool,
+    waves: tuple[str, ...] | None = None,
+) -> Path:
     """Return the folder with the built bench; build it where it is not in the cache.
 
     Parameters
@@ -97,11 +121,13 @@ def build(design: Design | Written, simulator: str, bench: str, *, long: bool) -
         Module ``bench`` for the design.
     long : bool
         It will run for so long that compiling the model well pays.
+    waves : tuple of str, optional
+        Blocks that are dumped, all where empty; nothing where None.
 
     Raises
     ------
     UserError
-        The cache can't be written.
+        The cache can't be written, or the design has no such block.
     HardwareError
         The simulator does not take the design.
     """
@@ -112,8 +138,11 @@ def build(design: Design | Written, simulator: str, bench: str, *, long: bool) -
         arguments += ["--build", "-MAKEFLAGS", flags]
         if not long:  # one source file: without optimising, most of the time goes into headers
             arguments += ["--output-split", "0"]
+        if waves is not None:
+            arguments.append("--trace-fst")
+    dumped = "no waves" if waves is None else " ".join(waves)
     tools = [_executable(simulator), *arguments, *(metadata.version(tool) for tool in _TOOLS)]
-    built = builds_folder() / _key(*_design_parts(design), bench, *tools)
+    built = builds_folder() / _key(*_design_parts(design), bench, dumped, *tools)
     if built.is_dir():
         return built
     try:
@@ -123,7 +152,7 @@ def build(design: Design | Written, simulator: str, bench: str, *, long: bool) -
         raise UserError(f"Folder {built.parent} can't be written: {error.strerror}") from None
     try:
         runtime = builds_folder() / f"runtime-{_key(*tools)}"
-        _make(design, simulator, bench, arguments, folder, runtime)
+        _make(design, simulator, bench, arguments, folder, runtime, waves)
         with contextlib.suppress(OSError):  # another process was first
             folder.rename(built)
     finally:
@@ -138,16 +167,23 @@ def _make(
     arguments: list[str],
     folder: Path,
     runtime: Path,
+    waves: tuple[str, ...] | None,
 ) -> None:
     """Build a bench in a folder; the simulator's own objects are kept in another one."""
-    sources = {f"{design.top}.v": verilog(design), "bench.sv": bench}
-    for name, text in sources.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    repeated = _repeated(design.top, sources[f"{design.top}.v"])
-    if simulator == "verilator" and repeated:
-        control = folder / "repeated.vlt"
-        control.write_text(f'`verilator_config\nhier_block -module "{repeated}"\n', "ascii")
-        arguments = [*arguments, "--hierarchical", str(control)]
+    text = verilog(design)
+    if waves is not None:
+        check_blocks(text, design.top, waves)
+    sources = {f"{design.top}.v": text, "bench.sv": bench}
+    for name, source in sources.items():
+        (folder / name).write_text(source, encoding="utf-8")
+    if simulator == "verilator":
+        control = folder / "control.vlt"
+        if waves is not None:
+            control.write_text(control_file(waves), "ascii")
+            arguments = [*arguments, str(control)]
+        elif repeated := _repeated(design.top, text):
+            control.write_text(f'`verilator_config\nhier_block -module "{repeated}"\n', "ascii")
+            arguments = [*arguments, "--hierarchical", str(control)]
     compiler = folder / "cached-compiler"
     compiler.write_text(_CACHED_COMPILER, encoding="ascii")
     compiler.chmod(0o755)
@@ -164,6 +200,7 @@ def _make(
             hdl_toplevel="bench",
             build_dir=str(folder),
             build_args=arguments,
+            waves=simulator == "verilator" and waves is not None,
             always=True,
         )
     except RuntimeError as error:

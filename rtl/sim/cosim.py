@@ -9,7 +9,8 @@ from golden.errors import HardwareError
 from rtl.host import Design, Program, Result
 from rtl.sim import runner
 from rtl.sim.bench import bench_verilog
-from rtl.sim.build import build, require_simulator, search_path
+from rtl.sim.build import build, require_simulator, require_waves, search_path
+from rtl.sim.waves import Waves, dump_verilog, keep
 
 __all__ = ["run_programs"]
 
@@ -22,6 +23,7 @@ def run_programs(
     programs: list[Program],
     simulator: str,
     stalls: int | None = None,
+    waves: Waves | None = None,
 ) -> list[Result]:
     """Run programs one after another on one instance of a design.
 
@@ -31,17 +33,24 @@ def run_programs(
         ``icarus`` or ``verilator``.
     stalls : int, optional
         Seed of random idle and back-pressure on every stream; None for none.
+    waves : Waves, optional
+        What is kept of the run, also where it fails.
 
     Raises
     ------
     UserError
-        The simulator is not installed, or the cache can't be written.
+        The simulator is not installed, the cache or the waves can't be written, or the design
+        has no such block.
     HardwareError
         The design was not done in time, or left filter beats.
     """
     require_simulator(simulator)
+    if waves is not None:
+        require_waves(simulator)
     long = sum(program.cycle_limit for program in programs) > _LONG_CYCLES
-    built = build(design, simulator, bench_verilog(design), long=long)
+    blocks = None if waves is None else waves.blocks
+    bench = bench_verilog(design, "" if blocks is None else dump_verilog(blocks))
+    built = build(design, simulator, bench, long=long, waves=blocks)
     with tempfile.TemporaryDirectory(prefix="cosim-") as name:
         folder = Path(name)
         slack = 1 if stalls is None else 8
@@ -52,6 +61,9 @@ def run_programs(
         plusargs = [f"+{part}={folder / part}" for part in ("commands", "beats", "results")]
         if stalls is not None:
             plusargs.append(f"+stalls={stalls}")
+        dumped = folder / "waves.fst"
+        if waves is not None:
+            plusargs.append(f"+waves={dumped}")
         try:
             runner.run(
                 simulator,
@@ -64,9 +76,15 @@ def run_programs(
                 build_dir=str(built),
                 test_dir=str(folder),
                 plusargs=plusargs,
+                # The bench dumps; Icarus must be told that it is an FST.
+                waves=simulator == "icarus" and waves is not None,
             )
         except RuntimeError as error:
             raise HardwareError(f"{simulator} did not run the bench: {error}") from None
+        finally:
+            if waves is not None and dumped.exists():
+                text = (built / f"{design.top}.v").read_text(encoding="utf-8")
+                keep(waves, dumped, text, design.top)
         text = (folder / "results").read_text(encoding="ascii")
     return _read_results(text, programs, list(design.registers.counter_addresses))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from golden.arithmetic import Requantisation
@@ -12,6 +10,7 @@ from golden.layer import LayerShape
 from golden.machines.cluster.config import SkipMode
 from golden.program import LayerRun, LayerTask
 from rtl.host import Hardware
+from rtl.verilog.vectors import LayerAnswer
 
 __all__ = ["example"]
 
@@ -20,12 +19,10 @@ _VALUES = (1, 2, 3, 4, 0, 5, 6, 7, 8)
 _CODE, _COUNTERS = 204, {"outputs": 1, "pairs": 8}
 
 
-def example(hardware: Hardware, config: TomlConfig) -> dict[str, Any]:
-    """Return what the first design of a machine is given for it, and what it gives: plain values.
+def example(hardware: Hardware, config: TomlConfig) -> LayerAnswer:
+    """Return a layer whose one code is the same before it is requantised and after.
 
-    Words of the load stream by target, beats of the filter stream in hexadecimal, layer registers
-    by name; then the output's code before it is requantised or after, which are the same, and
-    counters that the layer alone decides.
+    Of the counters it has those that the layer alone decides.
     """
     layer = LayerShape(
         name="example",
@@ -42,12 +39,11 @@ def example(hardware: Hardware, config: TomlConfig) -> dict[str, Any]:
         activations=np.array(_VALUES, np.uint8).reshape(1, 1, -1),
         requantisation=Requantisation(0 * one, 2 * one, one, low=0, high=255),  # 2 / 2**1
     )
-    program = hardware.programs(config, run, SkipMode.BOTH)[0]
-    assert program is not None  # the first design has the first output
-    return {
-        "layer_registers": program.registers,
-        "loads": {name: words.tolist() for name, words in program.loads.items()},
-        "beats": [beat[::-1].tobytes().hex() for beat in program.beats],
-        "code": _CODE,
-        "counters": {name: value for name, value in _COUNTERS.items() if name in counted},
-    }
+    return LayerAnswer(
+        name="example",
+        run=run,
+        mode=SkipMode.BOTH,
+        codes=np.full((1, 1, 1), _CODE, dtype=np.uint8),
+        counters={name: value for name, value in _COUNTERS.items() if name in counted},
+        about={"layer": "one filter over one pixel"},
+    )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,15 @@ from rtl.host import Design, Hardware, Written, host_ports
 from rtl.lib.component import Component, ports
 from rtl.lib.ram import RAM_VERILOG
 from rtl.lib.registers import RegisterFile
+from rtl.verilog.core_file import core_file
 from rtl.verilog.example import example
 from rtl.verilog.modules import ModuleWriter
 from rtl.verilog.names import tidy
+from rtl.verilog.systemrdl import c_header, system_rdl
+from rtl.verilog.vectors import LayerAnswer, vector_files
 from rtl.verilog.yosys import rtlil_to_verilog
 
-__all__ = ["component_verilog", "describe", "verilog", "write"]
+__all__ = ["LayerAnswer", "component_verilog", "describe", "verilog", "write"]
 
 _HEADER = """\
 // {summary}.
@@ -135,28 +139,54 @@ def _ports(design: Design) -> list[dict[str, Any]]:
     return result + [{"name": name, "direction": "input", "width": 1} for name in ("clk", "rst")]
 
 
-def write(hardware: Hardware, config: TomlConfig, folder: str | Path) -> list[Path]:
-    """Write a machine's design as ``TOP.v``, its side-car ``TOP.json``, and ``bench.py``.
+def write(
+    hardware: Hardware,
+    config: TomlConfig,
+    folder: str | Path,
+    answers: Sequence[LayerAnswer] = (),
+) -> list[Path]:
+    """Write a machine's design, what describes it, and a bench that runs by itself.
 
-    Each is complete or not there.
+    ``TOP.v`` is the design, ``TOP.json`` its side-car, ``TOP.rdl`` (SystemRDL) and ``TOP.h`` are
+    its registers, ``TOP.core`` is for FuseSoC, ``innerjoin_bench`` drives the design, ``vectors``
+    has an example and the layers.
+
+    Parameters
+    ----------
+    answers : sequence of LayerAnswer
+        Layers whose vectors are written too.
+
+    Returns
+    -------
+    list of Path
+        Files and folders in ``folder``; each file is complete or not there.
 
     Raises
     ------
-    ConfigError
-        The hardware can't do what the machine asks for.
+    ConfigError, CapacityError
+        The hardware can't do what the machine asks for, or a layer does not fit it.
     UserError
-        The folder can't be written, or pyosys is not installed.
+        The folder can't be written, or a package is not installed.
     """
     design = hardware.design(config)
-    described = {**describe(design), "example": example(hardware, config)}
-    description = json.dumps(described, indent=1) + "\n"
-    bench = (resources.files("rtl.verilog") / "bench.py").read_text("utf-8")
+    texts: dict[str, str] = {}
+    for answer in (example(hardware, config), *answers):
+        texts |= vector_files(hardware, config, answer)
+    ours = resources.files("rtl.verilog")
+    for source, target in (("kit", "innerjoin_bench/"), ("beside", "")):
+        for file in sorted((ours / source).iterdir(), key=lambda file: file.name):
+            if file.is_file():
+                texts[f"{target}{file.name}"] = file.read_text("utf-8")
+    needed = [name for name in texts if name != "Makefile"]
     return _write_files(
         folder,
         {
             f"{design.top}.v": verilog(design),
-            f"{design.top}.json": description,
-            "bench.py": bench,
+            f"{design.top}.json": json.dumps(describe(design), indent=1) + "\n",
+            f"{design.top}.rdl": system_rdl(design),
+            f"{design.top}.h": c_header(design),
+            f"{design.top}.core": core_file(design, [f"{design.top}.json", *needed]),
+            **texts,
         },
     )
 
@@ -170,10 +200,11 @@ def _write_files(folder: str | Path, texts: dict[str, str]) -> list[Path]:
         The folder can't be written.
     """
     folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"Folder {folder} can't be written: {error.strerror}") from None
+    for parent in {Path(name).parent for name in texts}:
+        try:
+            (folder / parent).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"Folder {folder} can't be written: {error.strerror}") from None
     for name, text in texts.items():
         write_whole(folder / name, text, f"Output {folder / name}")
-    return [folder / name for name in texts]
+    return [folder / name for name in dict.fromkeys(Path(name).parts[0] for name in texts)]

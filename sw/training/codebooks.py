@@ -34,9 +34,11 @@ from sw.onnx.prepare import prepare
 from sw.quantise import quantise
 from sw.training import masks
 from sw.training.data import Split
-from sw.training.models import load_model, onnx_accuracy, to_onnx
+from sw.training.models import load_model, to_onnx
+from sw.training.networks import find
+from sw.training.objective import CLASSIFICATION
 from sw.training.pipeline import start
-from sw.training.session import Phase, Session, accuracy
+from sw.training.session import Phase, Session
 
 __all__ = [
     "RATE",
@@ -179,17 +181,18 @@ def train_codebooks(
         Where the model is from.
     """
     folded = fold(model)
-    scores = {"as trained": accuracy(folded, data.test)}
+    objective = session.objective
+    scores = {"as trained": objective.score(folded, data.test)}
     short = share(folded, options)
-    scores["codebook"] = accuracy(folded, data.test)
+    scores["codebook"] = objective.score(folded, data.test)
     fine_tune(folded, session, epochs, rate, name)
-    scores["fine-tuned"] = accuracy(folded, data.test)
+    scores["fine-tuned"] = objective.score(folded, data.test)
     layers = coded_layers(folded)
     decode_weights(folded)
     float_model = to_onnx(folded, tuple(data.calibration.shape[1:]), name)
     int8 = quantise(prepare(float_model), data.calibration)
-    scores["int8"] = onnx_accuracy(int8, data.test)
-    source = f"{source}; {options.describe()}, fine-tuned on {len(data.train.images)} images"
+    scores["int8"] = objective.score_int8(int8, data.test)
+    source = f"{source}; {options.describe()}, fine-tuned on {data.train.count} images"
     network = compress_quantised(int8, data.calibration, name, source)
     network = dataclasses.replace(network, accuracy=dict(scores))
     return Trained(layers=layers, short=short, accuracy=scores, network=network)
@@ -229,7 +232,15 @@ def compress(
         "rate": rate,
         **(settings or {}),
     }
-    session = Session(data.train, data.validation, folder, seed=seed, settings=stated)
+    made = find(network).objective
+    session = Session(
+        data.train,
+        data.validation,
+        folder,
+        seed=seed,
+        objective=made() if made else CLASSIFICATION,
+        settings=stated,
+    )
     source = f"{network} of {path.name}"
     return train_codebooks(
         model, options, data, session, epochs=epochs, rate=rate, name=path.stem, source=source

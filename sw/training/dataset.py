@@ -1,4 +1,4 @@
-"""Images and labels on disk: Fashion-MNIST as Debian packages it, or a folder of one's own.
+"""Images and labels on disk: Fashion-MNIST as Debian packages it, or a folder of the user's.
 
 ``python -m sw.training.dataset FILE`` writes the test images that come with the project.
 """
@@ -10,13 +10,28 @@ import struct
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from golden.errors import FormatError, UserError
 
-__all__ = ["CLASSES", "FOLDER", "Dataset", "load_dataset", "write_test_images"]
+if TYPE_CHECKING:
+    from sw.training.image_files import ImageFiles
+
+    #: uint8 with axes n, y, x or n, y, x, c: in memory, mapped from a file, or files.
+    Images = NDArray[np.uint8] | ImageFiles
+
+__all__ = [
+    "CLASSES",
+    "FOLDER",
+    "Dataset",
+    "find_folder",
+    "load_dataset",
+    "spread",
+    "write_test_images",
+]
 
 #: Where the Debian package ``dataset-fashion-mnist`` puts its files.
 FOLDER = Path("/usr/share/datasets/fashion-mnist")
@@ -45,22 +60,39 @@ _SPLITS = {"train": "train", "test": "t10k"}
 class Dataset:
     """Images (uint8, axes n, y, x, or n, y, x, c in colour) and labels (int64, axis n).
 
-    ``name`` is what networks trained with them state.
+    Parameters
+    ----------
+    name : str
+        What networks that are trained with them state.
+    mirrored : bool
+        A mirrored image is as good as the image: not so of digits and text.
+    shuffled : bool
+        Their order says nothing about their labels.
     """
 
-    train_images: NDArray[np.uint8]
+    train_images: Images
     train_labels: NDArray[np.int64]
-    test_images: NDArray[np.uint8]
+    test_images: Images
     test_labels: NDArray[np.int64]
     name: str = "a data set"
+    mirrored: bool = False
+    shuffled: bool = False
+
+
+def find_folder(data: str | Path | None) -> Path:
+    """Return the folder of a data set: where Debian puts Fashion-MNIST, by its name too."""
+    known = data is None or (str(data) == FOLDER.name and not Path(data).is_dir())
+    return FOLDER if known else Path(data)
 
 
 def load_dataset(folder: Path = FOLDER) -> Dataset:
-    """Read training and test images with their labels from a folder.
+    """Open training and test images with their labels in a folder.
 
-    It has files of MNIST's names, ``train-images-idx3-ubyte`` and so on, which may be gzipped,
-    or ``train-images.npy``, ``train-labels.npy``, ``test-images.npy``, ``test-labels.npy``. Images
-    in colour, axes n, y, x, c, are ``.npy``.
+    It has files of MNIST's names, ``train-images-idx3-ubyte`` and so on, which may be gzipped;
+    or ``train-images.npy``, ``train-labels.npy``, ``test-images.npy``, ``test-labels.npy``, whose
+    images are read when they are needed; or, as files that Pillow reads, ``train/CLASS/...`` and
+    ``test/CLASS/...``, or ``CLASS/...`` alone, of which a tenth is for tests. Images in colour,
+    axes n, y, x, c, are ``.npy`` or files.
 
     Raises
     ------
@@ -72,6 +104,10 @@ def load_dataset(folder: Path = FOLDER) -> Dataset:
     """
     if not folder.is_dir():
         raise UserError(f"Data folder {folder} must be a folder; {_HINT}")
+    if any(each.is_dir() for each in folder.iterdir()):
+        from sw.training.image_files import load_image_files
+
+        return load_image_files(folder)
     arrays: dict[str, NDArray[np.uint8]] = {}
     for split, stem in _SPLITS.items():
         images = _read(folder, f"{split}-images", f"{stem}-images-idx3-ubyte", 3)
@@ -96,7 +132,19 @@ def load_dataset(folder: Path = FOLDER) -> Dataset:
         test,
         arrays["test_labels"].astype(np.int64),
         folder.resolve().name,
+        mirrored=folder.resolve().name == FOLDER.name,
+        shuffled=folder.resolve().name == FOLDER.name,
     )
+
+
+def spread(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return an order, always the same, in which each class is spread evenly, shuffled within."""
+    generator = np.random.default_rng(0)
+    places = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = generator.permutation(np.flatnonzero(labels == label))
+        places[members] = (np.arange(len(members)) + generator.random()) / len(members)
+    return np.argsort(places, kind="stable")
 
 
 def write_test_images(path: Path, data: Dataset, count: int = 64) -> None:
@@ -131,18 +179,18 @@ def _read(folder: Path, npy: str, idx: str, axes: int) -> NDArray[np.uint8]:
 
 def _read_npy(path: Path, axes: tuple[int, ...]) -> NDArray[np.uint8]:
     try:
-        array = np.load(path, allow_pickle=False)
+        array = np.load(path, allow_pickle=False, mmap_mode="r" if len(axes) > 1 else None)
     except (ValueError, OSError, EOFError) as error:
         raise FormatError(f"Data set {path} must be a .npy file: {error}") from None
-    integers = array.dtype.kind in "ui" and (
-        not array.size or 0 <= array.min() <= array.max() < 256
+    integers = array.dtype == np.uint8 or (
+        array.dtype.kind in "ui" and (not array.size or 0 <= array.min() <= array.max() < 256)
     )
     if array.ndim not in axes or not integers:
         raise FormatError(
             f"Data set {path} must have {' or '.join(map(str, axes))} axes and integers 0..255, "
             f"not shape {array.shape} of {array.dtype}"
         )
-    return array.astype(np.uint8)
+    return array if array.dtype == np.uint8 else array.astype(np.uint8)
 
 
 def _parse_idx(path: Path, data: bytes, axes: int) -> NDArray[np.uint8]:

@@ -55,7 +55,7 @@ class Distillation:
             A batch.
         """
         with torch.no_grad():
-            found = self.teacher(inputs).shape[-1]
+            found = self.teacher.to(inputs.device)(inputs).shape[-1]
         if found != outputs:
             raise _wrong_number(outputs, found)
 
@@ -77,7 +77,7 @@ class Distillation:
             The teacher's outputs differ in number.
         """
         with torch.no_grad():
-            wanted = self.teacher(inputs)
+            wanted = self.teacher.to(inputs.device)(inputs)
         if wanted.shape != outputs.shape:
             raise _wrong_number(outputs.shape[-1], wanted.shape[-1])
         soft = nn.functional.kl_div(

@@ -180,9 +180,11 @@ def onnx_accuracy(model: onnx.ModelProto, batches: ImageBatches) -> float:
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     feed = model_input(model).name
-    images: NDArray[np.float32] = batches.images.numpy()
-    found = [np.asarray(session.run(None, {feed: image[None]})[0]).argmax() for image in images]
-    return float(np.mean(np.array(found) == batches.labels.numpy()))
+    hits = 0
+    for images, labels in batches:
+        for image, label in zip(images.numpy(), labels.tolist(), strict=True):
+            hits += np.asarray(session.run(None, {feed: image[None]})[0]).argmax() == label
+    return float(hits / batches.count)
 
 
 def _export(model: nn.Module, *inputs: Tensor) -> onnx.ModelProto:

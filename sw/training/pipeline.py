@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,13 +27,14 @@ from sw.training.distillation import Distillation
 from sw.training.methods import Method, Task
 from sw.training.models import (
     load_model,
-    onnx_accuracy,
     save_model,
     to_network,
     to_onnx,
 )
 from sw.training.networks import Definition
-from sw.training.session import Phase, Session, accuracy
+from sw.training.objective import CLASSIFICATION
+from sw.training.pruner.result import LayerDensity
+from sw.training.session import Phase, Session, adam, sgd
 from sw.training.unrolled import Unrolled, unroll
 
 __all__ = ["Outcome", "check_data", "prune", "quantise", "start", "train_dense"]
@@ -46,12 +50,14 @@ class Outcome:
     Parameters
     ----------
     accuracy : dict of str to float
-        On the test data: ``dense`` before pruning, ``pruned`` after it, ``int8`` of ``network``,
-        under ONNX Runtime unless it is unrolled.
+        Or another objective's score, on the test data: ``dense`` before pruning, ``pruned`` after
+        it, ``int8`` of ``network``, under ONNX Runtime unless it is unrolled.
     density : float
         Share of the weights of the pruned network that are not zero.
     weights, macs : int
         Of the pruned network, zeros included; channels that were removed are not.
+    layers : tuple of LayerDensity
+        Of the pruned network, in order.
     """
 
     model: nn.Module
@@ -63,6 +69,8 @@ class Outcome:
     dense_weights: int
     dense_macs: int
     files: tuple[Path, ...]
+    layers: tuple[LayerDensity, ...] = ()
+    score_name: str = CLASSIFICATION.score_name
 
 
 def check_data(definition: Definition, data: Split) -> None:
@@ -72,11 +80,15 @@ def check_data(definition: Definition, data: Split) -> None:
         raise UserError(
             f"Images must have shape {wanted} (c, y, x) for network {definition.name}, not {found}"
         )
-    highest = int(data.train.labels.max())
-    if highest >= definition.classes:
+    if data.classes and definition.classes < 2:
+        raise UserError(
+            f"Network {definition.name} must return classes, axes n, class, to be pruned on a data "
+            "set of classes; sw.training.Pruner prunes in a loop of your own"
+        )
+    if data.classes > definition.classes:
         raise UserError(
             f"Labels must be below {definition.classes} for network {definition.name}, "
-            f"not {highest}"
+            f"not {data.classes - 1}"
         )
 
 
@@ -137,7 +149,7 @@ def prune(
     mixing: float = 0.9,
     cost: Cost | None = None,
     layer_cost: LayerCost | None = None,
-    images: int | None = None,
+    data_settings: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Train a network, prune it by a method, and write it in every form.
 
@@ -159,8 +171,8 @@ def prune(
         A model to distil from while pruning.
     cost, layer_cost : functions, optional
         Cycles of a model, in all and by layer, for methods that ask for them.
-    images : int, optional
-        Training images that ``data`` was limited to; part of the run's settings.
+    data_settings : mapping, optional
+        How ``data`` were made, as JSON: part of the run's settings.
 
     Raises
     ------
@@ -175,7 +187,7 @@ def prune(
         "method": method.name,
         "options": dataclasses.asdict(method),  # type: ignore[call-overload]
         "epochs": epochs,
-        "images": images,
+        "data": dict(data_settings or {}),
         "dense": str(dense) if dense else dense_epochs,
         "teacher": [str(teacher), temperature, mixing] if teacher else None,
     }
@@ -183,7 +195,16 @@ def prune(
     given = _load(dense, definition.name) if dense else None
     if master is not None:
         master.check(torch.from_numpy(data.calibration[:1]), definition.classes)
-    session = Session(data.train, data.validation, folder, seed=seed, settings=wanted)
+    objective = definition.objective() if definition.objective else CLASSIFICATION
+    session = Session(
+        data.train,
+        data.validation,
+        folder,
+        seed=seed,
+        objective=objective,
+        optimise=adam if definition.recipe.adam else sgd,
+        settings=wanted,
+    )
     task = Task(
         session=session,
         recipe=definition.recipe,
@@ -200,33 +221,33 @@ def prune(
         model = train_dense(definition, session, dense_epochs)
     else:
         model = given
-    scores = {"dense": accuracy(model, data.test)}
+    scores = {"dense": objective.score(model, data.test)}
     dense_macs, dense_weights = macs(model, definition.input_shape), _weights(model)
-    if given is None:
+    if given is None and definition.recipe.epochs:
         files.append(folder / f"{definition.name}-dense.pt")
-        save_model(model, definition.name, files[-1], {"test": scores["dense"]})
+        _save(definition, model, files[-1], scores["dense"])
     session.teacher = master
     before = masks.density(model)
     model = method.prune(model, task)
     if (after := masks.density(model)) > before + 0.01:
         log.warning("zeros were trained again: density %.3f became %.3f", before, after)
-    scores["pruned"] = accuracy(model, data.test)
+    scores["pruned"] = objective.score(model, data.test)
     name = name or f"{definition.name}-{method.name}"
     source = (
-        f"trained on {len(data.train.images):,} images of {data.name}; pruned by {method.name} "
+        f"trained on {data.train.count:,} images of {data.name}; pruned by {method.name} "
         f"({method.source}) and retrained"
     )
     files.append(folder / f"{name}.pt")
-    save_model(model, definition.name, files[-1], {"test": scores["pruned"]})
+    _save(definition, model, files[-1], scores["pruned"])
     if definition.recurrent:
         network = unroll(model, data.calibration, name, source)
-        scores["int8"] = accuracy(network.model, data.test)
+        scores["int8"] = objective.score(network.model, data.test)
     else:
         files += [folder / f"{name}.{ending}" for ending in ("onnx", "safetensors")]
         proto = to_onnx(model, definition.input_shape, name)
         write_whole(files[-2], proto.SerializeToString(), f"Model {files[-2]}")
         int8 = onnx_quantise(prepare(proto), data.calibration)
-        scores["int8"] = onnx_accuracy(int8, data.test)
+        scores["int8"] = objective.score_int8(int8, data.test)
         source += f"; int8 by ONNX Runtime's static quantisation ({len(data.calibration)} images)"
         network = compress_quantised(int8, data.calibration, name, source)
         network = dataclasses.replace(network, accuracy=dict(scores))
@@ -241,7 +262,20 @@ def prune(
         dense_weights=dense_weights,
         dense_macs=dense_macs,
         files=tuple(files),
+        layers=_layers(model),
+        score_name=objective.score_name,
     )
+
+
+def _save(definition: Definition, model: nn.Module, path: Path, score: float) -> None:
+    """Write a network of ours so that ``load_model`` reads it, a user's as its state dict."""
+    if not definition.own:
+        save_model(model, definition.name, path, {"test": score})
+        return
+    masks.fix(model)
+    stream = io.BytesIO()
+    torch.save(model.state_dict(), stream)
+    write_whole(path, stream.getvalue(), f"Model {path}")
 
 
 def _load(path: Path, network: str | None = None) -> nn.Module:
@@ -249,6 +283,15 @@ def _load(path: Path, network: str | None = None) -> nn.Module:
     if network is not None and found != network:
         raise UserError(f"Model {path} must be of network {network}, not {found}")
     return model
+
+
+def _layers(model: nn.Module) -> tuple[LayerDensity, ...]:
+    tensors = {name: masks.weight(layer) for name, layer in masks.layers(model).items()}
+    tensors |= {name: each.detach() for name, each in masks.left_dense(model).items()}
+    return tuple(
+        LayerDensity(name, "", each.numel(), int(torch.count_nonzero(each)))
+        for name, each in tensors.items()
+    )
 
 
 def _weights(model: nn.Module) -> int:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ContextDecorator
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["UnitStrides"]
+__all__ = ["UnitStrides", "is_at_risk"]
+
+#: oneDNN gathers inputs wrong where there are fewer.
+AT_RISK_CHANNELS = 8
 
 
 class UnitStrides(TorchFunctionMode, ContextDecorator):
@@ -23,6 +26,22 @@ class UnitStrides(TorchFunctionMode, ContextDecorator):
     Whoever calls it: a layer, ``nn.functional.conv2d``, a user's module. The sums are the same,
     and take no longer. Not for transposed convolutions, which the machine has not.
     """
+
+    _entered: ClassVar[int] = 0
+
+    def __enter__(self) -> Self:
+        UnitStrides._entered += 1
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        UnitStrides._entered -= 1
+        super().__exit__(*error)
+
+    @classmethod
+    def is_active(cls) -> bool:
+        """Tell whether the caller is within one."""
+        return cls._entered > 0
 
     def __torch_function__(
         self,
@@ -33,6 +52,19 @@ class UnitStrides(TorchFunctionMode, ContextDecorator):
     ) -> Any:
         call = _conv2d if func is torch.conv2d else func
         return call(*args, **(kwargs or {}))
+
+
+def is_at_risk(layer: nn.Module) -> bool:
+    """Tell whether this processor computes a layer's gradient wrong where it lies channels-last."""
+    return (
+        isinstance(layer, nn.Conv2d)
+        and layer.kernel_size == (1, 1)
+        and _pair(layer.stride) != (1, 1)
+        and layer.groups == 1
+        and layer.in_channels < AT_RISK_CHANNELS
+        and layer.weight.device.type == "cpu"
+        and torch.backends.cpu.get_cpu_capability() != "AVX512"
+    )
 
 
 def _conv2d(

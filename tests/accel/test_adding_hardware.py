@@ -101,6 +101,12 @@ def test_a_bug_in_it_is_noticed(run, tree):
 
 
 def test_is_written_and_synthesised(run, tmp_path):
-    out = run(*ACCEL, "verilog", "--machine", "serial", "-o", tmp_path / "serial")
-    assert str(tmp_path / "serial" / "serial.v") in out
+    folder = tmp_path / "serial"
+    out = run(*ACCEL, "verilog", "--machine", "serial", "-o", folder, "--layer", "lenet5:fc2")
+    assert str(folder / "serial.v") in out
+    done = subprocess.run(
+        ["make", f"PYTHON={sys.executable}"], cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+    assert "name=lenet5_fc2_0 passed" in done.stdout
     assert re.search(r"serial\W+\d+", run("-m", "rtl.synth", "serial", "--seeds", 0))

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import re
-import sys
 
 import pytest
 
@@ -124,7 +123,6 @@ def test_run_takes_any_machine(accel, machine):
 
 
 def test_compare_plots_one_page_that_needs_no_network(accel, tmp_path):
-    pytest.importorskip("plotly")
     path = tmp_path / "out.html"
     assert accel(*COMPARE, "--plot", path)[0] == 0
     page = path.read_text()
@@ -132,12 +130,6 @@ def test_compare_plots_one_page_that_needs_no_network(accel, tmp_path):
     assert 'src="http' not in page
     assert accel(*COMPARE, "--plot", tmp_path / "again.html")[0] == 0
     assert (tmp_path / "again.html").read_text() == page
-
-
-def test_compare_without_plotly_says_how_to_get_it(refuses, monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "plotly", None)
-    refuses([*COMPARE, "--plot", tmp_path / "out.html"], "plotly", "pip install")
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

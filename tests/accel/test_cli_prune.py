@@ -121,7 +121,10 @@ def test_lists(accel) -> None:
         (("lenet5", "--density", "1.01"), "above 0 and at most 1, not 1.01"),
         (("lenet5", "--set", "quality"), "must be key=value"),
         (("lenet5", "--set", "size=3"), "not 'size'"),
-        (("lenet5", "--epochs", "0"), "--epochs must be at least 1"),
+        (("lenet5", "--epochs", "-1"), "--epochs must be at least 0"),
+        (("lenet5", "--batch", "0"), "--batch must be at least 1"),
+        (("lenet5", "--augment", "flip"), "none, mirror or shift=PIXELS, not 'flip'"),
+        (("vgg16-hed", "--data", "x"), "vgg16-hed brings its own data: leave out --data"),
         (("lenet5", "--dense", "no.pt"), "Model no.pt must be a file"),
         (("lenet5", "--data", "nowhere"), "nowhere must be a folder"),
         (("lenet5", "--seed", "x"), "seed"),
@@ -210,14 +213,7 @@ def test_a_study_writes_rows_and_a_page(accel, data: Path, tmp_path: Path, monke
     ]  # fmt: skip
     assert float(found[1]["density"]) == pytest.approx(0.1, abs=1e-4)
     assert float(found[1]["cycles"]) < float(found[0]["cycles"])
-    assert "plotly" in page.read_text()[:100_000]
-
-
-def test_series_of_a_plot_look_different() -> None:
-    from accel.report.page import series_style
-
-    styles = [series_style(number) for number in range(30)]
-    assert all(styles.count(style) == 1 for style in styles)
+    assert "Does it work?" in page.read_text()
 
 
 def test_studies_refuse_nonsense(accel, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from accel.machines.cluster.batch.bounds import bound_shared
 from accel.machines.cluster.batch.counters import Totals
 from accel.machines.cluster.batch.program import count_shared, group_key
 from accel.machines.cluster.capacity import (
@@ -19,6 +20,7 @@ from accel.machines.cluster.capacity import (
 from accel.machines.cluster.packing import activation_masks, pack_filters
 from accel.machines.cluster.program import prepare_layer, run_layer
 from accel.machines.cluster.shared import SharedLayer
+from accel.machines.cluster.timeline import walk_layer
 from accel.machines.machine import (
     Access,
     AreaEstimate,
@@ -31,6 +33,7 @@ from accel.machines.machine import (
     input_share_bytes,
     layer_buffer,
 )
+from accel.machines.timeline import Track
 from golden.counters import UNIT_COUNTERS, LayerCounters
 from golden.errors import CapacityError, ConfigError
 from golden.layer import LayerShape
@@ -38,7 +41,7 @@ from golden.machines.cluster.config import AcceleratorConfig, Balance, SkipMode
 from golden.machines.cluster.program import schedule_task
 from golden.machines.cluster.schedule import Schedule
 from golden.machines.cluster.workload import LayerWorkload
-from golden.program import Codes, LayerTask
+from golden.program import Codes, LayerRun, LayerTask
 from golden.tensor import popcount
 
 __all__ = [
@@ -145,6 +148,16 @@ class ClusterMachine(Machine):
 
         return load
 
+    def timeline(self, run: LayerRun, output: Codes, mode: SkipMode) -> tuple[Track, ...]:
+        config, task = self.config, run.task
+        weights = pack_filters(config, task.layer, task.weights)
+        weight_counts = popcount(weights.masks).reshape(task.layer.out_channels, -1)
+        schedule = schedule_task(config, task, weights)
+        check_filters(config, task.layer, filter_demand(schedule, weight_counts))
+        masks = activation_masks(config, task.layer, run.activations)
+        check_inputs(config, task.layer, input_demand(config, task.layer, popcount(masks)))
+        return walk_layer(prepare_layer(config, task.layer, weights, masks, schedule, output), mode)
+
     @property
     def sharing_key(self) -> tuple:
         return group_key(self.config)
@@ -175,6 +188,18 @@ class ClusterMachine(Machine):
             else {mode: counts(machine, totals) for mode, totals in found.items()}
             for machine, found in zip(machines, counted, strict=True)
         ]
+
+    @classmethod
+    def bound_machines(
+        cls,
+        machines: Sequence[Self],
+        task: LayerTask,
+        activations: Codes,
+        output: Codes,
+        mode: SkipMode,
+    ) -> list[int | CapacityError]:
+        shared = SharedLayer(task, activations, output)
+        return bound_shared([machine.config for machine in machines], shared, mode)
 
     def _counts(
         self,

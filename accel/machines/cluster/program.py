@@ -31,7 +31,14 @@ from golden.machines.cluster.config import AcceleratorConfig, Dealing, SkipMode
 from golden.machines.cluster.schedule import Schedule
 from golden.tensor import BitmaskTensor, popcount
 
-__all__ = ["LayerProgram", "prepare_layer", "run_layer"]
+__all__ = [
+    "LayerProgram",
+    "arrange_deals",
+    "arrange_inputs",
+    "arrange_passes",
+    "prepare_layer",
+    "run_layer",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,9 +161,9 @@ def run_layer(program: LayerProgram, skip: SkipMode) -> LayerCounters:
     )
     run_clusters(
         _machine(program),
-        _passes(program, skip),
-        _inputs(program, skip),
-        _deals(config, program.schedule, program.layer.positions),
+        arrange_passes(program, skip),
+        arrange_inputs(program, skip),
+        arrange_deals(config, program.schedule, program.layer.positions),
         registers,
     )
     return _counters(config, registers)
@@ -195,7 +202,7 @@ def _machine(program: LayerProgram) -> Machine:
     )
 
 
-def _inputs(program: LayerProgram, skip: SkipMode) -> Inputs:
+def arrange_inputs(program: LayerProgram, skip: SkipMode) -> Inputs:
     """Arrange the input chunks in one skip mode."""
     layout = program.layout
     counts = np.zeros(1, dtype=np.uint16)
@@ -214,7 +221,7 @@ def _inputs(program: LayerProgram, skip: SkipMode) -> Inputs:
     )
 
 
-def _passes(program: LayerProgram, skip: SkipMode) -> Passes:
+def arrange_passes(program: LayerProgram, skip: SkipMode) -> Passes:
     """Arrange what each pass works on in one skip mode."""
     schedule = program.schedule
     chunks_per_group = len(program.input_masks) // program.layer.groups
@@ -292,7 +299,7 @@ def _load_beats(
     return np.stack([by_segment[schedule.outputs(index)].sum(axis=0) for index in passes])
 
 
-def _deals(config: AcceleratorConfig, schedule: Schedule, positions: int) -> Deals:
+def arrange_deals(config: AcceleratorConfig, schedule: Schedule, positions: int) -> Deals:
     """Runs of positions that each cluster takes one after another."""
     whole = schedule.segments == 1
     if config.dealing is Dealing.QUEUE:

@@ -25,7 +25,7 @@ from golden.machines.cluster.schedule import Schedule
 from golden.program import Codes, LayerTask
 from golden.tensor import BitmaskTensor, popcount
 
-__all__ = ["Packed", "SharedLayer"]
+__all__ = ["Packed", "SharedLayer", "schedule_key"]
 
 Made = TypeVar("Made")
 
@@ -113,7 +113,7 @@ class SharedLayer:
         def make() -> Schedule:
             return schedule_task(config, self.task, self.packed(config).weights)
 
-        return self.once(("schedule", *_schedule_key(config)), make)
+        return self.once(("schedule", *schedule_key(config)), make)
 
     def program(self, config: AcceleratorConfig) -> LayerProgram:
         """Return the layer arranged for the kernel of single machines."""
@@ -125,7 +125,7 @@ class SharedLayer:
     def filter_demand(self, config: AcceleratorConfig) -> FilterDemand:
         """Return what a unit must hold of its filters."""
         return self.once(
-            ("filter demand", *_schedule_key(config)),
+            ("filter demand", *schedule_key(config)),
             lambda: filter_demand(self.schedule(config), self.packed(config).weight_counts),
         )
 
@@ -167,7 +167,7 @@ class SharedLayer:
         return self.once(("nonzero outputs",), find)
 
 
-def _schedule_key(config: AcceleratorConfig) -> tuple:
+def schedule_key(config: AcceleratorConfig) -> tuple:
     """Return what a schedule is made from."""
     return (
         config.chunk,

@@ -15,6 +15,21 @@ from __future__ import annotations
 import numpy as np
 
 from accel.compiled import helper
+from accel.machines.scnn.columns import (
+    COLUMN,
+    COLUMN_MAX,
+    ONE_PHASE,
+    PHASE,
+    RESIDUE,
+    ROW,
+    ROW_MAX,
+    TAP,
+    TAP_COLUMN,
+    TAP_COLUMN_MAX,
+    TAP_PHASE,
+    TAP_ROW,
+    TAP_ROW_MAX,
+)
 
 __all__ = [
     "LANES",
@@ -33,12 +48,14 @@ LANES = 4
 @helper
 def is_inside(inputs, a, limits):
     """Say whether every product of an activation vector falls on an output."""
-    if not limits[4]:
+    if not limits[ONE_PHASE]:
         return False
     for lane in range(LANES):
-        if inputs.place[a, lane, 3] >= 0:
-            row, column = inputs.place[a, lane, 1], inputs.place[a, lane, 2]
-            if row < limits[2] or row > limits[0] or column < limits[3] or column > limits[1]:
+        if inputs.place[a, lane, PHASE] >= 0:
+            row, column = inputs.place[a, lane, ROW], inputs.place[a, lane, COLUMN]
+            if row < limits[TAP_ROW_MAX] or row > limits[ROW_MAX]:
+                return False
+            if column < limits[TAP_COLUMN_MAX] or column > limits[COLUMN_MAX]:
                 return False
     return True
 
@@ -48,11 +65,12 @@ def spend_inside(inputs, a, banks, limit, planes, low, high, queue):
     """Cycles, busy cycles and queues of an activation vector, none of whose products is stray."""
     full = (np.int64(1) << banks) - 1
     place = inputs.place
-    by0, by1, by2, by3 = place[a, 0, 0], place[a, 1, 0], place[a, 2, 0], place[a, 3, 0]
-    on0 = full if place[a, 0, 3] >= 0 else np.int64(0)
-    on1 = full if place[a, 1, 3] >= 0 else np.int64(0)
-    on2 = full if place[a, 2, 3] >= 0 else np.int64(0)
-    on3 = full if place[a, 3, 3] >= 0 else np.int64(0)
+    by0, by1 = place[a, 0, RESIDUE], place[a, 1, RESIDUE]
+    by2, by3 = place[a, 2, RESIDUE], place[a, 3, RESIDUE]
+    on0 = full if place[a, 0, PHASE] >= 0 else np.int64(0)
+    on1 = full if place[a, 1, PHASE] >= 0 else np.int64(0)
+    on2 = full if place[a, 2, PHASE] >= 0 else np.int64(0)
+    on3 = full if place[a, 3, PHASE] >= 0 else np.int64(0)
     cycles, busy = 0, 0
     for w in range(low, high):
         one, two, four = planes[0, w], planes[1, w], planes[2, w]
@@ -94,7 +112,8 @@ def spend_at_edge(inputs, a, limits, taps, banks, limit, weights, low, high, que
     """Cycles, busy cycles, products on outputs and queues of an activation vector at the edge."""
     full = (np.int64(1) << banks) - 1
     place = inputs.place
-    by0, by1, by2, by3 = place[a, 0, 0], place[a, 1, 0], place[a, 2, 0], place[a, 3, 0]
+    by0, by1 = place[a, 0, RESIDUE], place[a, 1, RESIDUE]
+    by2, by3 = place[a, 2, RESIDUE], place[a, 3, RESIDUE]
     on0, on1 = _taps_of(inputs, a, 0, limits, taps), _taps_of(inputs, a, 1, limits, taps)
     on2, on3 = _taps_of(inputs, a, 2, limits, taps), _taps_of(inputs, a, 3, limits, taps)
     cycles, busy, kept = 0, 0, 0
@@ -111,9 +130,9 @@ def spend_at_edge(inputs, a, limits, taps, banks, limit, weights, low, high, que
         m0, m1, m2, m3 = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
         belong = np.int64(0)
         for f in range(LANES):
-            if weights.place[w, f, 3] < 0:
+            if weights.place[w, f, PHASE] < 0:
                 continue
-            residue, tap = weights.place[w, f, 0], weights.place[w, f, 4]
+            residue, tap = weights.place[w, f, RESIDUE], weights.place[w, f, TAP]
             v0, v1, v2, v3 = (on0 >> tap) & 1, (on1 >> tap) & 1, (on2 >> tap) & 1, (on3 >> tap) & 1
             belong += v0 + v1 + v2 + v3
             m0 |= v0 << residue
@@ -146,18 +165,18 @@ def spend_anywhere(inputs, a, limits, banks, limit, weights, low, high, queue):
         belong = 0
         q0, q1, q2, q3, q4 = queue
         for f in range(LANES):
-            phase = weights.place[w, f, 3]
+            phase = weights.place[w, f, PHASE]
             if phase < 0:
                 continue
             for i in range(LANES):
-                if inputs.place[a, i, 3] != phase:
+                if inputs.place[a, i, PHASE] != phase:
                     continue
-                row = inputs.place[a, i, 1] - weights.place[w, f, 1]
-                column = inputs.place[a, i, 2] - weights.place[w, f, 2]
-                if row < 0 or row > limits[0] or column < 0 or column > limits[1]:
+                row = inputs.place[a, i, ROW] - weights.place[w, f, ROW]
+                column = inputs.place[a, i, COLUMN] - weights.place[w, f, COLUMN]
+                if row < 0 or row > limits[ROW_MAX] or column < 0 or column > limits[COLUMN_MAX]:
                     continue
                 belong += 1
-                bank = (inputs.place[a, i, 0] + weights.place[w, f, 0]) & (banks - 1)
+                bank = (inputs.place[a, i, RESIDUE] + weights.place[w, f, RESIDUE]) & (banks - 1)
                 carry = np.int64(1) << bank
                 q0 ^= carry
                 if q0 & carry == 0:
@@ -210,18 +229,18 @@ def fullest(queue):
 def _taps_of(inputs, a, lane, limits, taps):
     """Return the taps, as bits, under which an activation belongs to an output."""
     found = np.int64(0)
-    phase = inputs.place[a, lane, 3]
+    phase = inputs.place[a, lane, PHASE]
     if phase < 0:
         return found
     for tap in range(taps.shape[0]):
-        row = inputs.place[a, lane, 1] - taps[tap, 0]
-        column = inputs.place[a, lane, 2] - taps[tap, 1]
+        row = inputs.place[a, lane, ROW] - taps[tap, TAP_ROW]
+        column = inputs.place[a, lane, COLUMN] - taps[tap, TAP_COLUMN]
         if (
-            phase == taps[tap, 2]
+            phase == taps[tap, TAP_PHASE]
             and row >= 0
-            and row <= limits[0]
+            and row <= limits[ROW_MAX]
             and column >= 0
-            and column <= limits[1]
+            and column <= limits[COLUMN_MAX]
         ):
             found |= np.int64(1) << tap
     return found

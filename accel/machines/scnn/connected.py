@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
 from accel.compiled import njit
 from accel.machines.machine import DramTraffic, LayerCounts
+from accel.machines.scnn.columns import BROADCAST, COLLECTOR, FINISH, SIBLINGS
 from accel.machines.scnn.counts import accesses, spilt_bytes, stored_bytes, unit_counters
 from accel.machines.scnn.kernels import count_stored
 from golden.machines.scnn import RUN_BITS, ScnnConfig
@@ -19,18 +18,8 @@ __all__ = ["ScnnConnected"]
 _RUN = 1 << RUN_BITS
 
 
-class _Block(NamedTuple):
-    """Columns of a block's sums: one channel, and the filters that a PE has in a pass."""
-
-    cycles: int = 0
-    busy: int = 1
-    pairs: int = 2
-    vectors: int = 3
-    stored: int = 4
-    contention: int = 5
-
-
-_BLOCK = _Block()
+#: Columns of a block's sums: one channel, and the filters that a PE has in a pass.
+CYCLES, BUSY, PAIRS, VECTORS, STORED, CONTENTION = range(6)
 
 
 class ScnnConnected:
@@ -58,7 +47,7 @@ class ScnnConnected:
         self._blocks = [
             _count_blocks(held, self._run, config.weight_lanes, config.banks) for held in weights
         ]
-        stored = sum(int(blocks[..., _BLOCK.stored].sum()) for blocks in self._blocks)
+        stored = sum(int(blocks[..., STORED].sum()) for blocks in self._blocks)
         placeholders = stored - int(np.count_nonzero(weights))
         self._stored_weights, self._weight_placeholders = stored, placeholders
 
@@ -70,8 +59,8 @@ class ScnnConnected:
         runs = np.arange(0, layer.group_filters, self._run)
         filters = np.minimum(runs + self._run, layer.group_filters) - runs
         passes = -(-len(runs) // config.pes)
-        sums = np.zeros((config.pes, len(_BLOCK)), dtype=np.int64)
-        waits = np.zeros((config.pes, 4), dtype=np.int64)
+        sums = np.zeros((config.pes, CONTENTION + 1), dtype=np.int64)
+        waits = np.zeros((config.pes, FINISH + 1), dtype=np.int64)
         start = barrier = drained = slowest = input_reads = held = 0
         for group, index in np.ndindex(layer.groups, passes):
             dealt = slice(index * config.pes, (index + 1) * config.pes)
@@ -79,7 +68,7 @@ class ScnnConnected:
             pes = len(of_pass)
             sums[:pes] += of_pass
             begin = max(start, config.LATENCY.start + 1)
-            slowest = _begin(waits[:pes], of_pass[:, _BLOCK.cycles], begin, start, barrier)
+            slowest = _begin(waits[:pes], of_pass[:, CYCLES], begin, start, barrier)
             input_reads += pes * int(stored[group])
             barrier = max(start, slowest) + config.LATENCY.barrier
             start = max(barrier, drained)
@@ -88,8 +77,8 @@ class ScnnConnected:
         cycles = drained + config.LATENCY.tail
         active = np.arange(min(len(runs), config.pes))
         written = self._stored_outputs(outputs)
-        pairs, vectors = int(sums[:, _BLOCK.pairs].sum()), int(sums[:, _BLOCK.vectors].sum())
-        stored_vectors = sum(int(blocks[..., _BLOCK.vectors].sum()) for blocks in self._blocks)
+        pairs, vectors = int(sums[:, PAIRS].sum()), int(sums[:, VECTORS].sum())
+        stored_vectors = sum(int(blocks[..., VECTORS].sum()) for blocks in self._blocks)
         return LayerCounts(
             cycles=cycles,
             pairs=pairs,
@@ -97,8 +86,8 @@ class ScnnConnected:
                 config.pes,
                 cycles,
                 active,
-                sums[active, _BLOCK.busy],
-                sums[active, _BLOCK.cycles],
+                sums[active, BUSY],
+                sums[active, CYCLES],
                 waits[active],
                 slowest,
             ),
@@ -121,7 +110,7 @@ class ScnnConnected:
                 "rounds": 1,
                 "group_outputs": self._run,
                 "vector_pairs": vectors,
-                "contention_cycles": int(sums[:, _BLOCK.contention].sum()),
+                "contention_cycles": int(sums[:, CONTENTION].sum()),
                 "weight_vectors": stored_vectors,
                 "input_placeholders": int(stored.sum()) - int(np.count_nonzero(nonzero)),
                 "weight_placeholders": self._weight_placeholders,
@@ -151,21 +140,21 @@ def _begin(
 
     Parameters
     ----------
-    waits : ndarray of int64, axes PE, (siblings, broadcast, collector, finish)
+    waits : ndarray of int64, axes PE, column from ``SIBLINGS`` on
         Added to.
     cycles : ndarray of int64, axis PE
     first, start, barrier : int
         First cycle that a PE may begin in; Q of the pass, B of the one before.
     """
-    left = waits[:, 3].copy()
+    left = waits[:, FINISH].copy()
     begin = np.maximum(left, first)
     till_barrier = np.clip(barrier, left, begin)
     till_start = np.clip(start, till_barrier, begin)
-    waits[:, 0] += till_barrier - left
-    waits[:, 1] += begin - till_start
-    waits[:, 2] += till_start - till_barrier
-    waits[:, 3] = begin + cycles
-    return int(waits[:, 3].max())
+    waits[:, SIBLINGS] += till_barrier - left
+    waits[:, BROADCAST] += begin - till_start
+    waits[:, COLLECTOR] += till_start - till_barrier
+    waits[:, FINISH] = begin + cycles
+    return int(waits[:, FINISH].max())
 
 
 @njit
@@ -180,11 +169,11 @@ def _count_blocks(weights, run, lanes, banks):
 
     Returns
     -------
-    ndarray of int32, axes run of filters, channel, part of ``_Block``
+    ndarray of int32, axes run of filters, channel, column from ``CYCLES`` on
     """
     filters, channels = weights.shape
     runs = -(-filters // run)
-    blocks = np.zeros((runs, channels, 6), dtype=np.int32)
+    blocks = np.zeros((runs, channels, CONTENTION + 1), dtype=np.int32)
     products = np.zeros(banks, dtype=np.int64)
     vector_of = np.full(banks, -1, dtype=np.int64)
     vectors_before = 0
@@ -214,11 +203,10 @@ def _count_blocks(weights, run, lanes, banks):
                 stored += 1
             vectors = -(-stored // lanes)
             vectors_before += vectors
-            # The order of ``_Block``.
-            blocks[index, channel, 0] = max(1, vectors + contention)
-            blocks[index, channel, 1] = busy
-            blocks[index, channel, 2] = pairs
-            blocks[index, channel, 3] = vectors
-            blocks[index, channel, 4] = stored
-            blocks[index, channel, 5] = contention
+            blocks[index, channel, CYCLES] = max(1, vectors + contention)
+            blocks[index, channel, BUSY] = busy
+            blocks[index, channel, PAIRS] = pairs
+            blocks[index, channel, VECTORS] = vectors
+            blocks[index, channel, STORED] = stored
+            blocks[index, channel, CONTENTION] = contention
     return blocks

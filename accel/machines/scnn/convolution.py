@@ -8,6 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accel.machines.machine import DramTraffic, LayerCounts
+from accel.machines.scnn.columns import (
+    BLOCK_VECTORS,
+    BUSY,
+    COST,
+    DRAINED,
+    FINISH,
+    RESIDUE,
+    SEGMENT,
+    SENT,
+    SLOWEST,
+    VECTORS,
+    WAITING,
+)
 from accel.machines.scnn.counts import accesses, spilt_bytes, stored_bytes, unit_counters
 from accel.machines.scnn.kernels import Vectors, count_stored, run_passes
 from accel.machines.scnn.layout import make_plan, pack
@@ -121,7 +134,7 @@ class ScnnConvolution:
                 grid = np.meshgrid(r, s, k, indexing="ij")
                 r, s, k_of = (axis.ravel() for axis in grid)
                 places = self._places(r, s, -1)
-                places[:, 0] = (places[:, 0] + k_of) % banks.banks
+                places[:, RESIDUE] = (places[:, RESIDUE] + k_of) % banks.banks
                 runs.append((np.ascontiguousarray(taps.reshape(len(taps), -1)), places))
                 channels = np.arange(layer.group_channels)
                 order.append((index * layer.group_channels + channels) * phases + phase)
@@ -202,13 +215,14 @@ class ScnnConvolution:
         """Run all passes; ``nonzero`` are the activations, axes channel, y, x."""
         config, layer, plan, active = self._config, self._layer, self._plan, len(self._active)
         run = _Run(
-            sums=np.zeros((active, 6), dtype=np.int64),
-            waits=np.zeros((active, 4), dtype=np.int64),
-            state=np.array([config.LATENCY.start, 0, 0, 0, 0, 0, 0, 0], dtype=np.int64),
+            sums=np.zeros((active, COST + 1), dtype=np.int64),
+            waits=np.zeros((active, FINISH + 1), dtype=np.int64),
+            state=np.zeros(WAITING + 1, dtype=np.int64),
             stored=np.zeros(active, dtype=np.int64),
         )
+        run.state[SENT] = config.LATENCY.start
         blocks_of_all = sum(len(blocks) for blocks, _ in self._blocks)
-        finish_max = np.zeros((plan.rounds * blocks_of_all, 2), dtype=np.int64)
+        finish_max = np.zeros((plan.rounds * blocks_of_all, BLOCK_VECTORS + 1), dtype=np.int64)
         machine = (config.banks, config.bank_queue, config.fifo_vectors, config.LATENCY.barrier)
         held = self._pass_filters()
         rounds = (self._pack_inputs(nonzero, index) for index in range(plan.rounds))
@@ -228,8 +242,8 @@ class ScnnConvolution:
                     run.state, finish_max,
                 )  # fmt: skip
                 run.stored += counts.sum(axis=0)
-                run.input_reads += int(counts[blocks[:, 0]].sum())
-                run.vectors += int(blocks[:, 2].sum())
+                run.input_reads += int(counts[blocks[:, SEGMENT]].sum())
+                run.vectors += int(blocks[:, VECTORS].sum())
                 run.drained += int(held.sum()) * int(region.sum())
         return run
 
@@ -237,7 +251,7 @@ class ScnnConvolution:
         config, layer, plan, active = self._config, self._layer, self._plan, self._active
         nonzero = np.ascontiguousarray(inputs.transpose(2, 0, 1) != 0)
         run = self._run(nonzero)
-        cycles, slowest = int(run.state[2]) + config.LATENCY.tail, int(run.state[4])
+        cycles = int(run.state[DRAINED]) + config.LATENCY.tail
         sums, stored = run.sums, run.stored
         pairs, stray, _, vector_pairs, spent, _ = sums.sum(axis=0).tolist()
         halo = run.drained - layer.positions * layer.out_channels
@@ -247,7 +261,13 @@ class ScnnConvolution:
             pairs=pairs,
             stray_pairs=stray,
             units=unit_counters(
-                config.pes, cycles, active, sums[:, 2], sums[:, 5], run.waits, slowest
+                config.pes,
+                cycles,
+                active,
+                sums[:, BUSY],
+                sums[:, COST],
+                run.waits,
+                int(run.state[SLOWEST]),
             ),
             additions=pairs + halo,
             accesses=accesses(

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accel.machines.machine import Access
+from accel.machines.scnn.columns import BROADCAST, COLLECTOR, FINISH, SIBLINGS
 from golden.counters import UNIT_COUNTERS
 from golden.machines.scnn import ACCUMULATOR_BITS, STORED_BITS, ScnnConfig
 
@@ -61,18 +62,18 @@ def unit_counters(
         Their numbers; the others are idle.
     busy, cost : ndarray of int64, axis active PE
         Busy cycles, and c summed.
-    waits : ndarray of int64, axes active PE, (siblings, broadcast, collector, finish)
+    waits : ndarray of int64, axes active PE, column from ``SIBLINGS`` on
     slowest : int
         Last F of any PE.
     """
     units = np.zeros((pes, len(UNIT_COUNTERS)), dtype=np.int64)
-    siblings = waits[:, 0] + slowest - waits[:, 3]
+    siblings = waits[:, SIBLINGS] + slowest - waits[:, FINISH]
     of = {
         "busy_cycles": busy,
         "bubble_cycles": cost - busy,
         "wait_siblings_cycles": siblings,
-        "wait_broadcast_cycles": waits[:, 1],
-        "wait_collector_cycles": waits[:, 2],
+        "wait_broadcast_cycles": waits[:, BROADCAST],
+        "wait_collector_cycles": waits[:, COLLECTOR],
     }
     for name, values in of.items():
         units[active, UNIT_COUNTERS.index(name)] = values

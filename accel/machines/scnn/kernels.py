@@ -19,6 +19,21 @@ from accel.machines.scnn.banks import (
     spend_at_edge,
     spend_inside,
 )
+from accel.machines.scnn.columns import (
+    BLOCK_FINISH,
+    BLOCK_VECTORS,
+    BROADCAST,
+    BUSY,
+    COLLECTOR,
+    COST,
+    FINISH,
+    PAIRS,
+    RESIDUE,
+    SIBLINGS,
+    STRAY,
+    VECTOR_CYCLES,
+    VECTOR_PAIRS,
+)
 from golden.machines.scnn import RUN_BITS
 
 __all__ = [
@@ -41,7 +56,7 @@ class Vectors(NamedTuple):
     ----------
     first : ndarray of int64, axis segment, one more than segments
         Where the vectors of each segment begin.
-    place : ndarray of int32, axes vector, lane, (residue, row, column, phase, tap)
+    place : ndarray of int32, axes vector, lane, column of `accel.machines.scnn.columns`
         Phase is -1 where there is no value; tap is that of a weight, r * kernel_width + s.
     planes : ndarray of int64, axes plane, vector
         Bit r of planes 0, 1, 2: bits of the number of lanes with residue r.
@@ -104,7 +119,7 @@ def stored_values(nonzero, places, lanes, first, place, planes, values):
             lane = stored % lanes
             for part in range(place.shape[2]):
                 place[vector, lane, part] = places[position, part]
-            carry = np.int64(1) << places[position, 0]
+            carry = np.int64(1) << places[position, RESIDUE]
             for plane in range(3):
                 both = planes[plane, vector] & carry
                 planes[plane, vector] ^= carry
@@ -135,26 +150,24 @@ def run_passes(
     inputs : Vectors
         Segments are channel and phase, PE with a pixel.
     limits : ndarray of int64
-        Largest quotients that fall on an output: row, column; largest quotients of a tap: row,
-        column; whether all taps of a block have the same phase.
-    taps : ndarray of int64, axes tap, (row, column, phase)
+        Columns from ``ROW_MAX`` on, of `accel.machines.scnn.columns`, as all others.
+    taps : ndarray of int64, axes tap, column from ``TAP_ROW`` on
         Empty where there are more than 64.
     machine : tuple of int
         banks, bank_queue, fifo_vectors, BARRIER.
     weights : Vectors
-    blocks : ndarray of int64, axes block, (channel and phase, first vector, vectors)
+    blocks : ndarray of int64, axes block, column from ``SEGMENT`` on
     pass_blocks : ndarray of int64, axis pass, one more than passes
         Where each pass begins.
     drain : ndarray of int64, axis pass
         Cycles.
-    sums : ndarray of int64, axes PE, (pairs, stray pairs, busy, vector pairs, their cycles, cost)
-        Added to; cost is c summed.
-    waits : ndarray of int64, axes PE, (siblings, broadcast, collector, finish)
-        Added to; finish is F.
+    sums : ndarray of int64, axes PE, column from ``PAIRS`` on
+        Added to.
+    waits : ndarray of int64, axes PE, column from ``SIBLINGS`` on
+        Added to.
     state : ndarray of int64
-        T, Q of the next pass, E, B, F of the last block of any PE, blocks so far, e + 1, weight
-        vectors of the blocks after e; carried on from round to round.
-    finish_max : ndarray of int64, axes block of the layer, (F of the slowest PE, v)
+        Columns from ``SENT`` on; carried on from round to round.
+    finish_max : ndarray of int64, axes block of the layer, column from ``BLOCK_FINISH`` on
         Written; e of a later round lies in it.
     """
     banks, bank_queue, fifo_vectors, latency = machine
@@ -167,9 +180,9 @@ def run_passes(
             segment, low, v = blocks[b]
             waiting += v
             while waiting > fifo_vectors:
-                waiting -= finish_max[oldest, 1]
+                waiting -= finish_max[oldest, BLOCK_VECTORS]
                 oldest += 1
-            free = finish_max[oldest - 1, 0] if oldest > 0 else 0
+            free = finish_max[oldest - 1, BLOCK_FINISH] if oldest > 0 else 0
             sent = max(sent, free) + v
             begin = max(start, sent - v + 1)
             held = 0
@@ -183,12 +196,12 @@ def run_passes(
                     m, inputs, inputs.first[at], inputs.first[at + 1], limits, taps, banks,
                     bank_queue, weights, low, low + v, held, waited, queues, sums,
                 )  # fmt: skip
-                waits[m, 3] += cost
-                slowest = max(slowest, waits[m, 3])
+                waits[m, FINISH] += cost
+                slowest = max(slowest, waits[m, FINISH])
                 if b == pass_blocks[i + 1] - 1:
-                    empty = max(empty, waits[m, 3] + fullest(queues[m]))
-            finish_max[block, 0] = slowest
-            finish_max[block, 1] = v
+                    empty = max(empty, waits[m, FINISH] + fullest(queues[m]))
+            finish_max[block, BLOCK_FINISH] = slowest
+            finish_max[block, BLOCK_VECTORS] = v
             block += 1
         queues[:] = 0
         barrier = empty + latency
@@ -200,16 +213,16 @@ def run_passes(
 @helper
 def _wait(m, begin, barrier, start, free, waits):
     """Count a PE's wait for its next block, and let it end; return its cycles."""
-    left = waits[m, 3]
+    left = waits[m, FINISH]
     if begin <= left:
         return 0
     till_barrier = min(max(left, barrier), begin)
     till_start = min(max(till_barrier, start), begin)
     till_free = min(max(till_start, free), begin)
-    waits[m, 0] += till_barrier - left + till_free - till_start
-    waits[m, 1] += begin - till_free
-    waits[m, 2] += till_start - till_barrier
-    waits[m, 3] = begin
+    waits[m, SIBLINGS] += till_barrier - left + till_free - till_start
+    waits[m, BROADCAST] += begin - till_free
+    waits[m, COLLECTOR] += till_start - till_barrier
+    waits[m, FINISH] = begin
     return begin - left
 
 
@@ -251,10 +264,10 @@ def _multiply(
         queue = serve(queue)
     for plane in range(5):
         queues[m, plane] = queue[plane]
-    sums[m, 0] += pairs
-    sums[m, 1] += stray
-    sums[m, 2] += busy
-    sums[m, 3] += (end - first) * (high - low)
-    sums[m, 4] += cycles
-    sums[m, 5] += cost
+    sums[m, PAIRS] += pairs
+    sums[m, STRAY] += stray
+    sums[m, BUSY] += busy
+    sums[m, VECTOR_PAIRS] += (end - first) * (high - low)
+    sums[m, VECTOR_CYCLES] += cycles
+    sums[m, COST] += cost
     return cost

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accel.machines.scnn.banks import LANES
+from accel.machines.scnn.columns import PHASE, TAP
 from accel.machines.scnn.kernels import Vectors, count_stored, stored_values
 from golden.errors import CapacityError
 from golden.layer import LayerShape
@@ -174,8 +175,8 @@ def pack(
     first = np.zeros(len(order) + 1, dtype=np.int64)
     np.cumsum(-(-stored // lanes), out=first[1:])
     total = int(first[-1])
-    place = np.zeros((total, LANES, 5), dtype=np.int32)
-    place[..., 3] = -1
+    place = np.zeros((total, LANES, TAP + 1), dtype=np.int32)
+    place[..., PHASE] = -1
     planes = np.zeros((3, total), dtype=np.int64)
     values = np.zeros(total, dtype=np.int32)
     begun = 0

@@ -10,6 +10,7 @@ from accel.studies.training.distillation import DISTILLATION
 from accel.studies.training.granularity import GRANULARITY
 from accel.studies.training.hardware import HARDWARE, HARDWARE_RESNET_8
 from accel.studies.training.lstm import LSTM_STUDY
+from accel.studies.training.scores import SCORES_STUDY
 from accel.studies.training.sensitivity import SENSITIVITY
 from accel.studies.training.sparsity import SPARSITY
 from accel.studies.training.structured import STRUCTURED
@@ -30,6 +31,7 @@ STUDIES: dict[str, Study] = {
         LSTM_STUDY,
         HARDWARE,
         HARDWARE_RESNET_8,
+        SCORES_STUDY,
     )
 }
 

@@ -12,7 +12,7 @@ from sw.coding.stages import FLOAT_BITS, LayerStages, measure, total
 from sw.training.codebooks import RATE, fingerprint, train_codebooks
 from sw.training.methods import Magnitude
 from sw.training.networks import LENET_5, LENET_300_100, Definition
-from sw.training.session import accuracy
+from sw.training.objective import accuracy
 
 __all__ = ["DEEP_COMPRESSION"]
 

@@ -13,7 +13,7 @@ from golden.network import Network
 from sw.training import masks
 from sw.training.methods.magnitude import Magnitude
 from sw.training.networks.lstm import LSTM
-from sw.training.session import accuracy
+from sw.training.objective import accuracy
 from sw.training.unrolled import Unrolled
 
 __all__ = ["LSTM_STUDY", "zero_shares"]

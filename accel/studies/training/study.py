@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,8 @@ from sw.training.cost import Cost, LayerCost, macs
 from sw.training.data import Split
 from sw.training.methods import Method, Task
 from sw.training.networks import Definition
-from sw.training.session import Session, accuracy
+from sw.training.objective import accuracy
+from sw.training.session import Session
 from sw.training.unrolled import Unrolled
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ class StudyTask:
         The same by layer.
     measure_on : function, optional
         Of changes to the machine, as keyword arguments: ``measure`` for the changed machine.
-    images : int, optional
-        Training images that ``data`` was limited to.
+    data_settings : mapping, optional
+        How ``data`` were made, as JSON.
     """
 
     data: Split
@@ -59,7 +60,7 @@ class StudyTask:
     measure: Measure
     cost: Cost
     scale: float = 1.0
-    images: int | None = None
+    data_settings: Mapping[str, Any] = field(default_factory=dict)
     layer_cost: LayerCost | None = None
     measure_on: Callable[..., Measure] | None = None
 
@@ -82,7 +83,7 @@ class StudyTask:
             self.data.validation,
             self.folder / name / f"seed-{seed}",
             seed=seed,
-            settings={"images": self.images, **settings},
+            settings={**self.data_settings, **settings},
         )
 
     def prune(

@@ -7,13 +7,15 @@ from numpy.typing import NDArray
 
 from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS, LayerCounters
 from golden.errors import HardwareError
+from golden.layer import LayerShape
 from golden.machines.cluster.config import AcceleratorConfig
 from golden.machines.cluster.schedule import Schedule
 from golden.machines.cluster.workload import LayerWorkload
 from golden.program import Codes
 from rtl.cluster.driver.capacity import cluster_positions
+from rtl.host import Beat
 
-__all__ = ["decode_outputs", "layer_counters"]
+__all__ = ["decode_outputs", "expected_beats", "layer_counters"]
 
 
 def decode_outputs(
@@ -55,6 +57,34 @@ def decode_outputs(
             raise HardwareError(f"Cluster {cluster} gave {len(raw)} output beats, not {first}")
     result = codes.reshape(layer.out_height, layer.out_width, layer.out_channels)
     return result.view(np.int8) if workload.requantisation.signed else result
+
+
+def expected_beats(
+    config: AcceleratorConfig, layer: LayerShape, schedule: Schedule, codes: Codes
+) -> list[list[Beat]]:
+    """Return the output beats that each cluster must give for codes, axes p, q, k."""
+    lanes, result = config.collector_width, []
+    flat = codes.view(np.uint8).reshape(layer.positions, layer.out_channels)
+    defined = (1 << 10 * lanes + 1) - 1
+    for cluster in range(config.clusters):
+        beats: list[Beat] = []
+        for index in range(len(schedule.assignment)):
+            outputs = schedule.outputs(index)
+            for position in cluster_positions(config, layer.positions, cluster):
+                row = flat[position, outputs].tolist()
+                for first in range(0, len(row), lanes):
+                    ends = first + lanes >= len(row)
+                    beats.append((_pack_beat(row[first : first + lanes], lanes, ends), defined))
+        result.append(beats)
+    return result
+
+
+def _pack_beat(codes: list[int], lanes: int, ends: bool) -> int:
+    """Return a beat: which codes are not zero, which exist, the former, the end of a position."""
+    mask = sum(1 << lane for lane, code in enumerate(codes) if code)
+    held = (1 << len(codes)) - 1
+    values = int.from_bytes(bytes(code for code in codes if code), "little")
+    return mask | held << lanes | values << 2 * lanes | ends << 10 * lanes
 
 
 def _unpack_beats(

@@ -16,9 +16,12 @@ from torch import nn
 from golden.errors import UserError
 from sw.training.cost import macs
 from sw.training.methods.method import Task, check_density
+from sw.training.methods.uniform import with_widths
+from sw.training.networks.definition import Definition
+from sw.training.objective import accuracy
 from sw.training.search.evolution import Candidate, Evolution, Widths, best
 from sw.training.search.pruning_net import PruningNet, recalibrate
-from sw.training.session import Phase, accuracy
+from sw.training.session import Phase
 
 __all__ = ["MetaPruning"]
 
@@ -57,7 +60,7 @@ class MetaPruning:
     name: ClassVar[str] = "meta"
     removes: ClassVar[str] = "channels, by a search for the widths"
     source: ClassVar[str] = "Liu et al., ICCV 2019"
-    needs: ClassVar[str] = "a network of --list: its widths"
+    needs: ClassVar[str] = "channels that can go"
 
     budget: float = 0.5
     by: str = "macs"
@@ -92,15 +95,15 @@ class MetaPruning:
                 raise UserError(f"Option {name} must be 1 at least, not {value}")
 
     def check(self, model: nn.Module, task: Task) -> None:
-        """Refuse a network without widths, and a budget below its narrowest."""
-        self._pruning_net(task)
+        """Refuse a network without channels to remove, and a budget below its narrowest."""
+        self._pruning_net(model, task)
 
     def prune(self, model: nn.Module, task: Task) -> nn.Module:
         """Return a network of the widths found, trained from scratch for ``task.epochs``.
 
         The model given is not changed; only the widths follow from the search, no weights.
         """
-        net, recipe = self._pruning_net(task), task.recipe
+        (net, definition), recipe = self._pruning_net(model, task), task.recipe
         task.session.train(
             net,
             Phase(
@@ -110,7 +113,7 @@ class MetaPruning:
                 weight_decay=recipe.weight_decay,
             ),
         )
-        widths = self._search(net, task)
+        widths = self._search(net, definition, task)
         torch.manual_seed(task.session.seed)
         model = net.make(widths=widths)
         task.session.train(
@@ -124,22 +127,22 @@ class MetaPruning:
         )
         return model
 
-    def _pruning_net(self, task: Task) -> PruningNet:
-        if task.definition is None:
-            raise UserError("Method meta must have a network's definition, not a module alone")
+    def _pruning_net(self, model: nn.Module, task: Task) -> tuple[PruningNet, Definition]:
         if self.by == "cycles" and task.cost is None:
             raise UserError("Method meta by cycles must have a machine to count them, not none")
         torch.manual_seed(task.session.seed)
-        net = PruningNet(task.definition, hidden=self.hidden, smallest=self.smallest)
-        self._check_reach(net, task)
-        return net
+        definition = with_widths(model, task)
+        net = PruningNet(definition, hidden=self.hidden, smallest=self.smallest)
+        self._check_reach(net, definition, task)
+        return net, definition
 
-    def _search(self, net: PruningNet, task: Task) -> Widths:
+    def _search(self, net: PruningNet, definition: Definition, task: Task) -> Widths:
         """Return the most accurate widths within the budget; each generation is remembered."""
         known: list[Candidate] = []
         for number in range(1, self.generations + 1):
             found = task.session.remember(
-                f"generation-{number}", functools.partial(self._generation, net, task, known)
+                f"generation-{number}",
+                functools.partial(self._generation, net, definition, task, known),
             )
             known += [Candidate(tuple(widths), score) for widths, score in found]
             if not known:
@@ -157,7 +160,7 @@ class MetaPruning:
         return best(known, 1)[0].widths
 
     def _generation(
-        self, net: PruningNet, task: Task, known: list[Candidate]
+        self, net: PruningNet, definition: Definition, task: Task, known: list[Candidate]
     ) -> list[tuple[Widths, float]]:
         session = task.session
         generator = np.random.default_rng(torch.initial_seed())
@@ -170,7 +173,7 @@ class MetaPruning:
             recalibrate(network, train)
             return network
 
-        cost = self._cost(task, candidate)
+        cost = self._cost(definition, task, candidate)
         limit = self.budget * cost(net.full)
         evolution = Evolution(
             narrowest=net.narrowest,
@@ -184,21 +187,20 @@ class MetaPruning:
         return [(widths, accuracy(candidate(widths), held)) for widths in proposed]
 
     def _cost(
-        self, task: Task, network: Callable[[Widths], nn.Module]
+        self, definition: Definition, task: Task, network: Callable[[Widths], nn.Module]
     ) -> Callable[[Widths], float]:
         """Return the cost of widths, remembered; ``network`` makes what cycles are counted of."""
 
         def cost(widths: Widths) -> float:
             if task.cost is not None and self.by == "cycles":
                 return task.cost(network(widths))
-            assert task.definition is not None
-            return macs(task.definition.make(widths=widths), task.input_shape)
+            return macs(definition.make(widths=widths), task.input_shape)
 
         return functools.cache(cost)
 
-    def _check_reach(self, net: PruningNet, task: Task) -> None:
+    def _check_reach(self, net: PruningNet, definition: Definition, task: Task) -> None:
         """Refuse a budget below the narrowest network; its cycles are those of fresh weights."""
-        cost = self._cost(task, net.network)
+        cost = self._cost(definition, task, net.network)
         least = cost(net.narrowest) / cost(net.full)
         if least > self.budget:
             raise UserError(

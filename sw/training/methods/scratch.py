@@ -13,16 +13,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import nn
-from torch.nn.utils import parametrize
 
 from golden.errors import UserError
-from sw.training import masks
 from sw.training.cost import macs
+from sw.training.methods.fresh import check_redraw, fresh, reinitialise
 from sw.training.methods.method import Method, Task
-from sw.training.methods.uniform import check_epochs, fresh, train
-from sw.training.session import Session
+from sw.training.methods.uniform import check_epochs, train
 
-__all__ = ["ScratchB", "ScratchE", "reinitialise"]
+__all__ = ["ScratchB", "ScratchE"]
 
 log = logging.getLogger(__name__)
 
@@ -62,12 +60,12 @@ class _Scratch:
         finder = self._finder()
         if finder is not None:
             finder.check(model, task)
-        elif task.definition is None:
+        elif task.definition is None or task.definition.own:
             raise UserError(
                 f"Finder {GIVEN} needs a network of ours (accel prune --list), which says how "
                 f"large the dense one is, not {type(model).__name__}"
             )
-        _owners(model)
+        check_redraw(model)
 
     def prune(self, model: nn.Module, task: Task) -> nn.Module:
         """Find the shape with ``task.epochs`` for the finder's steps, and train it afresh."""
@@ -133,42 +131,3 @@ class ScratchB(_Scratch):
 
     def budget(self, epochs: int, ratio: float) -> int:
         return round(epochs * min(2.0, max(1.0, ratio)))
-
-
-def reinitialise(model: nn.Module, session: Session) -> None:
-    """Give all parameters fresh values in place, as each module's constructor draws them.
-
-    Masks are dropped. What a model's own constructor draws in another way than its modules'
-    ``reset_parameters`` is not repeated.
-
-    Parameters
-    ----------
-    session : Session
-        Values follow from its seed.
-
-    Raises
-    ------
-    UserError
-        A module has parameters and no ``reset_parameters``; no value is changed then.
-    """
-    masks.fix(model)
-    with fresh(session):
-        for module in _owners(model):
-            module.reset_parameters()  # type: ignore[operator]
-
-
-def _owners(model: nn.Module) -> list[nn.Module]:
-    """Return the modules that have parameters of their own; masked weights are nobody's."""
-    owners = {
-        name: module
-        for name, module in model.named_modules()
-        if not isinstance(module, parametrize.ParametrizationList)
-        and any(True for _ in module.parameters(recurse=False))
-    }
-    for name, module in owners.items():
-        if not callable(getattr(module, "reset_parameters", None)):
-            raise UserError(
-                f"Module {name or type(model).__name__} must have reset_parameters to get fresh "
-                f"weights; {type(module).__name__} has none"
-            )
-    return list(owners.values())

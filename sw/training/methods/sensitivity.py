@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from golden.errors import UserError
 from sw.training import masks
 from sw.training.methods.magnitude import keep_largest
-from sw.training.session import Batches, pair
+from sw.training.objective import Batches, pair
 
 __all__ = ["Score", "first", "scan", "score"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from golden.errors import UserError
+from sw.training import masks
 from sw.training.methods.magnitude import keep_largest
 from sw.training.methods.method import Task, check_density
 from sw.training.search import channels
 from sw.training.session import Phase
 
-__all__ = ["Slimming", "choose", "scores"]
+__all__ = ["Slimming", "choose", "choose_within", "scores"]
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +35,9 @@ class Slimming:
     ----------
     channels : float
         Share of the channels that stay, ranked over all layers; each layer keeps one at least.
+    density : float, optional
+        In place of ``channels``: share of the network's weights that stay. As many channels go
+        as that takes.
     penalty : float
         Lambda of ``lambda * sum |scale|`` (arXiv:1708.06519, equation 1), by its sub-gradient.
     passes : int
@@ -48,12 +53,15 @@ class Slimming:
     needs: ClassVar[str] = "batch normalisation"
 
     channels: float = 0.5
+    density: float | None = None
     penalty: float = 3e-3
     passes: int = 1
     sparse_epochs: int | None = None
 
     def __post_init__(self) -> None:
         check_density(self.channels, "Share of channels")
+        if self.density is not None:
+            check_density(self.density)
         if not self.penalty >= 0:
             raise UserError(f"Penalty must be 0 at least, not {self.penalty}")
         if self.passes < 1:
@@ -75,6 +83,7 @@ class Slimming:
         """Do all of it but the last fine-tuning, in place: what `Scratch` needs."""
         groups = self._groups(model, task)
         total = sum(each.numel() for each in scores(model, groups).values())
+        weights = _weights(model)
         for number in range(1, self.passes + 1):
             task.session.train(
                 model,
@@ -86,8 +95,11 @@ class Slimming:
                 ),
                 penalty=lambda model: self.penalty * _sum_of_scales(model, groups),
             )
-            share = self.channels ** (number / self.passes)
-            kept = choose(scores(model, groups), round(share * total))
+            progress = number / self.passes
+            kept = choose(scores(model, groups), round(self.channels**progress * total))
+            if self.density is not None:
+                most = round(self.density**progress * weights)
+                kept = choose_within(model, task.input_shape, scores(model, groups), most)
             channels.remove(model, task.input_shape, kept)
             left = ", ".join(f"{int(each.sum())} of {name}" for name, each in kept.items())
             log.info("pass %d keeps channels: %s", number, left)
@@ -137,6 +149,39 @@ def choose(scores: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
     sizes = [each.numel() for each in ranked]
     kept = keep_largest(torch.cat(ranked), max(count, len(ranked)) / sum(sizes))
     return dict(zip(scores, torch.split(kept, sizes), strict=True))
+
+
+def choose_within(
+    model: nn.Module, input_shape: tuple[int, ...], scores: Mapping[str, Tensor], weights: int
+) -> dict[str, Tensor]:
+    """Return ``choose`` of as many channels as leave a network of at most so many weights.
+
+    Raises
+    ------
+    UserError
+        One channel of each group leaves more.
+    """
+
+    def left(kept: Mapping[str, Tensor]) -> int:
+        trial = copy.deepcopy(model)
+        channels.remove(trial, input_shape, kept)
+        return _weights(trial)
+
+    low, high = len(scores), sum(each.numel() for each in scores.values())
+    if (least := left(choose(scores, low))) > weights:
+        raise UserError(
+            f"Weights that stay must be at least {least:,}, those of one channel a layer, "
+            f"not {weights:,}"
+        )
+    while low < high:
+        middle = (low + high + 1) // 2
+        fits = left(choose(scores, middle)) <= weights
+        low, high = (middle, high) if fits else (low, middle - 1)
+    return choose(scores, low)
+
+
+def _weights(model: nn.Module) -> int:
+    return sum(masks.weight(layer).numel() for layer in masks.layers(model).values())
 
 
 def _scales(model: nn.Module, group: channels.Group) -> list[nn.Parameter]:

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from golden.errors import UserError
 from sw.training.distillation import Distillation
+from sw.training.methods.fresh import fresh
 from sw.training.methods.method import Task
-from sw.training.methods.uniform import check_epochs, fresh, train
+from sw.training.methods.uniform import check_epochs, train, with_widths
 from sw.training.search.elastic import Architecture, Supernet
 from sw.training.session import Phase
 
@@ -58,7 +59,7 @@ class Tas:
     name: ClassVar[str] = "tas"
     removes: ClassVar[str] = "channels, residual blocks"
     source: ClassVar[str] = "Dong and Yang, NeurIPS 2019"
-    needs: ClassVar[str] = "a network of ours with batch normalisation"
+    needs: ClassVar[str] = "channels that can go, behind batch normalisation"
 
     budget: float = 0.5
     tolerance: float = 0.05
@@ -106,16 +107,15 @@ class Tas:
 
     def _supernet(self, model: nn.Module, task: Task) -> tuple[Supernet, int, float]:
         """Return the supernet, the MACs of the dense network and those aimed at."""
-        if task.definition is None:
-            raise UserError("Method tas must have a network with a definition, not any module")
         torch.manual_seed(task.session.seed)
-        supernet = Supernet(copy.deepcopy(model), task.definition, task.input_shape, self.shares)
+        definition = with_widths(model, task, normalised=True)
+        supernet = Supernet(copy.deepcopy(model), definition, task.input_shape, self.shares)
         dense = sum(cost.unit * cost.inputs * cost.outputs for cost in supernet.costs)
         target = self.budget * dense
         least = supernet.macs(supernet.smallest())
         if least > target:
             raise UserError(
-                f"Budget of {task.definition.name} must be {least / dense:.3f} at least with these "
+                f"Budget of {definition.name} must be {least / dense:.3f} at least with these "
                 f"shares of widths, not {self.budget}"
             )
         return supernet, dense, target

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import nn
 
 from golden.errors import UserError
+from sw.training.methods.fresh import fresh
 from sw.training.methods.method import Task, check_density
 from sw.training.networks.definition import Definition
-from sw.training.session import Phase, Session
+from sw.training.search.narrow import narrowable
+from sw.training.session import Phase
 
-__all__ = ["Uniform", "check_epochs", "fresh", "train"]
+__all__ = ["Uniform", "check_epochs", "train", "with_widths"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +32,7 @@ class Uniform:
     name: ClassVar[str] = "uniform"
     removes: ClassVar[str] = "channels"
     source: ClassVar[str] = "baseline: uniform widths"
-    needs: ClassVar[str] = "a network with widths"
+    needs: ClassVar[str] = "channels that can go"
 
     channels: float = 0.5
     epochs: int | None = None
@@ -43,7 +42,7 @@ class Uniform:
         check_epochs(self.epochs)
 
     def check(self, model: nn.Module, task: Task) -> None:
-        """Refuse a network that is not one of ours with widths."""
+        """Refuse a network that has no channels to remove."""
         self._widths(model, task)
 
     def prune(self, model: nn.Module, task: Task) -> nn.Module:
@@ -59,23 +58,10 @@ class Uniform:
             return definition.make(widths)
 
     def _widths(self, model: nn.Module, task: Task) -> tuple[Definition, tuple[int, ...]]:
-        definition = task.definition
-        if definition is None or definition.widths is None:
-            what = type(model).__name__ if definition is None else definition.name
-            raise UserError(
-                f"Network to scale must be one with widths (accel prune --list), not {what}"
-            )
+        definition = with_widths(model, task)
+        assert definition.widths is not None
         widths = tuple(max(1, round(self.channels * width)) for width in definition.widths)
         return definition, widths
-
-
-@contextmanager
-def fresh(session: Session) -> Iterator[None]:
-    """Draw weights that follow from a session's seed and are not those of the dense network."""
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(session.seed)
-        torch.manual_seed(int(torch.randint(1 << 31, ())))
-        yield
 
 
 def train(model: nn.Module, task: Task, epochs: int) -> None:
@@ -85,6 +71,26 @@ def train(model: nn.Module, task: Task, epochs: int) -> None:
         model,
         Phase(name="scratch", epochs=epochs, rate=recipe.rate, weight_decay=recipe.weight_decay),
     )
+
+
+def with_widths(model: nn.Module, task: Task, *, normalised: bool = False) -> Definition:
+    """Return the definition of a network of ours that has widths, or make one of the module.
+
+    Parameters
+    ----------
+    normalised : bool
+        As ``narrowable`` has it.
+
+    Raises
+    ------
+    UserError
+        As ``narrowable``.
+    """
+    given = task.definition
+    if given is not None and given.widths is not None:
+        return given
+    name = given.name if given else None
+    return narrowable(model, task.input_shape, task.recipe, name, normalised=normalised)
 
 
 def check_epochs(epochs: int | None) -> None:

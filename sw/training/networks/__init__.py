@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from golden.errors import look_up
 from sw.training.networks.definition import Definition, Recipe
+from sw.training.networks.hed import VGG_16_HED
 from sw.training.networks.imagenet import ALEXNET, VGG_16
 from sw.training.networks.lenet import LENET_5, LENET_300_100
 from sw.training.networks.lstm import LSTM
@@ -23,6 +24,7 @@ DEFINITIONS: dict[str, Definition] = {
         LSTM,
         ALEXNET,
         VGG_16,
+        VGG_16_HED,
     )
 }
 

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 from torch import nn
+
+if TYPE_CHECKING:
+    from sw.training.data import Split
+    from sw.training.objective import Objective
 
 __all__ = ["Definition", "Recipe"]
 
@@ -20,12 +26,15 @@ class Recipe:
         Of dense training.
     rate, retrain_rate : float
         Learning rates at the start of dense training, of retraining.
+    adam : bool
+        Adam in place of stochastic gradient descent.
     """
 
     epochs: int
     rate: float
     retrain_rate: float
     weight_decay: float = 5e-4
+    adam: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +52,19 @@ class Definition:
     widths : tuple of int, optional
         Channels that can be chosen freely, in the order in which ``make`` takes them, at full
         size. A width may stand for several layers that must agree.
+    any_images : bool
+        Images of any size are resized to ``input_shape``, and ``make`` takes a number of
+        ``classes``.
+    objective : function, optional
+        Makes what it is trained for; classification where left out.
+    data : function, optional
+        Of a number of images an epoch and of a batch: makes the data that it is trained with,
+        where they are no data set of classes.
     recurrent : bool
         Layers run several times for an input, in a loop that no ``golden.network.Network`` has:
         it is measured as ``sw.training.unrolled`` says.
+    own : bool
+        The user's, not one of ``DEFINITIONS``.
     """
 
     name: str
@@ -55,4 +74,14 @@ class Definition:
     input_shape: tuple[int, int, int] = (1, 28, 28)
     classes: int = 10
     widths: tuple[int, ...] | None = None
+    any_images: bool = False
+    objective: Callable[[], Objective] | None = None
+    data: Callable[..., Split] | None = None
     recurrent: bool = False
+    own: bool = False
+
+    def with_classes(self, classes: int) -> Definition:
+        """Return it with so many outputs, if it takes any images; else as it is."""
+        if not self.any_images or classes == self.classes:
+            return self
+        return replace(self, make=partial(self.make, classes=classes), classes=classes)

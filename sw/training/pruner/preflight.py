@@ -137,11 +137,14 @@ def check(
         # The converters' own warnings are of no use to who asks whether it works.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            network = pruned.network
-        if cycles is not None and network is not None:
-            count = pruned.cycles
+            _ = pruned.network
     except UserError as error:
         unconvertible = str(error)
+    if cycles is not None and unconvertible is None:
+        try:
+            count = pruned.cycles
+        except UserError as error:
+            notes.append(f"Cycles can't be counted: {error}")
     return Preflight(
         model=type(model).__name__,
         layers=pruned.layers,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from sw.training.pruner.scores import SCORES, Score
 from sw.training.pruner.selection import SPREADS, parse_pattern, select
 from sw.training.pruner.watching import hide_gradients, input_seen, watch_inputs
 from sw.training.pruner.weights import Weight, adopt, check_model, find, masks_of
+from sw.training.unit_strides import UnitStrides, is_at_risk
 
 __all__ = ["Pruner", "PruningWarning"]
 
@@ -139,7 +141,7 @@ class Pruner:
         self._rates = dropout.rates(model) if rescale_dropout else {}
         self._readers = self._find_readers() if self._rates else {}
         self._links = self._find_links() if dead_neurons else []
-        self._handles = self._attach()
+        self._handles = self._attach() + self._watch_strides()
         if self._first <= self._final and self._final < 1:
             self._warn(
                 f"Model has density {self._first:.4f} already, no more than {self._final:g}: "
@@ -316,6 +318,23 @@ class Pruner:
                 )
         return handles
 
+    def _watch_strides(self) -> list[Any]:
+        """Warn where a layer is trained in a way that this processor computes wrong."""
+
+        def run(layer: nn.Module, _: Any, name: str) -> None:
+            if layer.training and torch.is_grad_enabled() and not UnitStrides.is_active():
+                self._warn_once(
+                    "strides",
+                    f"Gradients of {name}, a strided 1 x 1 convolution, may be wrong on this "
+                    "processor: train within sw.training.unit_strides.UnitStrides()",
+                )
+
+        return [
+            layer.register_forward_pre_hook(partial(run, name=name))
+            for name, layer in self.model.named_modules()
+            if is_at_risk(layer)
+        ]
+
     def _see(self, weight: Weight, seen: Tensor) -> None:
         if self._steps < self._schedule.last:
             name = weight.name
@@ -418,13 +437,18 @@ class Pruner:
     def _warn_of_emptied(self, names: list[str]) -> None:
         for name in names:
             if name not in self._warned:
-                self._warned.add(name)
                 kept = int(self._masks[name].sum())
-                self._warn(
+                self._warn_once(
+                    name,
                     f"Layer {name} would have been emptied at step {self._steps} and keeps "
                     f"{kept:,} of {self._masks[name].numel():,} weights; another spread, or "
-                    "ignore, keeps more"
+                    "ignore, keeps more",
                 )
+
+    def _warn_once(self, key: str, message: str) -> None:
+        if key not in self._warned:
+            self._warned.add(key)
+            self._warn(message)
 
     def _warn(self, message: str) -> None:
         warnings.warn(message, PruningWarning, stacklevel=3)

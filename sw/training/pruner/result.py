@@ -94,6 +94,20 @@ class Pruned:
         return to_onnx(self._copy(), images.shape[1:], self.name)
 
     @cached_property
+    def qdq(self) -> ModelProto:
+        """The int8 model as ONNX with QuantizeLinear and DequantizeLinear, batch 1.
+
+        Raises
+        ------
+        UserError
+            As ``onnx``; or ONNX Runtime can't quantise it.
+        """
+        from sw.onnx.prepare import prepare
+        from sw.quantise import quantise
+
+        return quantise(prepare(self.onnx), self._images)
+
+    @cached_property
     def network(self) -> Network:
         """The int8 network that golden model, simulator and hardware run.
 

@@ -54,7 +54,7 @@ def resize_channels(x: Tensor, channels: int) -> Tensor:
     if x.shape[1] == channels:
         return x
     # Of the identity, pooling leaves its own matrix: a 1 x 1 convolution is 5 times faster here.
-    matrix = nn.functional.adaptive_avg_pool1d(torch.eye(x.shape[1]), channels).T
+    matrix = nn.functional.adaptive_avg_pool1d(torch.eye(x.shape[1], device=x.device), channels).T
     return nn.functional.conv2d(x, matrix[:, :, None, None])
 
 
@@ -260,7 +260,7 @@ class Supernet(nn.Module):
     def expected_macs(self) -> Tensor:
         """Return the mean multiplications over all architectures, differentiable."""
         widths = [
-            (alpha.softmax(0) * torch.tensor(width.sizes)).sum()
+            (alpha.softmax(0) * torch.tensor(width.sizes, device=alpha.device)).sum()
             for alpha, width in zip(self.alphas, self.widths, strict=True)
         ]
         # A block is there in all depths from its own on.
@@ -388,7 +388,7 @@ def _follow(
 ) -> tuple[tuple[int, ...], dict[str, list[int | None]]]:
     """Return the full widths, and by layer which of them its outputs and inputs follow.
 
-    It is seen from what changes when a network is made with one channel more.
+    It is seen from what changes when a network is made with one channel less.
     """
     widths = definition.widths
     refusal = UserError(
@@ -410,16 +410,18 @@ def _follow(
         if isinstance(module, (nn.Conv2d, nn.Linear, nn.BatchNorm2d))
     }
     for number, width in enumerate(widths):
-        wider = _shapes(definition, (*widths[:number], width + 1, *widths[number + 1 :]))
+        if width == 1:
+            raise refusal
+        other = _shapes(definition, (*widths[:number], width - 1, *widths[number + 1 :]))
         convolutions = norms = 0
         for name in free:
-            pairs = zip(full[f"{name}.weight"][:2], wider[f"{name}.weight"][:2], strict=True)
+            pairs = zip(full[f"{name}.weight"][:2], other[f"{name}.weight"][:2], strict=True)
             for axis, (before, after) in enumerate(pairs):
                 if before == after:
                     continue
                 module = kinds[name]
                 usual = isinstance(module, nn.Linear) or getattr(module, "groups", 1) == 1
-                if after != before + 1 or not usual or free[name][axis] is not None:
+                if after != before - 1 or not usual or free[name][axis] is not None:
                     raise refusal
                 free[name][axis] = number
                 convolutions += isinstance(module, nn.Conv2d) and axis == 0

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from golden.errors import UserError
 from sw.training.masks import layers, weight
 from sw.training.networks.definition import Definition
+from sw.training.objective import Batches
 from sw.training.search.evolution import Widths
-from sw.training.session import Batches
 
 __all__ = ["LayerGenerator", "PruningNet", "recalibrate"]
 
@@ -105,7 +105,7 @@ class PruningNet(nn.Module):
 
     def run(self, widths: Widths, images: Tensor) -> Tensor:
         """Run a network; gradients flow into the generators."""
-        small = self.make(widths=widths)
+        small = self.make(widths=widths).to(images.device)
         return torch.func.functional_call(small, self._generate(widths, small), (images,))
 
     @torch.no_grad()
@@ -117,7 +117,8 @@ class PruningNet(nn.Module):
 
     def _generate(self, widths: Widths, small: nn.Module) -> dict[str, Tensor]:
         encoding = torch.tensor(
-            [width / full for width, full in zip(widths, self.full, strict=True)]
+            [width / full for width, full in zip(widths, self.full, strict=True)],
+            device=next(self.parameters()).device,
         )
         state: dict[str, Tensor] = {}
         for generator, (name, layer) in zip(self.generators, layers(small).items(), strict=True):

@@ -121,7 +121,7 @@ def test_a_point_that_kills_workers_takes_no_other_with_it(monkeypatch):
     dask._distributed = type("Distributed", (), {"as_completed": Futures})
     monkeypatch.setattr(dask, "_send", lambda network: None)
     monkeypatch.setattr(dask, "_block_points", lambda points: 8)
-    monkeypatch.setattr(dask, "_submit", lambda network, block: Future(block))
+    monkeypatch.setattr(dask, "_submit", lambda network, block, bound: Future(block))
     loaded = accel.load("lenet5")
     network = SweptNetwork(network=loaded.network, images=loaded.images)
     points = [Point("innerjoin", {"units": number}) for number in range(30)]
@@ -160,4 +160,4 @@ def test_a_block_holds_whole_groups(monkeypatch):
 
 def test_workers_with_other_code_are_refused():
     with pytest.raises(UserError, match="Workers must have the same version of this package"):
-        engine._count_block("content", "other code", ())
+        engine._count_block("content", "other code", (), False)

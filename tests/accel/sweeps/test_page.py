@@ -45,13 +45,20 @@ def test_sweep_show_and_export(accel, tmp_path, monkeypatch):
     assert "fifo_depth must be between 1 and 16, not 99" in " ".join(out.split())
     assert accel(*arguments) == (0, out, "")
     assert accel("sweep", "show", "sweep.sqlite")[:2] == (0, out)
-    status, out, err = accel("sweep", "show", "sweep.sqlite", "--objectives", "energy_pj")
+    status, out, err = accel("sweep", "show", "sweep.sqlite", "--pareto", "energy_pj")
     assert status == 0
     assert "energy" in out
+    status, out, err = accel(
+        "sweep", "show", "sweep.sqlite", "--pareto", "cycles,luts", "--html", "page.html"
+    )
+    assert (status, err) == (0, "")
+    page = Path("page.html").read_text()
+    assert "accel sweep show sweep.sqlite --html page.html --pareto cycles,luts" in page
+    assert accel("sweep", "show", "sweep.sqlite", "--html", "-")[1].startswith("<!DOCTYPE html>")
     assert accel("sweep", "export", "sweep.sqlite", "points.csv") == (0, "", "")
     assert Path("points.csv").read_text().count("\n") == 5
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "points.csv", "space.toml", "sweep.sqlite"
+        "page.html", "points.csv", "space.toml", "sweep.sqlite"
     ]  # fmt: skip
 
 
@@ -69,5 +76,6 @@ def test_bad_input_is_one_line(refuses, tmp_path, monkeypatch):
     refuses([*run, "lenet5", "--workers", "0"], "Workers must be between 1 and 1024, not 0")
     refuses([*run, "lenet5", "--store", "no/folder.sqlite"], "can't be written")
     refuses(["sweep", "show", "space.toml"], "must be a file that a sweep has written")
+    refuses(["sweep", "show", "none.sqlite", "--html", "no/page.html"], "Output no/page.html")
     refuses(["sweep", "export", "none.sqlite", "points.csv"], "Store none.sqlite must be a file")
     assert [path.name for path in tmp_path.iterdir()] == ["space.toml"]

@@ -18,8 +18,9 @@ from sw.training.data import split  # noqa: E402
 from sw.training.dataset import Dataset  # noqa: E402
 from sw.training.models import save_model  # noqa: E402
 from sw.training.networks import LENET_300_100, RESNET_8  # noqa: E402
+from sw.training.objective import accuracy  # noqa: E402
 from sw.training.pipeline import start  # noqa: E402
-from sw.training.session import Session, accuracy  # noqa: E402
+from sw.training.session import Session  # noqa: E402
 
 SMALL = CodebookOptions(convolution_bits=3, connected_bits=2)
 

@@ -175,7 +175,7 @@ def test_a_pruned_run_is_repeated_from_its_checkpoints(tmp_path: Path) -> None:
         ({"densities": {"fc": -1}}, "Density of layer fc"),
         ({"quality": 0.0}, "Quality must be above 0"),
         ({"spread": "random"}, "global or uniform, not 'random'"),
-        ({"rounds": 0}, "Rounds must be 1 at least"),
+        ({"rounds": 0}, "Rounds must be at least 1"),
         ({"rate_share": 0.0}, "Share of the rate must be above 0"),
         ({"dead_neurons": "yes"}, "must be true or false, not 'yes'"),
         ({"blocks": 3}, "must be among density, .*, not 'blocks'"),

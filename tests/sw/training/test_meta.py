@@ -17,9 +17,10 @@ from sw.training.cost import macs  # noqa: E402
 from sw.training.methods import Task, make  # noqa: E402
 from sw.training.methods.meta import MetaPruning  # noqa: E402
 from sw.training.networks import LENET_5, RESNET_8, Definition, Recipe  # noqa: E402
+from sw.training.objective import accuracy  # noqa: E402
 from sw.training.search.evolution import Candidate, Evolution, Widths, best  # noqa: E402
 from sw.training.search.pruning_net import LayerGenerator, PruningNet, recalibrate  # noqa: E402
-from sw.training.session import Phase, Session, accuracy  # noqa: E402
+from sw.training.session import Phase, Session  # noqa: E402
 
 CLASSES = 4
 
@@ -344,7 +345,6 @@ def test_options_out_of_range_are_refused(options: dict[str, Any], words: str) -
 @pytest.mark.parametrize(
     ("options", "changes", "words"),
     [
-        ({}, {"definition": None}, "must have a network's definition"),
         ({"by": "cycles"}, {}, "must have a machine"),
         ({"budget": 0.05, "smallest": 0.5}, {}, "Budget must be at least 0.4"),
     ],

@@ -11,7 +11,7 @@ from accel.studies.training.study import StudyTask, summarise  # noqa: E402
 from golden.errors import UserError  # noqa: E402
 from sw.training import masks  # noqa: E402
 from sw.training.methods.sensitivity import first, scan, score  # noqa: E402
-from sw.training.session import accuracy  # noqa: E402
+from sw.training.objective import accuracy  # noqa: E402
 from tests.sw.training.small_pictures import SMALL, Small, split  # noqa: E402
 
 

@@ -12,7 +12,8 @@ torch = pytest.importorskip("torch")
 from torch import Tensor, nn  # noqa: E402
 
 from golden.errors import FormatError, UserError  # noqa: E402
-from sw.training.session import Phase, Session, accuracy  # noqa: E402
+from sw.training.objective import accuracy  # noqa: E402
+from sw.training.session import Phase, Session  # noqa: E402
 from tests.sw.training.toys import SHAPE, toy_loader, toy_net  # noqa: E402
 
 PHASE = Phase(name="dense", epochs=3, rate=0.05)

@@ -20,6 +20,7 @@ from sw.training.methods.tas import Tas, cost_loss  # noqa: E402
 from sw.training.models import load_model, save_model, to_onnx  # noqa: E402
 from sw.training.networks import DEFINITIONS, LENET_5, VGG_SMALL, Definition, Recipe  # noqa: E402
 from sw.training.networks.resnet import ResNet  # noqa: E402
+from sw.training.objective import accuracy  # noqa: E402
 from sw.training.search.elastic import (  # noqa: E402
     Architecture,
     Supernet,
@@ -28,7 +29,7 @@ from sw.training.search.elastic import (  # noqa: E402
     draw_two,
     resize_channels,
 )
-from sw.training.session import Phase, Session, accuracy  # noqa: E402
+from sw.training.session import Phase, Session  # noqa: E402
 
 SHAPE = (1, 8, 8)
 #: Between the blocks of three stages, then inside two blocks each.
@@ -441,8 +442,8 @@ def test_networks_that_can_not_be_searched_are_refused(tmp_path: Path) -> None:
         task = Task(session=session, recipe=TINY.recipe, input_shape=shape, definition=definition)
         Tas(**options).prune(model, task)
 
-    with pytest.raises(UserError, match="must have a network with a definition"):
-        prune(_dense(), None)
+    with pytest.raises(UserError, match="must have channels that can be removed"):
+        prune(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2)), None)
     with pytest.raises(UserError, match=r"batch normalisation .* lenet5 has not"):
         prune(LENET_5.make(), LENET_5)
     with pytest.raises(UserError, match="must be a tiny of full size"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -106,3 +107,26 @@ def test_outputs_are_the_strided_convolutions(inputs, kernel, options) -> None:
         unbatched = nn.functional.conv2d(x[0], weight, bias, **options)
     torch.testing.assert_close(found, wanted.float())
     torch.testing.assert_close(unbatched, wanted[0].float())
+
+
+@pytest.mark.parametrize("capability", ["AVX2", "AVX512"])
+def test_a_pruner_warns_of_a_loop_that_is_not_protected(monkeypatch, capability: str) -> None:
+    from sw.training import Pruner
+    from sw.training.pruner.pruner import PruningWarning
+
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    model = torch.nn.Sequential(torch.nn.Conv2d(2, 4, 1, stride=2), torch.nn.Conv2d(4, 9, 1))
+    images = torch.rand(2, 2, 4, 4)
+    Pruner(model, images, density=0.5, steps=4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with UnitStrides():
+            model(images)
+        model.eval()(images)
+    model.train()
+    if capability == "AVX2":
+        with pytest.warns(PruningWarning, match=r"Gradients of 0, a strided .* may be wrong"):
+            model(images)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model(images)  # said once

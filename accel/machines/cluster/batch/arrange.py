@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import groupby
 
 import numpy as np
@@ -21,7 +22,7 @@ from accel.machines.cluster.batch.arrays import (
 )
 from accel.machines.cluster.batch.kernel import RING
 from accel.machines.cluster.batch.lanes import COLUMNS, MACHINES
-from accel.machines.cluster.shared import SharedLayer
+from accel.machines.cluster.shared import SharedLayer, schedule_key
 from golden.layer import ChunkLayout, LayerShape
 from golden.machines.cluster.config import AcceleratorConfig, Dealing, SkipMode
 
@@ -29,7 +30,10 @@ __all__ = [
     "UNIT_BYTES",
     "arrange_layer",
     "arrange_machines",
+    "count_drains",
+    "count_pass_beats",
     "deal_of",
+    "first_places",
     "latencies",
     "make_scratch",
     "make_sizes",
@@ -165,43 +169,59 @@ def arrange_machines(
         np.stack([shared.broadcast_words(config) for config in machines[widths.index(width)]], -1)
         for width in classes
     ]
-    schedule = shared.schedule(firsts[0])
-    outputs = [schedule.outputs(index) for index in range(len(schedule.assignment))]
-    counts = np.array([len(held) for held in outputs])
-    by_bus = {
-        config.filter_bus_bytes: [shared.load_beats(config)[held].sum() for held in outputs]
-        for each in machines
-        for config in {config.filter_bus_bytes: config for config in each}.values()
-    }
-    latency = AcceleratorConfig.LATENCY
-    collection = latency.deliver + latency.collector_free
     return Deals(
         clusters=clusters,
         run=run,
-        first_row=_firsts(clusters),
-        first_batch=_firsts(np.array([way[2] for way in ways], dtype=np.int64)),
+        first_row=first_places(clusters),
+        first_batch=first_places(np.array([way[2] for way in ways], dtype=np.int64)),
     ), Batches(
-        first_row=_firsts(np.array([config.clusters for config in firsts], dtype=np.int64))[:-1],
+        first_row=first_places(np.array([x.clusters for x in firsts], dtype=np.int64))[:-1],
         slots=np.array([each + [0] * (kinds - len(each)) for each in slots], dtype=np.int64),
         has_slots=has_slots,
         taken=np.maximum(np.stack(taken), 1),
         bus_class=np.array([classes[width] for width in widths], dtype=np.int64),
-        beats=np.array(
-            [[by_bus[config.filter_bus_bytes] for config in each] for each in machines],
-            dtype=np.int64,
-        ).transpose(0, 2, 1).copy(),
+        beats=_by_pass(machines, shared, count_pass_beats, np.int64),
         double_buffer=np.array(
             [[x.filter_double_buffer for x in each] for each in machines], dtype=np.uint8
         ),
-        drain=np.array(
-            [[collection - (-counts // config.collector_width) for config in each]
-             for each in machines],
-            dtype=np.uint16,
-        ).transpose(0, 2, 1).copy(),
+        drain=_by_pass(machines, shared, count_drains, np.uint16),
     )  # fmt: skip
 
 
-def _firsts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+def count_pass_beats(config: AcceleratorConfig, shared: SharedLayer) -> NDArray[np.int64]:
+    """Return L of each pass."""
+
+    def count() -> NDArray[np.int64]:
+        beats, schedule = shared.load_beats(config), shared.schedule(config)
+        passes = range(len(schedule.assignment))
+        return np.array([beats[schedule.outputs(index)].sum() for index in passes])
+
+    return shared.once(("pass beats", *schedule_key(config), config.filter_bus_bytes), count)
+
+
+def count_drains(config: AcceleratorConfig, shared: SharedLayer) -> NDArray[np.int64]:
+    """Return the cycles from the last F' of a position to C, in each pass."""
+
+    def count() -> NDArray[np.int64]:
+        outputs = (shared.schedule(config).assignment >= 0).sum(axis=(1, 2))
+        latency = config.LATENCY
+        return latency.deliver + latency.collector_free - (-outputs // config.collector_width)
+
+    return shared.once(("drains", *schedule_key(config), config.collector_width), count)
+
+
+def _by_pass(
+    machines: list[list[AcceleratorConfig]],
+    shared: SharedLayer,
+    count: Callable[[AcceleratorConfig, SharedLayer], NDArray[np.int64]],
+    dtype: type,
+) -> NDArray:
+    """Count for each machine of some batches, axes batch, pass, machine."""
+    counted = [[count(config, shared) for config in each] for each in machines]
+    return np.array(counted, dtype=dtype).transpose(0, 2, 1).copy()
+
+
+def first_places(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return where each of some runs begins, and where the last one ends."""
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 

@@ -1,0 +1,1 @@
+"""What each unit does in each cycle of a layer."""
