@@ -13,22 +13,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from accel.api import (
-        LoadedNetwork,
-        compare,
-        compress,
-        load,
-        machine,
-        networks,
-        simulate,
-        timeline,
-        verify,
-        write_verilog,
-    )
+    from accel.api import check, compare, machine, simulate, timeline, verify, write_verilog
     from accel.chip.results import ChipResult
     from accel.chip.simulator import simulate_chip
     from accel.chip_export import export
+    from accel.loading import LoadedNetwork, compress, load, networks
     from accel.machines.timeline import Timeline
+    from accel.placement import Placement
     from accel.results import LayerResult, MachineResult, Run, Timing
     from accel.sweeps.api import evaluate, sweep
     from accel.sweeps.space import Space, log2
@@ -53,22 +44,13 @@ if TYPE_CHECKING:
 
 #: Where each public name is.
 _PLACES = {
-    "accel.api": (
-        "LoadedNetwork",
-        "compare",
-        "compress",
-        "load",
-        "machine",
-        "networks",
-        "simulate",
-        "timeline",
-        "verify",
-        "write_verilog",
-    ),
+    "accel.api": ("check", "compare", "machine", "simulate", "timeline", "verify", "write_verilog"),
     "accel.chip.results": ("ChipResult",),
     "accel.chip.simulator": ("simulate_chip",),
     "accel.chip_export": ("export",),
+    "accel.loading": ("LoadedNetwork", "compress", "load", "networks"),
     "accel.machines.timeline": ("Timeline",),
+    "accel.placement": ("Placement",),
     "accel.results": ("LayerResult", "MachineResult", "Run", "Timing"),
     "accel.sweeps.api": ("evaluate", "sweep"),
     "accel.sweeps.space": ("Space", "log2"),
@@ -108,6 +90,7 @@ __all__ = [
     "LayerResult",
     "LoadedNetwork",
     "MachineResult",
+    "Placement",
     "Run",
     "ScnnConfig",
     "SkipMode",
@@ -118,6 +101,7 @@ __all__ = [
     "TomlConfig",
     "UserError",
     "Verification",
+    "check",
     "compare",
     "compress",
     "evaluate",

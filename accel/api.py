@@ -11,36 +11,41 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
+from accel.loading import (
+    MODELS,
+    LoadedNetwork,
+    check_name,
+    compress,
+    load,
+    load_model,
+    load_network,
+    networks,
+)
 from accel.machines.choice import choose_config, machine, read_modes
 from golden.config import TomlConfig
-from golden.errors import UserError
 from golden.machines import registry
 from golden.machines.cluster.config import SkipMode
 
 if TYPE_CHECKING:
     from accel.machines.machine import Machine
     from accel.machines.timeline import Timeline
+    from accel.placement import Placement
     from accel.results import Run
     from accel.run import Progress
     from accel.verification import Verification
-    from golden.network import Network
-    from golden.program import Codes
-    from sw.images import Images
-    from sw.networks.summary import NetworkSummary
 
 __all__ = [
     "MODELS",
     "LoadedNetwork",
+    "check",
     "choose_config",
     "compare",
     "compress",
     "load",
+    "load_model",
     "machine",
     "networks",
     "read_modes",
@@ -50,159 +55,44 @@ __all__ = [
     "write_verilog",
 ]
 
-#: Endings of float models: ONNX, and what ``accel prune`` writes.
-MODELS = (".onnx", ".pt")
 
+def check(
+    net: LoadedNetwork | str | os.PathLike[str],
+    machine: str | TomlConfig | Machine = registry.DEFAULT,
+    *,
+    input_shape: tuple[int, ...] | None = None,
+) -> Placement:
+    """Say where each part of a network runs, what does not fit a machine, and what would.
 
-@dataclass(frozen=True, eq=False)
-class LoadedNetwork:
-    """A quantised network and the images that it is run on.
-
-    Parameters
-    ----------
-    network : Network
-    images : ndarray of int8 or uint8, axes n, y, x, channel
-        Codes of its input.
-    """
-
-    network: Network
-    images: Codes = field(repr=False)
-
-    @property
-    def name(self) -> str:
-        return self.network.name
-
-    def __repr__(self) -> str:
-        layers = self.network.convolutions
-        weights = sum(node.weights.size for node in layers)
-        kept = sum(int(np.count_nonzero(node.weights)) for node in layers)
-        return (
-            f"<{self.name}: {len(layers)} layers, {kept} of {weights} weights "
-            f"({100 * kept / max(weights, 1):.1f} %), {len(self.images)} images>"
-        )
-
-
-def load(
-    name: str | os.PathLike[str],
-    images: str | os.PathLike[str] | Images | None = None,
-    density: float | None = None,
-) -> LoadedNetwork:
-    """Load a network, with images to run it on.
+    Neither images nor a simulation are needed; it takes seconds.
 
     Parameters
     ----------
-    name : str or path
-        A shipped network (``accel networks``), or a path that ends in ``.safetensors``,
-        ``.onnx`` or ``.pt``. A float model is pruned, quantised and compressed first.
-    images : path or ndarray of float32, axes n, c, y, x, or mapping of one an input, optional
-        Images as the model takes them, a ``.npy`` or ``.npz`` file; a shipped network brings
-        its own. A float model is calibrated with them.
-    density : float, optional
-        Prune a float model by magnitude to this share of weights, 0..1.
+    net : LoadedNetwork, str or path
+        What ``load`` returned, a shipped network, or a file.
+    machine : str, TomlConfig or Machine
+        A name, a preset, ``machine:preset``, or a configuration.
+    input_shape : tuple of int, axes as the model has them, optional
+        Shape to fix where an ``.onnx`` model leaves its (first) input's open.
 
     Raises
     ------
-    UserError
-        A file can't be read or is not what it should be, or an option does not apply.
+    ConfigError, UserError
+        There is no such network or machine, or the model can't be read or run at all.
     """
-    from sw.images import load_images, network_codes
-    from sw.networks import zoo
+    from accel.placement import place
 
-    name = os.fspath(name)
-    is_model, is_container = name.endswith(MODELS), name.endswith(".safetensors")
-    if not (is_model or is_container):
-        if name not in zoo.names():
-            raise UserError(
-                f"Network must be one of {', '.join(zoo.names())}, "
-                f"or a .safetensors, .onnx or .pt file, not {name!r}"
-            )
-    elif images is None:
-        raise UserError(f"Images for {name} must be given by --images")
-    if density is not None and not is_model:
-        raise UserError(
-            f"Density must be left out for {name}: only a float .onnx or .pt model can be pruned"
-        )
-    given = load_images(images) if isinstance(images, str | os.PathLike) else images
-    if is_model:
-        network = compress(name, given, density)
-    elif is_container:
-        from sw.storage import container
+    chosen = _machine(machine)
+    if isinstance(net, LoadedNetwork):
+        return place(net.network, chosen)
+    name = os.fspath(net)
+    check_name(name)
+    if not name.endswith(MODELS):
+        return place(load_network(name, input_shape), chosen)
+    from sw.onnx.check import check_model
 
-        network = container.load(name)
-    else:
-        network = zoo.load(name)
-    codes = zoo.images(name) if given is None else network_codes(given, network)
-    return LoadedNetwork(network, codes)
-
-
-def networks() -> dict[str, NetworkSummary | None]:
-    """Return the shipped networks with their size, densities and accuracy.
-
-    Returns
-    -------
-    dict of str to NetworkSummary or None
-        None where the network is made when it is first used.
-    """
-    from sw.networks import zoo
-
-    return {name: zoo.summarise(name) for name in zoo.names()}
-
-
-def compress(
-    model: str | os.PathLike[str],
-    images: Images | None,
-    density: float | None = None,
-) -> Network:
-    """Prune, quantise and compress a float model.
-
-    Parameters
-    ----------
-    model : path
-        A ``.onnx`` file, or a ``.pt`` one that ``accel prune`` wrote.
-    images : ndarray of float32, axes n, c, y, x, or mapping of one an input
-        Calibration images.
-    density : float, optional
-        Share of weights to keep, 0..1; all where None.
-
-    Raises
-    ------
-    UserError
-        There is no such model, or nothing to calibrate it with.
-    """
-    path = Path(model)
-    if not path.is_file():
-        raise UserError(f"Model {path} must be a file")
-    if images is None:
-        data = " or --data" if path.suffix == ".pt" else ""
-        raise UserError(f"Calibration images for {path} must be given by --images{data}")
-    from sw.compress import compress
-
-    return compress(load_model(path), images, density, name=path.stem, source=path.name)
-
-
-def load_model(path: Path) -> Any:
-    """Return a .onnx model, or a .pt one exported as such, as an ``onnx.ModelProto``.
-
-    Raises
-    ------
-    UserError
-        It can't be read, or PyTorch is needed and not installed.
-    """
-    if path.suffix != ".pt":
-        from sw.onnx.file import load_model
-
-        return load_model(path)
-    try:
-        from sw.training import models, networks
-    except ImportError:
-        raise UserError(
-            f"Model {path} needs PyTorch, which is not installed: pip install 'innerjoin[train]'"
-        ) from None
-    model, network, _ = models.load_model(path)
-    return models.to_onnx(model, networks.find(network).input_shape, path.stem)
-
-
-# -- what is asked of them ------------------------------------------------------------------
+    found = check_model(load_model(Path(name), input_shape), Path(name).stem)
+    return place(found.network, chosen, found.kind)
 
 
 def simulate(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from accel.api import LoadedNetwork, load
 from accel.chip.simulator import choose_chip
+from accel.loading import LoadedNetwork, load
 from golden.chip.compiler import compile_network
 from golden.chip.config import ChipConfig
 from golden.errors import UserError

@@ -22,7 +22,7 @@ import numba
 import numba.core.config
 from numba.core.event import Event, Listener, register, unregister
 
-from golden.files import cache_folder, temporary_folder
+from golden.files import cache_folder, user_temporary_folder
 
 __all__ = ["helper", "inlined", "kernel_folder", "njit"]
 
@@ -74,7 +74,7 @@ def kernel_folder() -> Path | None:
     name = f"kernels-{_digest()}"
     asked_for = numba_config.CACHE_DIR
     bases = [Path(asked_for) / "innerjoin"] if asked_for else []
-    for base in (*bases, cache_folder(), temporary_folder()):
+    for base in (*bases, cache_folder(), user_temporary_folder()):
         if _can_write(base / name):
             return base / name
     return None

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.errors import UserError
+from golden.errors import FormatError, UserError
 from golden.foreign import foreign
 from golden.network import HostNode
 
@@ -33,7 +33,13 @@ def run_host(node: HostNode, inputs: Sequence[NDArray[Any]]) -> NDArray[Any]:
             session = _sessions[node] = _load(node.graph)
         feeds = {item.name: array for item, array in zip(session.get_inputs(), inputs, strict=True)}
         (result,) = session.run(None, feeds)
-    return np.asarray(result)
+    made, wanted = np.asarray(result), node.output
+    if made.shape != wanted.shape or made.dtype != np.dtype(wanted.dtype):
+        raise FormatError(
+            f"Node {node.name} ({node.operator}) must make {wanted.dtype} of shape {wanted.shape}, "
+            f"not {made.dtype} of shape {made.shape}"
+        )
+    return made
 
 
 def _load(graph: bytes) -> Any:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SCHEMA",
     "SCHEMA_VERSION",
+    "HostPart",
     "LayerResult",
     "MachineResult",
     "Run",
@@ -302,6 +303,25 @@ class MachineResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HostPart:
+    """A node that ran on the host, whatever the machine; its time is not counted.
+
+    Parameters
+    ----------
+    name, operator : str
+    macs : int
+        Its dense multiply-accumulates for one image.
+    reason : str
+        Why it is there.
+    """
+
+    name: str
+    operator: str
+    macs: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """A network on one machine or many. Two runs of the same are equal.
 
@@ -315,6 +335,10 @@ class Run:
     energy_sources : tuple of str
         Where the energies come from, a line each.
     machines : tuple of MachineResult
+    host : tuple of HostPart
+        In the network's order.
+    machine_share : float
+        Share of the network's multiply-accumulates that is on the machine, 0..1.
     """
 
     network: str
@@ -323,6 +347,8 @@ class Run:
     technology_node: str
     energy_sources: tuple[str, ...]
     machines: tuple[MachineResult, ...]
+    host: tuple[HostPart, ...] = ()
+    machine_share: float = 1.0
 
     def __getitem__(self, name: str) -> MachineResult:
         """Return a machine's result by its name, or by its key in the registry."""
@@ -418,6 +444,8 @@ class Run:
             "technology_node": self.technology_node,
             "energy_sources": list(self.energy_sources),
             "baseline": self.baseline.name,
+            "machine_share": self.machine_share,
+            "host": [asdict(part) for part in self.host],
             "machines": machines,
         }
 

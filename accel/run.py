@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
@@ -16,27 +17,22 @@ from threadpoolctl import threadpool_limits
 
 from accel.costs.energy import EnergyTable
 from accel.machines.machine import Count, LayerCounts, Machine, Program
-from accel.results import LayerResult, MachineResult, Run, Timing
+from accel.placement import capacity_error, network_tasks
+from accel.results import HostPart, LayerResult, MachineResult, Run, Timing
 from accel.trace import LayerTrace, Trace
-from golden.errors import UserError
+from golden.errors import CapacityError, UserError
 from golden.layer import LayerShape
 from golden.machines.cluster.config import SkipMode
 from golden.network import Convolution
 from golden.program import LayerTask
 
-__all__ = ["LayerArrays", "Progress", "count_cycles", "layer_task", "run_machines"]
+__all__ = ["LayerArrays", "Progress", "count_cycles", "run_machines"]
 
 #: Called with what is done, what there is in all, and what is next.
 Progress = Callable[[int, int, str], None]
 
 #: Threads that count at most.
 _THREADS_MAX = 4
-
-
-def layer_task(trace: Trace, node: Convolution) -> LayerTask:
-    """Return what all images share of a layer of a network."""
-    density = trace.network.channel_density.get(node.input)
-    return LayerTask(layer=node.layer, weights=node.weights, channel_density=density)
 
 
 def run_machines(
@@ -69,16 +65,18 @@ def run_machines(
     nodes = trace.network.convolutions
     if not nodes:
         raise UserError(f"Network {trace.network.name} must have a convolution or linear layer")
-    programs = {
-        node.layer.name: [machine.prepare(layer_task(trace, node)) for machine in machines]
-        for node in nodes
-    }
+    tasks = network_tasks(trace.network)
+    with _told_at_once(machines, tasks):
+        programs = {
+            task.layer.name: [machine.prepare(task) for machine in machines] for task in tasks
+        }
     found: dict[tuple[Machine, str], list[_Counted]] = {
         (machine, node.layer.name): [] for node in nodes for machine in machines
     }
     done, total = 0, len(trace) * len(machines)
     # Threads of the linear algebra would wait for one another at the cost of everything else.
     with (
+        _told_at_once(machines, tasks),
         threadpool_limits(limits=1, user_api="blas"),
         ThreadPoolExecutor(min(_THREADS_MAX, os.cpu_count() or 1)) as pool,
     ):
@@ -105,6 +103,11 @@ def run_machines(
         images=len(trace.images),
         technology_node=table.node,
         energy_sources=tuple(table.sources),
+        host=tuple(
+            HostPart(name=node.name, operator=node.operator, macs=node.macs, reason=node.reason)
+            for node in trace.network.host_nodes
+        ),
+        machine_share=trace.network.machine_share,
         machines=tuple(
             MachineResult(
                 name=str(machine.config.name),
@@ -118,6 +121,18 @@ def run_machines(
             for machine in machines
         ),
     )
+
+
+@contextmanager
+def _told_at_once(machines: Iterable[Machine], tasks: Sequence[LayerTask]) -> Generator[None]:
+    """Where a layer does not fit, say which others may not, and what would make all fit."""
+    try:
+        yield
+    except CapacityError:
+        for machine in machines:
+            if (error := capacity_error(machine, tasks)) is not None:
+                raise error from None
+        raise
 
 
 class _Counted:

@@ -9,7 +9,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from golden.errors import ConfigError
+from golden.errors import ConfigError, UserError
+from golden.files import read_bytes
+from golden.foreign import foreign
 
 __all__ = ["TomlConfig"]
 
@@ -93,13 +95,13 @@ class TomlConfig:
     @classmethod
     def from_toml(cls, path: str | Path) -> Self:
         """Read a TOML file."""
-        path = Path(path)
+        name = f"Configuration {path}"
         try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"Configuration {path} can't be read: {error.strerror}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"Configuration {path} must be TOML: {error}") from None
+            octets = read_bytes(path, name)
+        except UserError as error:
+            raise ConfigError(str(error)) from None
+        with foreign(f"{name} must be TOML", ConfigError):
+            data = tomllib.loads(octets.decode())
         return cls.from_dict(data, where=str(path))
 
     @classmethod

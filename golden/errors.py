@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 __all__ = [
+    "LINE_CHARACTERS",
     "CapacityError",
     "ConfigError",
     "FormatError",

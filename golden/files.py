@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from golden.errors import UserError
 
-__all__ = ["cache_folder", "check_writable", "read_bytes", "temporary_folder", "write_whole"]
+__all__ = [
+    "cache_folder",
+    "check_writable",
+    "read_bytes",
+    "temporary_folder",
+    "user_temporary_folder",
+    "write_whole",
+]
+
+#: How temporary files and folders begin; those of killed processes go after so long.
+_PREFIXES = (".innerjoin-", "innerjoin-")
+_LEFTOVER_SECONDS = 3600
 
 
 def cache_folder() -> Path:
@@ -24,10 +37,10 @@ def cache_folder() -> Path:
     try:
         return (Path(base) if base else Path.home() / ".cache") / "innerjoin"
     except RuntimeError:  # nobody's home
-        return temporary_folder()
+        return user_temporary_folder()
 
 
-def temporary_folder() -> Path:
+def user_temporary_folder() -> Path:
     """Return the folder of this user among temporary files."""
     return Path(tempfile.gettempdir()) / f"innerjoin-{os.getuid()}"
 
@@ -107,11 +120,12 @@ def write_whole(path: str | os.PathLike[str], data: bytes | str, name: str) -> N
         As ``check_writable``, or the disk is full; what was there before is still there.
     """
     target = check_writable(path, name)
+    _sweep(target.parent, _PREFIXES[0])
     octets = data.encode() if isinstance(data, str) else data
     temporary = None
     with _told(name, "written"):
         try:
-            descriptor, temporary = tempfile.mkstemp(prefix=".innerjoin-", dir=target.parent)
+            descriptor, temporary = tempfile.mkstemp(prefix=_PREFIXES[0], dir=target.parent)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(octets)
                 file.flush()
@@ -125,6 +139,29 @@ def write_whole(path: str | os.PathLike[str], data: bytes | str, name: str) -> N
         finally:
             if temporary is not None:
                 Path(temporary).unlink(missing_ok=True)
+
+
+@contextmanager
+def temporary_folder() -> Generator[Path]:
+    """Make a folder that is removed at the end, or by a later call where this one is killed."""
+    _sweep(Path(tempfile.gettempdir()), _PREFIXES[1])
+    with tempfile.TemporaryDirectory(prefix=_PREFIXES[1]) as folder:
+        yield Path(folder)
+
+
+def _sweep(folder: Path, prefix: str) -> None:
+    """Remove what killed processes of this user left; what can't be removed stays."""
+    for path in folder.glob(f"{prefix}*"):
+        try:
+            found = path.lstat()
+            if found.st_uid != os.getuid() or time.time() - found.st_mtime < _LEFTOVER_SECONDS:
+                continue
+            if stat.S_ISDIR(found.st_mode):
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
+        except OSError:  # another process was faster
+            continue
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -10,6 +11,10 @@ from contextlib import contextmanager
 from golden.errors import FormatError, UserError, one_line
 
 __all__ = ["foreign"]
+
+_ORIGIN = re.compile(
+    r"^\[ONNXRuntimeError\] : (\d+ : [A-Z_]+ : )?(This is an invalid model\. )?(/\S+:\d+ .*?\) )?"
+)
 
 
 @contextmanager
@@ -60,5 +65,6 @@ def _reason(problem: Exception) -> str:
         return "it is cut short"
     if "weights_only" in str(problem):  # PyTorch's advice is to run what a file holds
         return "it holds something else than weights"
-    lines = str(problem).strip().removeprefix("[ONNXRuntimeError] : ").splitlines()
+    # ONNX Runtime begins with its name, a number, its word for it, and a place of its source.
+    lines = _ORIGIN.sub("", str(problem).strip()).splitlines()
     return one_line(lines[0], 160) if lines else type(problem).__name__

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.arithmetic import Requantisation, check_accumulator
+from golden.arithmetic import MULTIPLIER_BITS, SHIFT_MAX, Requantisation, check_accumulator
 from golden.errors import FormatError
 from golden.layer import LayerShape
 
@@ -405,6 +405,9 @@ class Network:
         for name in self.outputs:
             if name not in known:
                 raise FormatError(f"The network's output {name} is made by no node")
+        for name, density in self.channel_density.items():
+            if not np.all((density >= 0) & (density <= 1)):
+                raise FormatError(f"Channel densities of {name} must be from 0 to 1")
         for name, codes in self.synthetic_inputs.items():
             if name not in known:
                 raise FormatError(f"Synthetic input {name} must be a tensor of the network")
@@ -448,14 +451,64 @@ def _validate_node(node: Node, sources: tuple[TensorInfo, ...]) -> None:
         fits = sources[0].shape == shape and sources[1].shape in (shape, (1, 1, shape[2]))
     elif isinstance(node, Addition | Rescaling):
         fits = all(source.shape == shape for source in sources)
+    elif isinstance(node, Concatenation):
+        fits = {source.shape[:2] for source in sources} == {shape[:2]}
+        fits = fits and sum(source.shape[2] for source in sources) == shape[2]
+    elif isinstance(node, Padding):
+        top, left, bottom, right = node.pads
+        height, width, channels = sources[0].shape
+        fits = min(node.pads) >= 0
+        fits = fits and (height + top + bottom, width + left + right, channels) == shape
+    elif isinstance(node, Pooling):
+        fits = _pooling_fits(node, sources[0].shape)
     elif isinstance(node, Rearrangement):
         size = math.prod(sources[0].shape)
         fits = node.index.shape == shape and sources[0].dtype == node.output.dtype
         fits = fits and -1 <= int(node.index.min()) <= int(node.index.max()) < size
     else:
         return
+    if isinstance(node, Addition | Product | Rescaling):
+        _validate_range(f"Node {name}", node.low, node.high, node.output)
     if not fits:
         raise FormatError(f"Node {name} must fit the shapes and types of what it reads")
+
+
+def _pooling_fits(node: Pooling, source: tuple[int, ...]) -> bool:
+    """Whether every window of a pooling begins within the padded input."""
+    top, left, bottom, right = node.pads
+    if min(*node.kernel, *node.stride) < 1 or min(node.pads) < 0:
+        return False
+    padded = (source[0] + top + bottom, source[1] + left + right)
+    ends = zip(node.output.shape[:2], node.stride, padded, strict=True)
+    return source[2] == node.output.shape[2] and all(
+        (n - 1) * step < size for n, step, size in ends
+    )
+
+
+def _validate_range(what: str, low: int, high: int, output: TensorInfo) -> None:
+    least = -128 if output.dtype == "int8" else 0
+    if not least <= low <= high <= least + 255:
+        raise FormatError(
+            f"{what}: codes must lie within {least}..{least + 255} of {output.dtype}, "
+            f"not {low}..{high}"
+        )
+
+
+def _validate_requantisation(node: Convolution) -> None:
+    what, how = f"Layer {node.layer.name}", node.requantisation
+    _validate_range(what, how.low, how.high, node.output)
+    if how.signed != (node.output.dtype == "int8"):
+        raise FormatError(f"{what}: codes must be {node.output.dtype}, as its output is")
+    for name, values, low, high in (
+        ("shift", how.shift, 1, SHIFT_MAX),
+        ("multiplier", how.multiplier, 0, 1 << MULTIPLIER_BITS),
+        ("weight scale", node.weight_scales, 0, math.inf),
+    ):
+        bad = values[~((values >= low) & (values <= high) & (values < math.inf))]
+        if bad.size:
+            raise FormatError(
+                f"{what}: each {name} must be finite and within {low}..{high}, not {bad[0]}"
+            )
 
 
 def _validate_convolution(node: Convolution, source: TensorInfo, layers: set[str]) -> None:
@@ -463,6 +516,7 @@ def _validate_convolution(node: Convolution, source: TensorInfo, layers: set[str
     if layer.name in layers:
         raise FormatError(f"Layer {layer.name} appears twice")
     layers.add(layer.name)
+    _validate_requantisation(node)
     if node.weights.shape != layer.weights_shape or node.weights.dtype != np.int8:
         raise FormatError(
             f"Layer {layer.name}: weights must be int8 of shape {layer.weights_shape}, "

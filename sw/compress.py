@@ -14,6 +14,7 @@ from onnx import ModelProto, helper
 from golden.errors import UserError
 from golden.network import Concatenation, Network, Padding, Rearrangement
 from sw.images import Images, images_by_input
+from sw.onnx.check import model_kind
 from sw.onnx.convert import modernise
 from sw.onnx.file import fix_shapes, is_quantised, load_model, model_inputs
 from sw.onnx.importer import OnnxCodes, import_codes
@@ -109,8 +110,8 @@ def compress_quantised(model: ModelProto, images: Images, name: str, source: str
         found = {node.operator: node.reason for node in reversed(network.host_nodes)}
         kinds = "; ".join(f"{kind}: {reason}" for kind, reason in sorted(found.items()))
         raise UserError(
-            f"Model {name} must have a convolution or matrix product that fits the machine; "
-            f"what would run on the host: {kinds or 'nothing'}"
+            f"Model {name}, {model_kind(model)}, must have a convolution or matrix product that "
+            f"fits the machine; what would run on the host: {kinds or 'nothing'}"
         )
     densities = channel_density(network, images, onnx_activations(model, codes))
     network.channel_density.update(densities)

@@ -7,14 +7,13 @@ reads as int8 around 0: a zero is the code 0 either way.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from numpy.typing import NDArray
 from onnx import ModelProto
 
 from golden.errors import UserError
+from golden.files import temporary_folder
 from sw.images import Images, images_by_input
 from sw.onnx.file import is_quantised, model_inputs
 from sw.onnx.operators.elementwise import FUNCTIONS
@@ -90,10 +89,10 @@ def quantise(
         raise UserError(f"Calibration method must be one of {accepted}, not {method!r}")
     feeds = images_by_input(images, model_inputs(model))
     with (
-        tempfile.TemporaryDirectory() as folder,
+        temporary_folder() as folder,
         quiet("Model can't be quantised by ONNX Runtime", UserError),
     ):
-        path = Path(folder) / "quantised.onnx"
+        path = folder / "quantised.onnx"
         quantize_static(
             model,
             path,

@@ -56,13 +56,22 @@ def describe(
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line: bad input is one line on standard error and exit status 2."""
     # Tools that were installed beside this interpreter are found without activating anything.
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    known = os.environ.get("PATH", os.defpath)
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), known])
+    _replace_closed_streams()
     # A name that the terminal's encoding has not is no reason to end.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     sys.exit(_status(lambda: app(arguments, prog_name="accel", standalone_mode=False)))
+
+
+def _replace_closed_streams() -> None:
+    """Let what is written to a closed stream go nowhere, and to no file that is opened later."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  # as long as we run
 
 
 def _status(command: Callable[[], Any]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,13 +14,18 @@ from accel.cli.options import (
     DataOption,
     DensityOption,
     ImagesOption,
+    InputShapeOption,
     JsonOption,
+    LayoutOption,
+    MeanOption,
     NetworkArgument,
     OutputOption,
+    ScaleOption,
     SeedOption,
     TestImagesOption,
     TrainImagesOption,
     examples,
+    read_input,
 )
 from accel.cli.output import STANDARD_OUTPUT, check_outputs, show, status, write_whole
 from golden.errors import UserError
@@ -44,6 +49,10 @@ def compress(
     network: NetworkArgument,
     output: OutputOption = None,
     images: ImagesOption = None,
+    input_shape: InputShapeOption = None,
+    layout: LayoutOption = None,
+    mean: MeanOption = None,
+    scale: ScaleOption = None,
     density: DensityOption = None,
     codebook: Annotated[
         str | None,
@@ -102,6 +111,7 @@ def compress(
     for path in (output, coded):
         if path is not None and path.suffix != ".safetensors":
             raise UserError(f"Output {path} must end in .safetensors")
+    given = read_input(input_shape, layout, mean, scale)
     from accel.studies import coding
 
     tuning = coding.FineTuning(
@@ -117,7 +127,7 @@ def compress(
         _check_fine_tuning(network, codebook, density=density, images=images)
     if output is not None and codebook is None and not (coded or json or csv):
         with status(f"Compressing {network}"):
-            lines = _write_container(network, output, images, density, tuning)
+            lines = _write_container(network, output, images, density, tuning, given)
         show(*lines)
         return
     options = (
@@ -137,6 +147,7 @@ def compress(
                 density=density,
                 codebook=options,
                 need_int8=output is not None,
+                given=given,
             )
     sizes = coding.measure_sizes(found, widths, entropy)
     if output is not None and found.network is not None:
@@ -168,13 +179,18 @@ def _check_fine_tuning(name: str, codebook: str | None, **left_out: object) -> N
 
 
 def _write_container(
-    name: str, output: Path, images: Path | None, density: float | None, tuning: FineTuning
+    name: str,
+    output: Path,
+    images: Path | None,
+    density: float | None,
+    tuning: FineTuning,
+    given: dict[str, Any],
 ) -> list[str]:
     """Turn a float model into a container on disk; return what to say of it."""
     from accel import api
     from accel.studies.coding import load_calibration, save_container
 
-    network = api.compress(name, load_calibration(name, images, tuning), density)
+    network = api.compress(name, load_calibration(name, images, tuning), density, **given)
     size = save_container(network, output)
     weights = sum(node.weights.size for node in network.convolutions)
     kept = sum(int((node.weights != 0).sum()) for node in network.convolutions)

@@ -13,18 +13,24 @@ from accel.cli.options import (
     DensityOption,
     ImageOption,
     ImagesOption,
+    InputShapeOption,
     LayerOption,
+    LayoutOption,
     MachineOption,
+    MeanOption,
     ModeOption,
     NetworkArgument,
     PresetOption,
     RowsOption,
+    ScaleOption,
     SetOption,
     examples,
     read_changes,
     read_chip,
+    read_input,
     read_modes,
     read_skip,
+    refuse,
 )
 from accel.cli.output import check_writable, complain, show, status
 from golden.errors import ConfigError, HardwareError, UserError
@@ -64,6 +70,10 @@ def verify(
     ] = None,
     machine: MachineOption = registry.DEFAULT,
     images: ImagesOption = None,
+    input_shape: InputShapeOption = None,
+    layout: LayoutOption = None,
+    mean: MeanOption = None,
+    scale: ScaleOption = None,
     image: ImageOption = 0,
     rows: RowsOption = None,
     density: DensityOption = None,
@@ -96,6 +106,7 @@ def verify(
     Its bits must be those of the golden model and of the simulator, its counters those of the
     simulator; exit status 1 where one differs.
     """
+    how = read_input(input_shape, layout, mean, scale)
     if signals is not None and waves is None:
         raise UserError("Option --signals must be left out without --waves")
     check_writable(waves)
@@ -103,15 +114,16 @@ def verify(
     from accel import api
 
     if chip:
-        given = {
-            "--layer": layer is not None, "--machine": machine != registry.DEFAULT,
-            "--rows": rows is not None, "--set": changes, "--balance": balance,
-            "--waves": waves is not None,
-        }  # fmt: skip
-        if unfit := [name for name, is_given in given.items() if is_given]:
-            raise UserError(f"Option {unfit[0]} must be left out with --chip")
+        refuse(
+            "with --chip",
+            {
+                "--layer": layer is not None, "--machine": machine != registry.DEFAULT,
+                "--rows": rows is not None, "--set": changes, "--balance": balance,
+                "--waves": waves is not None,
+            },
+        )  # fmt: skip
         with status(f"Loading {network}"):
-            net = api.load(network, images, density)
+            net = api.load(network, images, density, **how)
         _verify_chip(net, read_chip(preset, config), memory, simulator, image, read_skip(skip))
         return
     if memory is not None:
@@ -126,7 +138,7 @@ def verify(
     # Left out, only the mode that skips most is run: hardware takes its time.
     modes = api.read_modes(chosen, chosen.modes[-1:] if skip is None else read_modes(skip))
     with status(f"Loading {network}"):
-        net = api.load(network, images, density)
+        net = api.load(network, images, density, **how)
     from accel.report.text import verification_report
 
     try:
@@ -191,6 +203,10 @@ def verilog(
         ),
     ] = None,
     images: ImagesOption = None,
+    input_shape: InputShapeOption = None,
+    layout: LayoutOption = None,
+    mean: MeanOption = None,
+    scale: ScaleOption = None,
     image: ImageOption = 0,
     rows: RowsOption = None,
     density: DensityOption = None,
@@ -200,6 +216,7 @@ def verilog(
 
     `cd FOLDER && make SIM=verilator WAVES=1` runs the bench (docs/verilog.md).
     """
+    how = read_input(input_shape, layout, mean, scale)
     from accel import api
 
     chosen = api.choose_config(
@@ -208,17 +225,19 @@ def verilog(
     if output.exists():
         check_writable(output / "bench.py")
     if layer is None:
-        unfit = {
-            "--images": images is not None, "--image": image != 0, "--rows": rows is not None,
-            "--density": density is not None, "--skip": skip is not None,
-        }  # fmt: skip
-        if given := [name for name, is_given in unfit.items() if is_given]:
-            raise UserError(f"Option {given[0]} must be left out without --layer")
+        refuse(
+            "without --layer",
+            {
+                "--images": images is not None, "--image": image != 0, "--rows": rows is not None,
+                "--density": density is not None, "--skip": skip is not None,
+                **{f"--{key.replace('_', '-')}": value is not None for key, value in how.items()},
+            },
+        )  # fmt: skip
         net = name = None
     else:
         network, _, name = layer.partition(":")
         with status(f"Loading {network}"):
-            net = api.load(network, images, density)
+            net = api.load(network, images, density, **how)
     with status(f"Writing {chosen.config.name}"):
         paths = api.write_verilog(
             chosen, output, net, name or None, image=image, rows=rows, mode=skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,11 +24,14 @@ __all__ = [
     "DensityOption",
     "ImageOption",
     "ImagesOption",
+    "InputShapeOption",
     "JsonOption",
     "LayerOption",
+    "LayoutOption",
     "LimitOption",
     "MachineOption",
     "MatrixArgument",
+    "MeanOption",
     "MethodOption",
     "ModeOption",
     "NetworkArgument",
@@ -39,6 +42,7 @@ __all__ = [
     "PresetOption",
     "PresetsOption",
     "RowsOption",
+    "ScaleOption",
     "SeedOption",
     "SetOption",
     "TestImagesOption",
@@ -47,9 +51,11 @@ __all__ = [
     "examples",
     "read_changes",
     "read_chip",
+    "read_input",
     "read_modes",
     "read_shape",
     "read_skip",
+    "refuse",
 ]
 
 # -- what runs ------------------------------------------------------------------------------
@@ -62,7 +68,29 @@ NetworkArgument = Annotated[
 ]
 ImagesOption = Annotated[
     Path | None,
-    typer.Option(help="Images, a .npy file; a shipped network brings some.", metavar="FILE.npy"),
+    typer.Option(
+        help="Images: a .npy or .npz file, or a folder of pictures; a shipped network brings some.",
+        metavar="FILE.npy",
+    ),
+]
+InputShapeOption = Annotated[
+    str | None,
+    typer.Option(help="Sizes of a model's input where it leaves them open.", metavar="1,3,224,224"),
+]
+LayoutOption = Annotated[
+    str | None,
+    typer.Option(help="Axes of the images, nchw or nhwc; by their sizes if left out."),
+]
+MeanOption = Annotated[
+    str | None,
+    typer.Option(help="Taken from each pixel: a number, or one a channel.", metavar="X[,X,X]"),
+]
+ScaleOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Divides each pixel then, likewise; of pictures 255 if both are left out.",
+        metavar="X[,X,X]",
+    ),
 ]
 LayerOption = Annotated[
     str | None,
@@ -191,21 +219,19 @@ BandwidthOption = Annotated[
 
 
 def read_shape(text: str | None) -> tuple[int, int, int] | None:
-    """Read ``3,32,32``: channels, rows, columns.
+    """Read --input-shape of images, 1,c,y,x; return axes c, y, x.
 
     Raises
     ------
     UserError
-        It is not three numbers of at least 1.
+        It is not four numbers of at least 1, of which the first is 1.
     """
-    if text is None:
+    numbers = _numbers("--input-shape", text, int)
+    if numbers is None:
         return None
-    parts = text.split(",")
-    if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) for part in parts):
-        raise UserError(
-            f"Option --input must be channels,rows,columns, such as 3,32,32, not {text!r}"
-        )
-    channels, rows, columns = map(int, parts)
+    if len(numbers) != 4 or numbers[0] != 1:
+        raise UserError(f"Option --input-shape must be 1,channels,rows,columns, not {text!r}")
+    channels, rows, columns = map(int, numbers[1:])
     return channels, rows, columns
 
 
@@ -231,11 +257,26 @@ def read_changes(texts: Sequence[str] | None, balance: str | None = None) -> dic
             raise ConfigError(f"Option --set must be key=value, not {text!r}")
         try:
             changes[key] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (tomllib.TOMLDecodeError, RecursionError):
             changes[key] = value
     if balance is not None:
         changes["balance"] = balance
     return changes
+
+
+def refuse(beside: str, given: dict[str, Any]) -> None:
+    """Refuse options that have no meaning with others.
+
+    Parameters
+    ----------
+    beside : str
+        Such as ``with --memory``.
+    given : dict of str to anything
+        Each option, and what is true where it is given.
+    """
+    for name, is_given in given.items():
+        if is_given:
+            raise UserError(f"Option {name} must be left out {beside}")
 
 
 def read_chip(preset: str | None, config: Path | None) -> str | Path:
@@ -251,6 +292,41 @@ def read_skip(text: str | None) -> SkipMode:
     if text not in (None, "all", *modes):
         raise UserError(f"Skip mode of a chip must be one of {', '.join(modes)}, not {text!r}")
     return SkipMode.BOTH if text in (None, "all") else SkipMode(text)
+
+
+def read_input(
+    shape: str | None, layout: str | None, mean: str | None, scale: str | None
+) -> dict[str, Any]:
+    """Read --input-shape, --layout, --mean and --scale as ``accel.load`` takes them.
+
+    Raises
+    ------
+    UserError
+        A list holds something else than numbers.
+    """
+    return {
+        "input_shape": _numbers("--input-shape", shape, int),
+        "layout": layout,
+        "mean": _numbers("--mean", mean, float),
+        "scale": _numbers("--scale", scale, float),
+    }
+
+
+def _numbers(
+    option: str, text: str | None, kind: Callable[[str], float]
+) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        numbers = tuple(kind(part) for part in text.split(","))
+    except ValueError:
+        words = "whole numbers" if kind is int else "numbers"
+        raise UserError(
+            f"Option {option} must be {words} separated by commas, not {text!r}"
+        ) from None
+    if kind is int and not all(1 <= number < 1 << 31 for number in numbers):
+        raise UserError(f"Option {option} must be positive numbers, not {text!r}")
+    return numbers
 
 
 def read_modes(text: str | None) -> list[str] | None:

@@ -13,21 +13,27 @@ from accel.cli.options import (
     CsvOption,
     DensityOption,
     ImagesOption,
+    InputShapeOption,
     JsonOption,
+    LayoutOption,
     LimitOption,
     MachineOption,
+    MeanOption,
     ModeOption,
     NetworkArgument,
     NodeOption,
     PlotOption,
     PresetOption,
     PresetsOption,
+    ScaleOption,
     SetOption,
     examples,
     read_changes,
     read_chip,
+    read_input,
     read_modes,
     read_skip,
+    refuse,
 )
 from accel.cli.output import (
     STANDARD_OUTPUT,
@@ -61,6 +67,10 @@ commands = typer.Typer(rich_markup_mode=None)
 def run(
     network: NetworkArgument,
     images: ImagesOption = None,
+    input_shape: InputShapeOption = None,
+    layout: LayoutOption = None,
+    mean: MeanOption = None,
+    scale: ScaleOption = None,
     limit: LimitOption = 1,
     density: DensityOption = None,
     machine: MachineOption = registry.DEFAULT,
@@ -84,20 +94,22 @@ def run(
 ) -> None:
     """Simulate a network on a machine: cycles, speed-ups, waits."""
     check_outputs(json=json, csv=csv)
+    how = read_input(input_shape, layout, mean, scale)
     from accel import api
 
     if memory is not None:
-        given = {
-            "--machine": machine != registry.DEFAULT, "--set": changes, "--balance": balance,
-            "--limit": limit != 1, "--per-unit": per_unit, "--json": json, "--csv": csv,
-        }  # fmt: skip
-        if unfit := [name for name, is_given in given.items() if is_given]:
-            raise UserError(f"Option {unfit[0]} must be left out with --memory")
+        refuse(
+            "with --memory",
+            {
+                "--machine": machine != registry.DEFAULT, "--set": changes, "--balance": balance,
+                "--limit": limit != 1, "--per-unit": per_unit, "--json": json, "--csv": csv,
+            },
+        )  # fmt: skip
         from accel.chip.simulator import simulate_chip
 
         chip, mode = read_chip(preset, config), read_skip(skip)
         with status(f"Loading {network}"):
-            net = api.load(network, images, density)
+            net = api.load(network, images, density, **how)
         with status(f"Simulating {net.name}"):
             found = simulate_chip(net, chip, memory, skip=mode)
         from accel.report.text import chip_report
@@ -110,7 +122,7 @@ def run(
     )
     modes = api.read_modes(chosen, read_modes(skip))
     with status(f"Loading {network}"):
-        net = api.load(network, images, density)
+        net = api.load(network, images, density, **how)
     with progress_bar(f"Simulating {net.name}") as progress:
         result = api.simulate(
             net,
@@ -122,6 +134,42 @@ def run(
             progress=progress,
         )
     _write(result, json, csv)
+
+
+@commands.command(
+    epilog=examples(
+        "accel check model.onnx",
+        "accel check model.onnx --preset small --input-shape 1,3,224,224",
+        "accel check model.onnx --machine scnn --json check.json",
+    )
+)
+def check(
+    network: NetworkArgument,
+    input_shape: InputShapeOption = None,
+    machine: MachineOption = registry.DEFAULT,
+    preset: PresetOption = None,
+    config: ConfigOption = None,
+    changes: SetOption = None,
+    json: JsonOption = None,
+) -> None:
+    """Show what of a network runs where, and what does not fit, before any work.
+
+    A layer's input is taken to have no zeros. Exit status 2 where something does not fit.
+    """
+    check_outputs(json=json)
+    shape = read_input(input_shape, None, None, None)["input_shape"]
+    from accel import api
+
+    chosen = api.choose_config(machine, preset=preset, config=config, changes=read_changes(changes))
+    with status(f"Checking {network}"):
+        found = api.check(network, chosen, input_shape=shape)
+    write_whole(json, found.to_json)
+    if json != STANDARD_OUTPUT:
+        from accel.report.placement import placement_report
+
+        show(*placement_report(found))
+    if not found.fits:
+        raise UserError(found.refusal)
 
 
 @commands.command(
@@ -150,6 +198,10 @@ def compare(
     configs: ConfigsOption = None,
     changes: SetOption = None,
     images: ImagesOption = None,
+    input_shape: InputShapeOption = None,
+    layout: LayoutOption = None,
+    mean: MeanOption = None,
+    scale: ScaleOption = None,
     limit: LimitOption = 1,
     density: DensityOption = None,
     node: NodeOption = "45nm",
@@ -163,11 +215,12 @@ def compare(
     machine, changed.
     """
     check_outputs(plot=plot, json=json, csv=csv)
+    how = read_input(input_shape, layout, mean, scale)
     from accel import api
 
     chosen = _machines(machines, multipliers, presets or [], configs or [], changes or [])
     with status(f"Loading {network}"):
-        net = api.load(network, images, density)
+        net = api.load(network, images, density, **how)
     with progress_bar(f"Comparing on {net.name}") as progress:
         result = api.compare(
             net, chosen, images=limit, technology_node=node, progress=progress

@@ -139,6 +139,7 @@ def run(
     epilog=examples(
         "accel sweep show sweep.sqlite",
         "accel sweep show sweep.sqlite --pareto cycles,luts --html page.html",
+        "accel sweep show sweep.sqlite --pareto cycles,luts --synthesise-front",
     ),
 )
 def show_store(
@@ -148,13 +149,23 @@ def show_store(
     html: Annotated[
         Path | None, typer.Option(help="One page that needs no network.", metavar="FILE.html")
     ] = None,
+    synthesise_front: Annotated[
+        bool,
+        typer.Option("--synthesise-front", help="Measure the cells of its machines, by yosys."),
+    ] = False,
 ) -> None:
     """Show the Pareto front of a store, and why other points can't be."""
     check_outputs(html=html)
     from accel.report.sweeps import study_report
     from accel.sweeps.api import open_study
 
-    study = open_study(store, _names(pareto), clock)
+    if synthesise_front:
+        from accel.sweeps import synthesis
+
+        with progress_bar("Synthesising") as advance:
+            study = synthesis.synthesise_front(store, _names(pareto), clock, advance)
+    else:
+        study = open_study(store, _names(pareto), clock)
     if html is not None:
         from accel.report.page.sweeps import sweep_page
 
@@ -166,10 +177,18 @@ def show_store(
         show(*study_report(study))
 
 
-@commands.command(epilog=examples("accel sweep export sweep.sqlite points.parquet"))
+@commands.command(
+    epilog=examples(
+        "accel sweep export sweep.sqlite points.parquet",
+        "accel sweep export sweep.sqlite points.log    # then: optuna-dashboard points.log",
+    )
+)
 def export(
     store: StoreArgument,
-    output: Annotated[Path, typer.Argument(help="A .csv or .parquet file.", metavar="FILE")],
+    output: Annotated[
+        Path,
+        typer.Argument(help="A .csv or .parquet file, or an Optuna journal: .log.", metavar="FILE"),
+    ],
     pareto: ParetoOption = None,
     clock: ClockOption = None,
 ) -> None:

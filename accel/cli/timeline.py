@@ -13,15 +13,20 @@ from accel.cli.options import (
     DensityOption,
     ImageOption,
     ImagesOption,
+    InputShapeOption,
     LayerOption,
+    LayoutOption,
     MachineOption,
+    MeanOption,
     ModeOption,
     NetworkArgument,
     PresetOption,
     RowsOption,
+    ScaleOption,
     SetOption,
     examples,
     read_changes,
+    read_input,
 )
 from accel.cli.output import check_outputs, show, status
 from golden.machines import registry
@@ -54,6 +59,10 @@ def trace(
     ] = "simulator",
     machine: MachineOption = registry.DEFAULT,
     images: ImagesOption = None,
+    input_shape: InputShapeOption = None,
+    layout: LayoutOption = None,
+    mean: MeanOption = None,
+    scale: ScaleOption = None,
     image: ImageOption = 0,
     rows: RowsOption = None,
     density: DensityOption = None,
@@ -68,6 +77,7 @@ def trace(
     Hardware runs under Amaranth's simulator, which takes its time: give few rows.
     """
     check_outputs(output=output)
+    how = read_input(input_shape, layout, mean, scale)
     from accel import api
     from accel.timelines.make import check_ending, write_timeline
 
@@ -80,7 +90,7 @@ def trace(
         hardware=True,
     )
     with status(f"Loading {network}"):
-        net = api.load(network, images, density)
+        net = api.load(network, images, density, **how)
     with status(f"Following {layer or 'the smallest layer'}"):
         found = api.timeline(net, layer, chosen, source=source, image=image, rows=rows, mode=skip)
         write_timeline(found, output)

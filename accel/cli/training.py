@@ -14,6 +14,7 @@ from accel.cli.options import (
     ConfigOption,
     CsvOption,
     DataOption,
+    InputShapeOption,
     JsonOption,
     MethodOption,
     PlotOption,
@@ -45,7 +46,7 @@ commands = typer.Typer(rich_markup_mode=None)
         "accel prune --list",
         "accel prune lenet5 --density 0.1 --epochs 2",
         "accel prune resnet8 --method cycles --set budget=0.5 -o build/mine",
-        "accel prune --check my.py:Net --input 3,32,32 --density 0.1",
+        "accel prune --check my.py:Net --input-shape 1,3,32,32 --density 0.1",
         "accel prune my.py:Net --weights w.pt --data folder/ --method slimming --density 0.3",
     )
 )
@@ -81,15 +82,7 @@ def prune(
     weights: Annotated[
         Path | None, typer.Option(help="State dict of your own network.", metavar="FILE.pt")
     ] = None,
-    input_shape: Annotated[
-        str | None,
-        typer.Option(
-            "--input",
-            help="Size of your own network's inputs; of the data if left out.",
-            metavar="C,Y,X",
-            show_default=False,
-        ),
-    ] = None,
+    input_shape: InputShapeOption = None,
     dense_epochs: Annotated[
         int | None, typer.Option(help="Of dense training; by the recipe.", metavar="N")
     ] = None,

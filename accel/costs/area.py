@@ -12,6 +12,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Literal
 
+from accel.costs.fit import fitted_cells
 from accel.costs.tables import read_table
 from accel.machines.machine import Machine
 from golden.errors import FormatError, look_up
@@ -57,13 +58,14 @@ class Area:
     ----------
     cells : Cells
     kind : str
-        ``synthesis``: pieces of its own hardware; ``estimate``: blocks it would consist of.
+        ``synthesis``: pieces of its own hardware; ``fit``: of its own hardware too, between sizes
+        that were synthesised; ``estimate``: blocks it would consist of.
     note : str
         What is left out or differs.
     """
 
     cells: Cells
-    kind: Literal["synthesis", "estimate"]
+    kind: Literal["synthesis", "fit", "estimate"]
     note: str
 
 
@@ -108,6 +110,14 @@ class AreaTable:
     def cells(self, block: str) -> Cells:
         """Return the cells of one block; UserError where it was not measured."""
         return look_up("Block", self._blocks, block).cells
+
+    def sized_area(self, machine: Machine) -> Area | None:
+        """Return a machine's cells at just its size where it has a fit, else its ``area``."""
+        model = machine.area_model
+        if model is None:
+            return self.area(machine)
+        cells, note = fitted_cells(model)
+        return Area(cells=Cells(**cells), kind="fit", note=note)
 
     def area(self, machine: Machine) -> Area | None:
         """Return a machine's cells; None where neither hardware nor estimate has its size."""

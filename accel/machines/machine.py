@@ -21,9 +21,12 @@ __all__ = [
     "OPERANDS_BYTES_MIN",
     "Access",
     "AreaEstimate",
+    "AreaModel",
     "Count",
     "Counted",
     "DramTraffic",
+    "Features",
+    "Fields",
     "LayerCounts",
     "Machine",
     "Program",
@@ -69,6 +72,39 @@ class AreaEstimate:
     blocks: Mapping[str, int]
     note: str
     buffers: Mapping[int, int] = field(default_factory=dict)
+
+
+#: Fields of a configuration that are counts, by name; and what cells grow with, found from them.
+Fields = Mapping[str, int]
+Features = Callable[[Fields], list[float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AreaModel:
+    """What the cells of a machine of any size follow from, by a fit to sizes in a table.
+
+    Parameters
+    ----------
+    table : str
+        ``accel/costs/data/TABLE.csv``: fields, cells, and whether a row is kept aside.
+    fields : dict of str to int
+        This machine's.
+    pieces : int
+        How many of what the table's rows are it has.
+    features : dict of str to function
+        For each kind of cell, what it grows with.
+    exact : dict of str to int
+        Cells of a piece that are known.
+    note : str
+        What is left out or differs.
+    """
+
+    table: str
+    fields: Fields
+    pieces: int
+    features: Mapping[str, Features]
+    exact: Mapping[str, int]
+    note: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,6 +287,18 @@ class Machine(ABC):
             It does not fit a buffer.
         """
 
+    def demands(self, task: LayerTask) -> dict[str, int]:
+        """Return the least values of the buffers with which a layer fits, whatever its input.
+
+        Returns
+        -------
+        dict of str to int
+            By the configuration's keys; empty where the machine holds any layer. An input with
+            zeros may do with less.
+        """
+        del task
+        return {}
+
     @property
     def sharing_key(self) -> tuple:
         """What machines of this kind have in common that ``count_machines`` is fastest with."""
@@ -314,4 +362,14 @@ class Machine(ABC):
 
     def estimate_area(self) -> AreaEstimate | None:
         """Return what the machine would consist of, where it has no measured hardware."""
+        return None
+
+    @property
+    def piece(self) -> tuple[str, int] | None:
+        """The block of the hardware that the machine repeats, and how many times."""
+        return None
+
+    @property
+    def area_model(self) -> AreaModel | None:
+        """What its cells follow from, where sizes around it have been synthesised."""
         return None

@@ -34,7 +34,7 @@ def study_report(study: Study) -> list[Item]:
         ]
         fields += [
             key
-            for key in ("machine", "weight_density")
+            for key in ("machine", "weight_density", "weight_pattern")
             if len({getattr(point, key) for point in points}) > 1
         ]
         table = Table(

@@ -52,12 +52,14 @@ class _Row(NamedTuple):
 def run_report(run: Run) -> list[Item]:
     """Return all that a terminal shows of a run."""
     if len(run.machines) > 1:
-        return [*heading(run), *_comparison_tables(run), _ENERGY_NOTE.format(run.technology_node)]
+        note = _ENERGY_NOTE.format(run.technology_node)
+        return [*heading(run), *_comparison_tables(run), *_host_table(run), note]
     machine = next(iter(run.machines))
     items: list[Item] = [
         *heading(run),
         _speed_table(machine),
         _layers_table(machine),
+        *_host_table(run),
         _time_table("layer", _layer_rows(machine), f"mode {_main_mode(machine).value}"),
     ]
     if len(machine.modes) > 1:
@@ -94,7 +96,38 @@ def heading(run: Run) -> list[Item]:
         what = f"{network} on {name}{known}: {size}{multipliers}; {images}"
     else:
         what = f"{network} on {len(run.machines)} machines of {multipliers}; {images}"
-    return [what, f"Source: {run.source}"]
+    lines: list[Item] = [what, f"Source: {run.source}"]
+    if run.host:
+        lines.append(
+            f"{percent(run.machine_share)} % of the multiply-accumulates are on the machine; "
+            f"{len(run.host)} nodes are on the host, and their time is not counted."
+        )
+    return lines
+
+
+#: The operator of nodes that bring what the host makes back to codes.
+_BACK_TO_CODES = "QuantizeLinear"
+
+
+def _host_table(run: Run) -> list[Table]:
+    """Return what ran on the host, but for the quantisation of what it made; or nothing."""
+    shown = [part for part in run.host if part.operator != _BACK_TO_CODES] or run.host
+    if not shown:
+        return []
+    macs = sum(part.macs for part in run.host)
+    table = Table(
+        "On the host, by ONNX Runtime",
+        [
+            Column("node", Kind.NAME),
+            Column("operator", Kind.NAME),
+            figure("% of\nMACs"),
+            Column("why", Kind.TEXT),
+        ],
+    )
+    for part in shown:
+        share = (1 - run.machine_share) * part.macs / max(1, macs)
+        table.add(part.name, part.operator, percent(share), part.reason)
+    return [table]
 
 
 _ENERGY_NOTE = (

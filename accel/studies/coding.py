@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accel import api
+from accel.loading import given_images
 from accel.studies.data import DataOptions
 from golden.errors import UserError
 from golden.network import Network
@@ -198,20 +199,16 @@ def check_coder(entropy: str) -> None:
         raise UserError(f"Entropy coder must be one of {accepted}, not {entropy!r}")
 
 
-def load_calibration(name: str, images: Path | None, how: FineTuning) -> Images | None:
-    """Return the images that calibrate a float model's int8: given, or a data set's.
+def load_calibration(name: str, images: Path | None, how: FineTuning) -> Path | Images | None:
+    """Return the images that calibrate a float model's int8: as given, or a data set's.
 
     Raises
     ------
     UserError
         They can't be read, or the network takes no data set.
     """
-    if images is not None:
-        from sw.images import load_images
-
-        return load_images(images)
-    if how.data.folder is None:
-        return None
+    if images is not None or how.data.folder is None:
+        return images
     if not name.endswith(".pt"):
         raise UserError(f"Option --data must be left out for {name}: only a .pt model takes it")
     return _split(Path(name), how).calibration
@@ -224,10 +221,11 @@ def code_network(
     name: str,
     *,
     images: Path | None = None,
-    calibration: Images | None = None,
+    calibration: Path | Images | None = None,
     density: float | None = None,
     codebook: CodebookOptions | None = None,
     need_int8: bool = False,
+    given: Mapping[str, Any] | None = None,
 ) -> CodedNetwork:
     """Return a network's weights in each representation, and the int8 network if there is one.
 
@@ -237,12 +235,14 @@ def code_network(
         As ``accel.load`` takes it.
     images : path, optional
         Of the network.
-    calibration : ndarray of float32, axes n, c, y, x, optional
+    calibration : path, or ndarray of float32, axes n, c, y, x, optional
         Images for a float model's int8.
     codebook : CodebookOptions, optional
         Share weights so.
     need_int8 : bool
         Refuse a float model that can't be calibrated.
+    given : mapping of str to object, optional
+        The input's shape, and what becomes of images (``accel.load``).
 
     Raises
     ------
@@ -250,11 +250,11 @@ def code_network(
         A file can't be read, or an option does not apply.
     """
     if name.endswith(api.MODELS) and codebook is not None:
-        return _code_model(Path(name), calibration, density, codebook, need_int8)
+        return _code_model(Path(name), calibration, density, codebook, need_int8, given or {})
     if name.endswith(api.MODELS):
-        network = api.compress(name, calibration, density)
+        network = api.compress(name, calibration, density, **(given or {}))
     else:
-        network = _load(name, images, density)
+        network = _load(name, images, density, given or {})
     weights, notes = [], [f"Source: {network.source}"]
     if codebook is not None:
         network, layers, short = share_network(network, codebook)
@@ -264,9 +264,11 @@ def code_network(
     return CodedNetwork(name, weights, notes, network.source, network)
 
 
-def _load(name: str, images: Path | None, density: float | None) -> Network:
+def _load(
+    name: str, images: Path | None, density: float | None, given: Mapping[str, Any]
+) -> Network:
     if not name.endswith(".safetensors"):
-        return api.load(name, images, density).network
+        return api.load(name, images, density, **given).network
     if density is not None:
         raise UserError(
             f"Density must be left out for {name}: only a float .onnx or .pt model can be pruned"
@@ -278,10 +280,11 @@ def _load(name: str, images: Path | None, density: float | None) -> Network:
 
 def _code_model(
     path: Path,
-    calibration: Images | None,
+    calibration: Path | Images | None,
     density: float | None,
     codebook: CodebookOptions,
     need_int8: bool,
+    given: Mapping[str, Any],
 ) -> CodedNetwork:
     """Give a float model codebooks, and then quantise it."""
     if not path.is_file():
@@ -294,7 +297,9 @@ def _code_model(
     from sw.onnx.prepare import prepare
     from sw.prune import prune
 
-    model = api.load_model(path)
+    options = dict(given)
+    model = api.load_model(path, options.pop("input_shape", None))
+    images = None if calibration is None else given_images(calibration, options, model)
     if is_quantised(model):
         raise UserError(f"Model {path} must be float to get codebooks, not quantised already")
     model, steps = prepare(model), [path.name]
@@ -305,10 +310,10 @@ def _code_model(
     source = "; ".join([*steps, codebook.describe()])
     weights = [Weights(f"Codebook of {_bits(codebook)} bits", layers)]
     notes = [f"Source: {source}", *_short_note(short)]
-    if calibration is None:
+    if images is None:
         notes.append(f"int8 weights of the machine need calibration images: --images{data}")
         return CodedNetwork(str(path), weights, notes, source)
-    network = compress(model, calibration, name=path.stem, source=source)
+    network = compress(model, images, name=path.stem, source=source)
     weights.append(Weights("int8, decoded as the machine holds them", int8_layers(network)))
     return CodedNetwork(str(path), weights, notes, source, network)
 

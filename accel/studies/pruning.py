@@ -235,7 +235,7 @@ def _is_own(network: str, weights: Path | None, input_shape: tuple[int, ...] | N
 
     if is_own(network):
         return True
-    for option, value in (("weights", weights), ("input", input_shape)):
+    for option, value in (("weights", weights), ("input-shape", input_shape)):
         if value is not None:
             raise UserError(
                 f"Option --{option} must be left out for {network}, a network of --list"
@@ -282,7 +282,9 @@ def check_network(
             example = torch.from_numpy(split.calibration[:2])
             input_shape = split.train.shape
         if input_shape is None:
-            raise UserError("Size of the inputs must be given by --input C,Y,X, or by --data")
+            raise UserError(
+                "Size of the inputs must be given by --input-shape 1,C,Y,X, or by --data"
+            )
         definition = load_own(network, input_shape, weights=weights)
     else:
         definition = networks.find(network)

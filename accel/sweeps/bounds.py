@@ -79,7 +79,7 @@ class Bounded:
 
     def tell(self, numbers: Sequence[int], figures: NDArray[np.float64]) -> None:
         """Learn what points have, NaN where a point can't be; drop what is dominated now."""
-        known = np.flatnonzero(~np.isnan(figures).any(axis=1))
+        known = np.flatnonzero(~np.isnan(figures).any(axis=1)).tolist()
         self._counted = np.concatenate([self._counted, figures[known]])
         self._numbers += [numbers[place] for place in known]
         left = []

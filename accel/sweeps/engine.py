@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from typing import Any, Protocol, Self
 
 from accel.sweeps.evaluator import FAILED, Evaluator, Outcome, SweptNetwork
@@ -23,8 +24,11 @@ Tick = Callable[[float], None]
 #: Seconds of work that end together: what a stop loses at most, more or less.
 _BLOCK_SECONDS = 5.0
 _BLOCK_POINTS_MIN, _BLOCK_POINTS_MAX = 16, 512
-#: Seconds in which a scheduler must answer.
+#: Seconds in which a scheduler must answer, and have a worker.
 _ANSWER_SECONDS = 10
+#: Seconds without a finished block, or so many times the longest one where that is more, after
+#: which the workers that have something in hand hang.
+_SILENT_SECONDS, _SILENT_BLOCKS = 300, 10
 
 
 class Engine(Protocol):
@@ -104,9 +108,9 @@ def _between(tick: Tick, before: float, after: float) -> Callable[[int, int], No
 class DaskEngine:
     """Workers of a Dask scheduler.
 
-    A network reaches each worker once, also those that join later. A task whose worker dies runs
-    on another one; one that keeps killing workers is cut in halves, until a single point is to
-    blame, which has failed.
+    A network reaches each worker once, also those that join later. A task whose worker dies, or
+    hangs, runs on another one; one that keeps killing workers is cut in halves, until a single
+    point is to blame, which has failed.
 
     Parameters
     ----------
@@ -118,7 +122,8 @@ class DaskEngine:
     Raises
     ------
     UserError
-        Dask is not installed, or the scheduler does not answer.
+        Dask is not installed, the scheduler does not answer or ends, it has no worker, or its
+        workers have another version of this package.
     """
 
     def __init__(self, scheduler: str | None = None, workers: int = 1) -> None:
@@ -134,6 +139,7 @@ class DaskEngine:
             self._cluster = self._distributed.LocalCluster(
                 n_workers=workers, threads_per_worker=1, dashboard_address=None
             )
+        self._address = scheduler or "of this machine"
         try:
             self._client = self._distributed.Client(
                 self._cluster or scheduler, timeout=_ANSWER_SECONDS
@@ -141,6 +147,13 @@ class DaskEngine:
         except (OSError, ValueError, TimeoutError):
             raise UserError(
                 f"Scheduler {scheduler} must answer within {_ANSWER_SECONDS} seconds"
+            ) from None
+        try:
+            self._client.wait_for_workers(1, timeout=_ANSWER_SECONDS)
+        except TimeoutError:
+            self.close()
+            raise UserError(
+                f"Scheduler {self._address} must have at least 1 worker, not none"
             ) from None
         self._sent: set[str] = set()
 
@@ -160,28 +173,73 @@ class DaskEngine:
             blocks.append(take_block(left, size))
             left = left[len(blocks[-1]) :]
         waiting = {self._submit(network, block, bound): block for block in blocks}
-        completed = self._distributed.as_completed(list(waiting))
-        done = 0
-        for future in completed:
-            block = waiting.pop(future)
-            error = future.exception()
-            if error is None:
-                outcomes = future.result()
-            elif isinstance(error, UserError):
-                raise error
-            elif len(block) > 1:
-                half = len(block) // 2
-                for part in (block[:half], block[half:]):
-                    again = self._submit(network, part, bound)
-                    waiting[again] = part
-                    completed.add(again)
-                continue
+        done, longest, begun = 0, 0.0, time.monotonic()
+        while waiting:
+            limit = max(_SILENT_SECONDS, _SILENT_BLOCKS * longest)
+            finished = self._finished(list(waiting), limit)
+            if finished:
+                longest = max(longest, time.monotonic() - begun)
             else:
-                told = f"its worker ended: {type(error).__name__}"
-                outcomes = [Outcome(status=FAILED, message=told)]
-            done += len(block)
-            yield block, outcomes
-            tick(done / len(points))
+                self._drop_silent(list(waiting))
+            begun = time.monotonic()
+            for future in finished:
+                block = waiting.pop(future)
+                error = future.exception()
+                if error is None:
+                    try:
+                        outcomes = future.result(timeout=_ANSWER_SECONDS)
+                    except TimeoutError:  # whoever has it hangs: it is counted anew
+                        self._end_workers(self._client.who_has([future])[future.key])
+                        waiting[future] = block
+                        continue
+                elif isinstance(error, (UserError, ImportError)):
+                    raise _other_version(error)
+                elif len(block) > 1:
+                    half = len(block) // 2
+                    for part in (block[:half], block[half:]):
+                        waiting[self._submit(network, part, bound)] = part
+                    continue
+                else:
+                    told = f"its worker ended: {type(error).__name__}"
+                    outcomes = [Outcome(status=FAILED, message=told)]
+                done += len(block)
+                yield block, outcomes
+                tick(done / len(points))
+
+    def _finished(self, futures: list[Any], seconds: float) -> list[Any]:
+        """Return futures that are done, in their order; none where none is after some time."""
+        try:
+            done = self._distributed.wait(
+                futures, timeout=seconds, return_when="FIRST_COMPLETED"
+            ).done
+        except TimeoutError:
+            return []
+        except (CancelledError, OSError):
+            done = None
+        finished = [future for future in futures if future in done] if done else []
+        if done is None or any(future.cancelled() for future in finished):
+            raise UserError(
+                f"Scheduler {self._address} must not end during a sweep: what was counted is kept"
+            )
+        return finished
+
+    def _drop_silent(self, futures: list[Any]) -> None:
+        """End the workers that have tasks in hand, and finish none: others take these over."""
+        asked = {future.key for future in futures}
+        processing = self._client.processing().items()
+        self._end_workers([address for address, keys in processing if asked & set(keys)])
+        if not self._client.scheduler_info(n_workers=-1)["workers"]:
+            raise UserError(
+                f"Scheduler {self._address} must have a worker that ends a task within "
+                f"{_SILENT_SECONDS} seconds: what was counted is kept"
+            )
+
+    def _end_workers(self, addresses: Sequence[str]) -> None:
+        for address in addresses:
+            try:
+                self._client.restart_workers([address], timeout=_ANSWER_SECONDS)
+            except (ValueError, TimeoutError):  # without a nanny, which would start it anew
+                self._client.run_on_scheduler(_remove_worker, address=address)
 
     def close(self) -> None:
         self._client.close()
@@ -195,13 +253,28 @@ class DaskEngine:
 
     def _send(self, network: SweptNetwork) -> None:
         if network.content not in self._sent:
-            self._client.register_plugin(_plugin(self._distributed, network))
+            try:
+                self._client.register_plugin(_plugin(self._distributed, network))
+            except (ImportError, AttributeError, TypeError) as error:
+                raise _other_version(error) from None
             self._sent.add(network.content)
 
     def _submit(self, network: SweptNetwork, block: Sequence[Point], bound: bool) -> Any:
         return self._client.submit(
             _count_block, network.content, code_digest(), tuple(block), bound, pure=False
         )
+
+
+def _other_version(error: Exception) -> UserError:
+    """Return what a worker refuses, or that it can't even read what it is sent."""
+    if isinstance(error, UserError):
+        return error
+    return UserError(f"Workers must have the same version of this package as the sweep: {error}")
+
+
+async def _remove_worker(dask_scheduler: Any, address: str) -> None:
+    """Forget a worker, on the scheduler."""
+    await dask_scheduler.remove_worker(address, stimulus_id="innerjoin-silent")
 
 
 #: What this worker was sent, by content.

@@ -12,8 +12,8 @@ from threadpoolctl import threadpool_limits
 
 from accel.costs.energy import EnergyTable
 from accel.machines.machine import Counted, Machine
+from accel.placement import layer_task
 from accel.results import Timing
-from accel.run import layer_task
 from accel.sweeps.pruning import prune_network
 from accel.sweeps.space import Point
 from accel.trace import LayerTrace, Trace, content_digest
@@ -88,6 +88,9 @@ def _plain(timing: Timing) -> dict[str, Any]:
     }
 
 
+#: A density and a pattern, or neither.
+_Pruned = tuple[float | None, str | None]
+
 #: Called with the layers' machines that are done and all that there are.
 Tick = Callable[[int, int], None]
 
@@ -115,7 +118,7 @@ class Evaluator:
         self.images = images
         self.table = table
         self.modes = modes
-        self._traces: dict[float | None, _Held] = {}
+        self._traces: dict[_Pruned, _Held] = {}
 
     def bound(self, points: Sequence[Point], tick: Tick | None = None) -> list[Outcome]:
         """Return what points take at least, in their order: infeasible, failed, or bounded."""
@@ -133,7 +136,7 @@ class Evaluator:
     ) -> list[Outcome]:
         """Take points through the layers."""
         outcomes: dict[int, Outcome] = {}
-        running: dict[float | None, dict[int, _Running]] = {}
+        running: dict[_Pruned, dict[int, _Running]] = {}
         for index, point in enumerate(points):
             try:
                 machine = point.load()
@@ -141,12 +144,13 @@ class Evaluator:
             except UserError as error:
                 outcomes[index] = Outcome(status=INFEASIBLE, message=str(error))
             else:
-                running.setdefault(point.weight_density, {})[index] = _Running(machine, modes)
+                pruned = point.weight_density, point.weight_pattern
+                running.setdefault(pruned, {})[index] = _Running(machine, modes)
         total = len(points) * len(self.network.convolutions) * len(self.images)
         done = len(outcomes) * len(self.network.convolutions) * len(self.images)
         with threadpool_limits(limits=1, user_api="blas"):
-            for density, each in running.items():
-                for step, task in self._trace(density):
+            for pruned, each in running.items():
+                for step, task in self._trace(*pruned):
                     for group in _groups(each.values()):
                         self._share(group, step, task, count)
                     done += len(each)
@@ -164,11 +168,13 @@ class Evaluator:
             raise ConfigError(f"Machine {machine.name} must have mode {missing[0]}")
         return tuple(self.modes)
 
-    def _trace(self, density: float | None) -> _Held:
-        if density not in self._traces:
-            network = self.network if density is None else prune_network(self.network, density)
-            self._traces[density] = _Held(Trace(network, self.images))
-        return self._traces[density]
+    def _trace(self, density: float | None, pattern: str | None) -> _Held:
+        if (density, pattern) not in self._traces:
+            network = self.network
+            if density is not None and pattern is not None:
+                network = prune_network(network, density, pattern)
+            self._traces[density, pattern] = _Held(Trace(network, self.images))
+        return self._traces[density, pattern]
 
     def _share(
         self,
@@ -236,7 +242,7 @@ class _Held:
             size += step.activations.nbytes + step.output.nbytes
             if size <= _HELD_BYTES_MAX:
                 kept.append(step)
-            yield step, layer_task(self._trace, step.node)
+            yield step, layer_task(self._trace.network, step.node)
         if size <= _HELD_BYTES_MAX:
             self._steps = kept
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from accel.costs.area import Area, AreaTable
+from accel.costs.area import Area, AreaTable, Cells
 from accel.sweeps.space import Point
 from accel.sweeps.store import Row
 from golden.errors import UserError, look_up
@@ -58,7 +58,7 @@ def _sum(figure: Callable[[Mapping[str, Any]], float]) -> Callable[..., float]:
 def _cells(name: str) -> Callable[..., float | None]:
     def count(rows: Sequence[tuple[Row, float]], clock_mhz: float | None) -> float | None:
         del clock_mhz
-        area = area_of(rows[0][0].point)
+        area = area_of(rows[0][0])
         return None if area is None else getattr(area.cells, name)
 
     return count
@@ -138,15 +138,18 @@ def measure(
     return [each.of(rows, clock_mhz) for each in objectives]
 
 
-def area_of(point: Point) -> Area | None:
-    """Return a point's cells from measured blocks; None where there is no estimate."""
+def area_of(row: Row) -> Area | None:
+    """Return a point's cells, synthesised or estimated; None where there is no estimate."""
+    if cells := row.figures.get("cells"):
+        return Area(cells=Cells(**cells), kind="synthesis", note="")
+    point = row.point
     return _area(point.canonical(), point.machine, tuple(point.config.items()))
 
 
 @cache
 def _area(canonical: str, machine: str, config: tuple[tuple[str, Any], ...]) -> Area | None:
     del canonical
-    return _table().area(Point(machine, dict(config)).load())
+    return _table().sized_area(Point(machine, dict(config)).load())
 
 
 @cache

@@ -13,19 +13,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from accel.sweeps.expressions import Expression
+from accel.sweeps.pruning import PATTERNS
 from golden.config import TomlConfig
-from golden.errors import ConfigError, UserError
+from golden.errors import ConfigError, UserError, look_up
 from golden.machines import registry
 
 if TYPE_CHECKING:
     from accel.machines.machine import Machine
 
-__all__ = ["DENSITY", "Part", "Point", "Space", "log2"]
+__all__ = ["DENSITY", "PATTERN", "Part", "Point", "Space", "log2"]
 
-#: An axis that is no field of a machine: the share of weights that stay.
-DENSITY = "weight_density"
+#: Axes that are no fields of a machine: the share of weights that stay, and their pattern.
+DENSITY, PATTERN = "weight_density", "weight_pattern"
 #: Keys of a part that are no fields.
-_RESERVED = ("machine", "preset", "constraints", DENSITY)
+_RESERVED = ("machine", "preset", "constraints", DENSITY, PATTERN)
+#: The pattern where none is named.
+_PATTERN = "element"
 #: More values than anybody means.
 _VALUES_MAX = 100_000
 
@@ -58,32 +61,34 @@ class Point:
         All fields of its configuration but the name, as plain values.
     weight_density : float, optional
         The network's weights are pruned by magnitude to this share, 0..1; None: as they are.
+    weight_pattern : str, optional
+        In which pattern, of ``accel.sweeps.pruning.PATTERNS``; None where they are not pruned.
     """
 
     machine: str
     config: Mapping[str, Any]
     weight_density: float | None = None
+    weight_pattern: str | None = None
 
     def canonical(self) -> str:
         """Return a text that equal points have in common, and others have not."""
-        return json.dumps(
-            {"machine": self.machine, DENSITY: self.weight_density, **self.config}, sort_keys=True
-        )
+        network = {DENSITY: self.weight_density, PATTERN: self.weight_pattern}
+        return json.dumps({"machine": self.machine, **network, **self.config}, sort_keys=True)
 
     @classmethod
-    def of(cls, config: TomlConfig, machine: str, weight_density: float | None = None) -> Point:
+    def of(cls, config: TomlConfig, machine: str) -> Point:
         """Return the point of a configuration."""
         values = config.to_dict()
         del values["name"]
-        return cls(machine, values, weight_density)
+        return cls(machine, values)
 
-    def sharing_key(self) -> tuple[str, str, str]:
+    def sharing_key(self) -> tuple[str, str, str, str]:
         """Return what points have in common that are counted together, as texts to sort by."""
         try:
             key = repr(self.load().sharing_key)
         except ConfigError:
             key = ""
-        return str(self.weight_density), self.machine, key
+        return str(self.weight_density), str(self.weight_pattern), self.machine, key
 
     def load(self) -> Machine:
         """Return the machine.
@@ -105,9 +110,9 @@ class Part:
     ----------
     described : dict of str to object
         ``machine`` (a name, or several), ``preset`` (where fields without a key come from),
-        ``constraints`` (expressions), ``weight_density``, and fields: a value, a list or range of
-        values, ``{"log2": [low, high]}``, ``{"range": [low, high]}`` with both ends, or a text
-        ``= expression`` of other fields.
+        ``constraints`` (expressions), ``weight_density``, ``weight_pattern``, and fields: a value,
+        a list or range of values, ``{"log2": [low, high]}``, ``{"range": [low, high]}`` with both
+        ends, or a text ``= expression`` of other fields.
 
     Raises
     ------
@@ -135,7 +140,7 @@ class Part:
         if len(machines) > 1:
             self.axes["machine"] = machines
         for key, value in given.items():
-            if key not in known and key != DENSITY:
+            if key not in known and key not in (DENSITY, PATTERN):
                 raise UserError(
                     f"Key of a space must be one of {', '.join(known)}, {', '.join(_RESERVED)}, "
                     f"not {key!r}"
@@ -147,8 +152,12 @@ class Part:
         for density in self.axes.get(DENSITY, []):
             if type(density) not in (int, float) or not 0 < density <= 1:
                 raise UserError(f"{DENSITY} must be above 0 and at most 1, not {density!r}")
+        for pattern in self.axes.get(PATTERN, []):
+            look_up("Value of axis weight_pattern", PATTERNS, pattern)
+        if PATTERN in (*self.axes, *self.derived) and DENSITY not in (*self.axes, *self.derived):
+            raise UserError(f"Axis {PATTERN} must come with {DENSITY}")
         for expression in (*self.derived.values(), *self.constraints):
-            if unknown := sorted(expression.names - set(known) - {"machine", DENSITY}):
+            if unknown := sorted(expression.names - set(known) - {"machine", DENSITY, PATTERN}):
                 raise UserError(
                     f"Expression {expression.text!r} must name fields of a machine, "
                     f"not {', '.join(unknown)}"
@@ -181,9 +190,9 @@ class Part:
         """
         found = dict(zip(self.axes, values, strict=True))
         machine = found.pop("machine", next(iter(self._bases)))
-        density = found.pop(DENSITY, None)
+        density, pattern = found.pop(DENSITY, None), found.pop(PATTERN, _PATTERN)
         config = {**self._bases[machine], **found}
-        scope = {**config, "machine": machine, DENSITY: density}
+        scope = {**config, "machine": machine, DENSITY: density, PATTERN: pattern}
         for key, expression in self.derived.items():
             value = expression.value(scope)
             # A quotient that is whole is a count.
@@ -194,7 +203,8 @@ class Part:
             return None
         del config["name"]
         density = scope[DENSITY]
-        return Point(machine, {key: scope[key] for key in config}, density)
+        pattern = None if density is None else scope[PATTERN]
+        return Point(machine, {key: scope[key] for key in config}, density, pattern)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what describes this part, as plain values."""

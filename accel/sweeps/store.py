@@ -26,7 +26,7 @@ from golden.errors import UserError
 __all__ = ["Row", "Store", "code_digest", "point_key"]
 
 #: Version of the tables; a file of another one is refused.
-VERSION = 1
+VERSION = 2
 #: What marks the file as one of these: SQLite keeps the number for us ("IJSW").
 _APPLICATION = 0x494A5357
 _TABLES = """
@@ -35,6 +35,7 @@ CREATE TABLE points (
     machine TEXT NOT NULL,
     config TEXT NOT NULL,        -- JSON
     weight_density REAL,
+    weight_pattern TEXT,
     network TEXT NOT NULL,       -- name
     network_digest TEXT NOT NULL,
     images INTEGER NOT NULL,
@@ -156,8 +157,8 @@ class Store:
     def rows(self, keys: Sequence[str] | None = None) -> dict[str, Row]:
         """Return rows by key: those of some keys that there are, or all."""
         columns = (
-            "key, machine, config, weight_density, network, network_digest, images, "
-            "technology_node, status, message, figures, cpu_seconds, package, code"
+            "key, machine, config, weight_density, weight_pattern, network, network_digest, "
+            "images, technology_node, status, message, figures, cpu_seconds, package, code"
         )
         found: dict[str, Row] = {}
         with self._refusing():
@@ -182,6 +183,7 @@ class Store:
                 row.point.machine,
                 json.dumps(dict(row.point.config)),
                 row.point.weight_density,
+                row.point.weight_pattern,
                 row.network,
                 row.network_digest,
                 row.images,
@@ -197,7 +199,7 @@ class Store:
         ]
         with self._refusing(), self._connected:
             self._connected.executemany(
-                f"INSERT OR REPLACE INTO points VALUES ({', '.join('?' * 14)})", lines
+                f"INSERT OR REPLACE INTO points VALUES ({', '.join('?' * 15)})", lines
             )
 
     def describe(self, described: Mapping[str, Any]) -> None:
@@ -270,11 +272,11 @@ class Store:
 
 
 def _row(line: tuple) -> Row:
-    key, machine, config, density, network, digest, images, node, status, message, *rest = line
-    figures, cpu_seconds, package, code = rest
+    key, machine, config, density, pattern, network, digest, images, node, *rest = line
+    status, message, figures, cpu_seconds, package, code = rest
     return Row(
         key=key,
-        point=Point(machine, json.loads(config), density),
+        point=Point(machine, json.loads(config), density, pattern),
         network=network,
         network_digest=digest,
         images=images,

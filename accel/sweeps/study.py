@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from accel.sweeps.journal import write_journal
 from accel.sweeps.objectives import Objective, area_of, measure
-from accel.sweeps.space import DENSITY, Point
+from accel.sweeps.space import DENSITY, PATTERN, Point
 from accel.sweeps.store import Row
 from golden.errors import UserError
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Found", "Study", "found_points", "pareto_front"]
 
 
+#: Ends of files of points, and the package that writes them.
+_NEEDS = {".csv": "pandas", ".parquet": "PyArrow", ".log": "Optuna"}
 #: From the best to the worst.
 _STATUSES = ("ok", "dominated", "infeasible", "failed")
 
@@ -55,10 +58,14 @@ class Found:
 
     @property
     def area_basis(self) -> str:
-        """What its cells are counted from: they are those of other machines' blocks."""
-        area = area_of(self.point)
+        """What its cells are counted from, and how good that is."""
+        area = area_of(self.rows[0])
         if area is None:
             return "no estimate"
+        if "cells" in self.rows[0].figures:
+            return "synthesised at this size; an input buffer of 32 KB a cluster"
+        if area.kind == "fit":
+            return area.note
         note = f": {area.note}" if area.note else ""
         return f"{area.kind} of blocks of other sizes, error not measured{note}"
 
@@ -124,27 +131,30 @@ class Study:
         return _frame(self.found, self.objectives)
 
     def export(self, path: str | os.PathLike[str]) -> None:
-        """Write all points to a file that ends in ``.csv`` or ``.parquet``.
+        """Write all points to a file that ends in ``.csv``, ``.parquet`` or ``.log``.
+
+        The last is an Optuna journal, for its dashboard.
 
         Raises
         ------
         UserError
-            It ends in something else, can't be written, or PyArrow is needed and not installed.
+            It ends in something else, can't be written, or what writes it is not installed.
         """
         path = Path(path)
-        if path.suffix not in (".csv", ".parquet"):
-            raise UserError(f"Export must end in .csv or .parquet, not {path.name!r}")
-        table = self.to_dataframe()
+        if path.suffix not in _NEEDS:
+            raise UserError(f"Export must end in {', '.join(_NEEDS)}, not {path.name!r}")
         beside = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             if path.suffix == ".csv":
-                table.to_csv(beside, index=False)
+                self.to_dataframe().to_csv(beside, index=False)
+            elif path.suffix == ".parquet":
+                self.to_dataframe().to_parquet(beside, index=False)
             else:
-                table.to_parquet(beside, index=False)
+                write_journal(self, beside)
             beside.replace(path)
         except ImportError:
             raise UserError(
-                "Export to Parquet needs PyArrow, which is not installed: "
+                f"Export to {path.suffix} needs {_NEEDS[path.suffix]}, which is not installed: "
                 "pip install 'innerjoin[sweep]'"
             ) from None
         except OSError as error:
@@ -211,6 +221,7 @@ def _line(found: Found, objectives: Sequence[Objective]) -> dict[str, Any]:
     line: dict[str, Any] = {"machine": found.point.machine, **found.point.config}
     line |= {
         DENSITY: found.point.weight_density,
+        PATTERN: found.point.weight_pattern,
         "status": found.status,
         "message": found.message,
     }

@@ -7,11 +7,14 @@ from enum import IntEnum
 from golden.errors import CapacityError
 
 __all__ = [
+    "AVERAGE_MAX",
     "DESCRIPTOR",
     "DESCRIPTOR_BYTES",
     "ENTRY_BYTES",
+    "FILTERS_MAX",
     "HEADER",
     "MAGIC",
+    "PASSES_MAX",
     "TILE",
     "TILE_BYTES",
     "VERSION",
@@ -21,10 +24,15 @@ __all__ = [
     "decode",
     "encode",
     "encode_entry",
+    "pass_row_bytes",
 ]
 
 MAGIC, VERSION = 0x50434A49, 1
 ENTRY_BYTES, DESCRIPTOR_BYTES, TILE_BYTES = 16, 256, 32
+#: Rows of the pass table, and entries of the requantisation table.
+PASSES_MAX, FILTERS_MAX = 1024, 4096
+#: Rows of the table of an average: a window's taps at most, and one more.
+AVERAGE_MAX = 512
 
 
 class Kind(IntEnum):
@@ -92,6 +100,12 @@ TILE: Words = (
     ("pixels", 24), ("first_y", 16), ("first_x", 16), ("ring_row", 24), ("half_width", 16),
     ("first_output", 32), ("outputs", 24), ("first", 1),
 )  # fmt: skip
+
+
+def pass_row_bytes(group_filters: int) -> int:
+    """Return the bytes of a row of the pass table: words of bits and one more, a power of two."""
+    words = -(-group_filters // 32) + 1
+    return 4 << (words - 1).bit_length()
 
 
 def encode(words: Words, values: dict[str, int], what: str) -> bytes:

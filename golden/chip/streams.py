@@ -9,26 +9,14 @@ from numpy.typing import NDArray
 
 from golden.arithmetic import Requantisation
 from golden.chip.config import ChipConfig
+from golden.chip.formats import AVERAGE_MAX, FILTERS_MAX, PASSES_MAX, pass_row_bytes
 from golden.chip.graph import Layer
 from golden.errors import CapacityError
 from golden.machines.cluster.schedule import Schedule, make_schedule
 from golden.machines.cluster.workload import pack_weights
 from golden.tensor import BitmaskTensor, popcount
 
-__all__ = [
-    "AVERAGE_MAX",
-    "FILTERS_MAX",
-    "PASSES_MAX",
-    "Filters",
-    "average_table",
-    "pass_row_bytes",
-    "prepare_filters",
-]
-
-#: Rows of the pass table, and entries of the requantisation table.
-PASSES_MAX, FILTERS_MAX = 1024, 4096
-#: Rows of the table of an average: a window's taps at most, and one more.
-AVERAGE_MAX = 512
+__all__ = ["Filters", "average_table", "prepare_filters"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,16 +184,10 @@ def _requantisation_bytes(
     return _whole_beats(config, data) + _whole_beats(config, channels)
 
 
-def pass_row_bytes(config: ChipConfig) -> int:
-    """Return the bytes of a row of the pass table: a power of two, words of bits and one more."""
-    words = -(-config.group_filters // 32) + 1
-    return 4 << (words - 1).bit_length()
-
-
 def _pass_bytes(config: ChipConfig, schedule: Schedule) -> bytes:
     held = (schedule.assignment >= 0).reshape(len(schedule.assignment), -1)
     bits = np.packbits(held, axis=1, bitorder="little")
-    size = pass_row_bytes(config)
+    size = pass_row_bytes(config.group_filters)
     result = b""
     for at, row in enumerate(bits):
         last = at + 1 < len(bits) and schedule.pass_group[at + 1] != schedule.pass_group[at]

@@ -72,8 +72,8 @@ class Core(Component):
         m.submodules.partition = partition = Partition()
         wiring.connect(m, wiring.flipped(memory.control), store.control)
         wiring.connect(m, wiring.flipped(memory.rows), parser.rows)
-        for block in (store, parser, sequencer, vector):
-            m.d.comb += block.clear.eq(memory.clear)
+        for block in (store, parser, sequencer, vector, pipeline):
+            block.also_reset = memory.clear
         for block in (parser, sequencer, vector, pipeline, partition):
             m.d.comb += block.descriptors.eq(store.descriptors)
         for block in (sequencer, vector, pipeline, partition):
@@ -133,6 +133,8 @@ class Core(Component):
         for number in range(_BURST):
             late = Signal(burst, name=f"burst{number}")
             m.d.sync += late.eq(stage)
+            with m.If(memory.clear):
+                m.d.sync += late.valid.eq(0)
             stage = late
         m.d.comb += [
             memory.bursts.valid.eq(stage.valid),
@@ -148,6 +150,7 @@ class Core(Component):
             m.submodules[f"ring{number}"] = ring = Ring(self._payloads)
             m.submodules[f"scatter{number}"] = scatter = Scatter(self._payloads)
             m.submodules[f"assembly{number}"] = assembly = Assembly(self._payloads)
+            core.also_reset = self.memory.clear
             cores.append(core)
             wiring.connect(m, core.buffers, ring.core)
             wiring.connect(m, core.outputs, scatter.outputs)
@@ -190,6 +193,8 @@ class Core(Component):
         with m.If(sequencer.launch & ~sequencer.keep):
             m.d.comb += loads.eq(sequencer.descriptor.passes)
         m.d.sync += kept.eq(loads - (goes & beats.payload.first))
+        with m.If(self.memory.clear):
+            m.d.sync += kept.eq(0)
         m.d.sync += self.memory.filters_used.eq((Cat(core.beat for core in cores) & active).any())
         for number, core in enumerate(cores):
             m.d.comb += [

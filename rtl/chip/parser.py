@@ -9,7 +9,7 @@ there; the codes follow in a pipeline of ``LATENCY`` stages.
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
@@ -41,7 +41,6 @@ class Parser(Component):
 
     Members
     -------
-    clear : In(1)
     rows : In(stream of Layouts.rows), taken : Out, closed : In(1)
         As in ``rtl.chip.signatures.core_signature``.
     descriptors, slots : In
@@ -60,7 +59,6 @@ class Parser(Component):
         config = payloads.config
         super().__init__(
             {
-                "clear": In(1),
                 "rows": In(stream.Signature(Layouts(config).rows)),
                 "taken": Out(range(config.bus_bytes + 1)),
                 "closed": In(1),
@@ -124,7 +122,7 @@ class Parser(Component):
             closed = late
         with m.If(closed):
             m.d.sync += self.ready_count.eq(self.ready_count + 1)
-        return ResetInserter(self.clear)(m)
+        return m
 
     def _cut(self, m: Module, piece) -> None:
         """Take a piece a cycle."""

@@ -6,10 +6,9 @@ from amaranth.hdl import signed, unsigned
 from amaranth.lib import data
 
 from golden.chip.config import ChipConfig
+from golden.chip.formats import AVERAGE_MAX, PASSES_MAX, Words
 from golden.chip.formats import DESCRIPTOR as DESCRIPTOR_WORDS
 from golden.chip.formats import TILE as TILE_WORDS
-from golden.chip.formats import Words
-from golden.chip.streams import AVERAGE_MAX, PASSES_MAX
 from rtl.cluster.layouts import Layouts as ClusterLayouts
 from rtl.lib.widths import MAX_OUTPUTS, bits_for_count
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, ResetInserter, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
+from golden.chip.formats import AVERAGE_MAX
 from golden.chip.formats import DESCRIPTOR as DESCRIPTOR_WORDS
 from golden.chip.formats import TILE as TILE_WORDS
-from golden.chip.streams import AVERAGE_MAX
 from rtl.chip.payloads import DESCRIPTOR, RECORD, RECORDS, TILE_BITS, Payloads
 from rtl.chip.signatures import Kind, Layouts
 from rtl.lib.component import Component
@@ -25,7 +25,6 @@ class ProgramStore(Component):
 
     Members
     -------
-    clear : In(1)
     control : In(stream of Layouts.control, always ready)
     descriptors : Out(ArrayLayout(DESCRIPTOR, 2))
         Of layer n in place n mod 2.
@@ -41,7 +40,6 @@ class ProgramStore(Component):
         self._payloads = payloads
         super().__init__(
             {
-                "clear": In(1),
                 "control": In(stream.Signature(Layouts(payloads.config).control)),
                 "descriptors": Out(data.ArrayLayout(DESCRIPTOR, 2)),
                 "records": Out(data.ArrayLayout(RECORD, RECORDS)),
@@ -79,7 +77,7 @@ class ProgramStore(Component):
         with m.If(ends & (beat.kind == Kind.TABLES)):
             m.d.sync += self.table_count.eq(self.table_count + 1)
         self._place_tables(m, slot)
-        return ResetInserter(self.clear)(m)
+        return m
 
     def _take_words(self, m: Module, enable, words, fields) -> None:
         """Write the words of a beat into the fields that they are."""

@@ -10,7 +10,7 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
-from golden.chip.streams import PASSES_MAX, pass_row_bytes
+from golden.chip.formats import PASSES_MAX, pass_row_bytes
 from rtl.chip.payloads import Payloads
 from rtl.chip.table_ram import TableRam
 from rtl.cluster.core import buffer_signature
@@ -104,7 +104,9 @@ class Ring(Component):
         width, beat = config.collector_width, config.bus_bytes
         m.submodules.requantisation = entries = TableRam(8 * width, beat, MAX_OUTPUTS // width)
         m.submodules.channels = channels = TableRam(2 * width, beat, MAX_OUTPUTS // width)
-        m.submodules.passes = passes = TableRam(pass_row_bytes(config), beat, PASSES_MAX, copies=3)
+        m.submodules.passes = passes = TableRam(
+            pass_row_bytes(config.group_filters), beat, PASSES_MAX, copies=3
+        )
         for part, enable in (
             (entries, table.requantisation), (channels, table.channels), (passes, table.passes)
         ):  # fmt: skip

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from amaranth.hdl import Module, Mux, ResetInserter, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
@@ -62,7 +62,6 @@ class Sequencer(Component):
 
     Members
     -------
-    clear : In(1)
     descriptors, records, slots, record_count, table_count : In
         Of ``rtl.chip.program_store.ProgramStore``.
     ready_count : In(TILE_BITS), half_read : In(1)
@@ -84,7 +83,6 @@ class Sequencer(Component):
     def __init__(self) -> None:
         super().__init__(
             {
-                "clear": In(1),
                 "descriptors": In(data.ArrayLayout(DESCRIPTOR, 2)),
                 "records": In(data.ArrayLayout(RECORD, RECORDS)),
                 "slots": In(RECORDS),
@@ -161,4 +159,4 @@ class Sequencer(Component):
             read = late
         with m.If(read):
             m.d.sync += self.halves.eq(self.halves + 1)
-        return ResetInserter(self.clear)(m)
+        return m

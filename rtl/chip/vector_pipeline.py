@@ -12,8 +12,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
-from golden.chip.formats import VectorOp
-from golden.chip.streams import AVERAGE_MAX
+from golden.chip.formats import AVERAGE_MAX, VectorOp
 from rtl.chip.parser import rotate
 from rtl.chip.payloads import DESCRIPTOR, RECORD, RECORDS, Payloads
 from rtl.chip.signatures import Layouts

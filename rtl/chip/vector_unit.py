@@ -8,7 +8,7 @@ What a tap's bytes become: ``rtl.chip.vector_pipeline``.
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, ResetInserter, Signal, signed
+from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
@@ -55,7 +55,6 @@ class VectorUnit(Component):
 
     Members
     -------
-    clear : In(1)
     descriptors, records, slots, record_count : In
         Of ``rtl.chip.program_store.ProgramStore``.
     done_count : In(TILE_BITS)
@@ -76,7 +75,6 @@ class VectorUnit(Component):
         config = payloads.config
         super().__init__(
             {
-                "clear": In(1),
                 "descriptors": In(data.ArrayLayout(DESCRIPTOR, 2)),
                 "records": In(data.ArrayLayout(RECORD, RECORDS)),
                 "slots": In(RECORDS),
@@ -179,7 +177,7 @@ class VectorUnit(Component):
             self.half_read.eq(tile_end),
             self.residual_release.eq(burst_end & self._residual(layer)),
         ]
-        return ResetInserter(self.clear)(m)
+        return m
 
     def _residual(self, layer):
         return layer.residual & (layer.vector_op == VectorOp.SCALE)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-from amaranth.hdl import Fragment, Module
+from amaranth.hdl import Fragment, Module, ResetInserter
 from amaranth.lib import wiring
 
 __all__ = ["Component", "Elaborate", "PlacingPlatform", "VerilogPlatform", "ports"]
@@ -42,11 +42,14 @@ class Component(wiring.Component):
     ----------
     made_of : tuple
         The arguments that it was made of.
+    also_reset : Value or None
+        Who uses the block may set it: it resets all of it as the reset of its clock domain does.
     """
 
     #: Written where it is used, not as a module of its own.
     inline = False
     made_of: tuple[Any, ...]
+    also_reset: Any = None
 
     if TYPE_CHECKING:
         # Signatures are made at run time, so that no annotation can name their members.
@@ -71,7 +74,8 @@ def _placed(own: Elaborate) -> Elaborate:
     def elaborate(self: Component, platform: Any) -> Module | Fragment:
         if isinstance(platform, PlacingPlatform):
             return platform.place(self, own)
-        return own(self, platform)
+        made = own(self, platform)
+        return made if self.also_reset is None else ResetInserter(self.also_reset)(made)
 
     return elaborate
 

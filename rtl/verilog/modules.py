@@ -85,7 +85,10 @@ class ModuleWriter(VerilogPlatform):
             f"{'o' if member.flow is wiring.Out else 'i'}_{port}": value
             for port, member, value in ports(component.signature, component)
         }
-        for port, signal in (("clk", ClockSignal()), ("rst", ResetSignal())):
+        reset = ResetSignal()
+        if component.also_reset is not None:
+            reset = reset | component.also_reset
+        for port, signal in (("clk", ClockSignal()), ("rst", reset)):
             if re.search(rf"^  wire width 1 input \d+ +\\{port}$", self.texts[name], re.M):
                 pins[f"i_{port}"] = signal
         return Instance(name, **pins)

@@ -77,9 +77,19 @@ class ModelCheck:
 
 
 def check_model(
-    model: ModelProto | str | os.PathLike[str], input_shape: tuple[int, ...] | None = None
+    model: ModelProto | str | os.PathLike[str],
+    name: str | None = None,
+    input_shape: tuple[int, ...] | None = None,
 ) -> ModelCheck:
     """Say what of a model runs on the machine and what on the host.
+
+    Parameters
+    ----------
+    model : ModelProto or path
+    name : str, optional
+        What reports call the network; the file's stem, or the graph's name, where None.
+    input_shape : tuple of int, axes n, c, y, x, optional
+        Shape to fix where the model leaves its input's open.
 
     Raises
     ------
@@ -87,9 +97,8 @@ def check_model(
         As ``sw.onnx.file.load_model``, ``sw.onnx.prepare.prepare`` and
         ``sw.onnx.importer.import_onnx``.
     """
-    name = None
     if not isinstance(model, ModelProto):
-        name = Path(model).stem
+        name = name or Path(model).stem
         model = load_model(model, input_shape)
     came_quantised = is_quantised(model)
     kind = model_kind(model)

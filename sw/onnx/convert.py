@@ -34,6 +34,11 @@ def modernise(model: ModelProto, where: str = "model") -> ModelProto:
     UserError
         ONNX's converter can't bring the operator set to a newer one.
     """
+    newest = onnx.defs.onnx_opset_version()
+    if operator_set(model) > newest:
+        raise UserError(
+            f"Model {where} must be of operator set {newest} at most, not {operator_set(model)}"
+        )
     if operator_set(model) and operator_set(model) < MINIMUM_OPSET:
         model = to_operator_set(model, CONVERTED_OPSET, where)
     weights = {tensor.name for tensor in model.graph.initializer}

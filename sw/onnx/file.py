@@ -26,6 +26,7 @@ __all__ = [
     "load_model",
     "model_input",
     "model_inputs",
+    "picture_input",
     "weights_of",
 ]
 
@@ -108,14 +109,16 @@ def check_model(model: ModelProto, where: str = "model") -> None:
     for tensor in _constants(model):
         if tensor.data_type in _FLOATS and tensor.name not in bounds:
             with foreign(f"Model {where}: weight {tensor.name} can't be read"):
-                values = numpy_helper.to_array(tensor).astype(np.float64)
-            largest = float(np.abs(values).max(initial=0))
+                values = numpy_helper.to_array(tensor)
+            # Without a copy: weights may be hundreds of megabytes.
+            largest = max(float(values.max(initial=0)), -float(values.min(initial=0)))
             if tensor.name in multiplied and WEIGHT_MAX < largest < np.inf:
                 raise UserError(
                     f"Model {where}: weight {tensor.name} must be within {WEIGHT_MAX:g}, "
                     f"not {largest:g}: sums of it would leave float32"
                 )
-            if bad := int(values.size - np.isfinite(values).sum()):
+            if not np.isfinite(largest):
+                bad = int(values.size - np.isfinite(values).sum())
                 raise UserError(
                     f"Model {where}: weight {tensor.name} must be finite, "
                     f"but {bad} of its {values.size} values are NaN or infinite"
@@ -164,6 +167,13 @@ def model_input(model: ModelProto) -> ValueInfoProto:
         names = ", ".join(item.name for item in inputs) or "none"
         raise UserError(f"Model must have one input, not {len(inputs)} ({names})")
     return inputs[0]
+
+
+def picture_input(model: ModelProto) -> tuple[tuple[int, ...], bool]:
+    """Return the sizes of an image of the first input, and whether it takes integers."""
+    kind = model_inputs(model)[0].type.tensor_type
+    sizes = tuple(dim.dim_value for dim in kind.shape.dim)[1:]
+    return sizes, kind.elem_type in (TensorProto.UINT8, TensorProto.INT8)
 
 
 def is_quantised(model: ModelProto) -> bool:

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from golden.errors import FormatError, one_line
-from golden.foreign import foreign
 from sw.onnx.convert import modernise, operator_set, to_operator_set
 from sw.onnx.file import check_model, fix_shapes, weights_of
 from sw.onnx.graph.nodes import attributes, label, layer_name
 from sw.onnx.runtime import optimise
-from sw.onnx.shapes import check_sizes
+from sw.onnx.shapes import check_sizes, infer_shapes
 
 __all__ = ["layer_weights", "prepare"]
 
@@ -54,8 +52,7 @@ def prepare(model: ModelProto, input_shape: tuple[int, ...] | None = None) -> Mo
     copy = optimise(copy)
     _fold_affine(copy)
     _drop_unread(copy)
-    with foreign("Model's shapes can't be inferred"):
-        copy = onnx.shape_inference.infer_shapes(copy)
+    infer_shapes(copy)
     check_model(copy, "after folding")
     return copy
 
@@ -87,7 +84,7 @@ def _drop_unread(model: ModelProto) -> None:
 
 def _fold_affine(model: ModelProto) -> None:
     """Fold scalings by constants into the layer before, or make depthwise layers of them."""
-    model.CopyFrom(onnx.shape_inference.infer_shapes(model))
+    infer_shapes(model)
     graph = model.graph
     shapes = {
         item.name: [dim.dim_value for dim in item.type.tensor_type.shape.dim]

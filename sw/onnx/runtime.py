@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper
 
 from golden.errors import FormatError, UserError
+from golden.files import temporary_folder
 from golden.foreign import foreign
 
 # Telemetry writes an identity under the user's home and opens connections; it is too late to
@@ -106,8 +105,8 @@ def optimise(model: ModelProto) -> ModelProto:
     """Run ONNX Runtime's basic optimisations, which stay within ONNX's own operators."""
     options = _options()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    with tempfile.TemporaryDirectory() as folder, quiet("Model can't be loaded by ONNX Runtime"):
-        path = Path(folder) / "optimised.onnx"
+    with temporary_folder() as folder, quiet("Model can't be loaded by ONNX Runtime"):
+        path = folder / "optimised.onnx"
         options.optimized_model_filepath = str(path)
         onnxruntime.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]

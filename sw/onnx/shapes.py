@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 
 import onnx
-from onnx import ModelProto, ValueInfoProto, numpy_helper
+from onnx import GraphProto, ModelProto, ValueInfoProto, helper, numpy_helper
 
 from golden.errors import UserError
 from golden.foreign import foreign
 
-__all__ = ["check_sizes", "fix_shapes", "model_inputs", "tensor_shapes"]
+__all__ = ["check_sizes", "fix_shapes", "infer_shapes", "model_inputs", "tensor_shapes"]
 
 #: Elements of the largest activation that is run (1 GiB of float32), and of all together.
 TENSOR_ELEMENTS_MAX = 1 << 28
 ALL_ELEMENTS_MAX = 1 << 32
+#: Elements of a constant that may say the shape of something.
+_SHAPE_ELEMENTS_MAX = 1024
 
 
 def model_inputs(model: ModelProto) -> list[ValueInfoProto]:
@@ -106,16 +108,58 @@ def _rebatch(model: ModelProto, batch: int) -> None:
             constants[name].CopyFrom(numpy_helper.from_array(shape, constants[name].name))
 
 
+def infer_shapes(model: ModelProto) -> None:
+    """Add the shapes of activations that can be inferred, in place; ONNX needs no run for it.
+
+    Raises
+    ------
+    FormatError
+        Shapes contradict one another.
+    """
+    inferred = _inferred(model)
+    for field in ("value_info", "output"):
+        del getattr(model.graph, field)[:]
+        getattr(model.graph, field).extend(getattr(inferred, field))
+
+
 def tensor_shapes(model: ModelProto) -> dict[str, tuple[int, ...]]:
-    """Infer the shapes of activations by name, those that can be; ONNX needs no run for it."""
-    with foreign("Model's shapes can't be inferred"):
-        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    """Infer the shapes of activations by name, those that can be."""
+    inferred = _inferred(model, data_prop=True)
     found = {}
-    for item in [*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input]:
+    for item in [*inferred.value_info, *inferred.output, *inferred.input]:
         kind = item.type.tensor_type
         if kind.HasField("shape") and all(dim.HasField("dim_value") for dim in kind.shape.dim):
             found[item.name] = tuple(dim.dim_value for dim in kind.shape.dim)
     return found
+
+
+def _inferred(model: ModelProto, *, data_prop: bool = False) -> GraphProto:
+    """Return the graph with shapes, and without large weights.
+
+    ONNX's inference writes and reads the whole model. Weights, which may be most of it, are
+    inputs meanwhile: only small constants can be the shape of something.
+    """
+    light = ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    light.functions.extend(model.functions)
+    graph, large = model.graph, set[str]()
+    light.graph.name = graph.name
+    for field in ("node", "input", "output", "value_info", "sparse_initializer"):
+        getattr(light.graph, field).extend(getattr(graph, field))
+    listed = {item.name for item in graph.input}
+    for tensor in graph.initializer:
+        if math.prod(tensor.dims) <= _SHAPE_ELEMENTS_MAX:
+            light.graph.initializer.append(tensor)
+        elif tensor.name not in listed:
+            light.graph.input.append(
+                helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            )
+            large.add(tensor.name)
+    with foreign("Model's shapes can't be inferred"):
+        inferred = onnx.shape_inference.infer_shapes(light, data_prop=data_prop).graph
+    kept = [item for item in inferred.input if item.name not in large]
+    del inferred.input[:]
+    inferred.input.extend(kept)
+    return inferred
 
 
 def check_sizes(model: ModelProto, where: str = "model") -> None:

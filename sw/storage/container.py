@@ -225,7 +225,7 @@ def _restore_node(item: dict[str, Any], arrays: Arrays) -> Node:
                 kernel=_integers(item["kernel"], 2),
                 stride=_integers(item["stride"], 2),
                 pads=_integers(item["pads"], 4),
-                count_include_pad=bool(item["count_include_pad"]),
+                count_include_pad=_flag(item["count_include_pad"]),
             )
         case "Addition":
             multipliers = _integers(item["multipliers"], len(inputs), 1 << 31)
@@ -257,7 +257,7 @@ def _restore_node(item: dict[str, Any], arrays: Arrays) -> Node:
                 name=_text(item["name"]),
                 reason=_text(item["reason"]),
                 graph=arrays[f"{stem}/graph"].astype(np.uint8).tobytes(),
-                macs=_integer(item["macs"], 1 << 62),
+                macs=_count(item["macs"]),
             )
         case "Concatenation":
             return Concatenation(inputs=inputs, output=output)
@@ -295,7 +295,7 @@ def _restore_convolution(
             shift=shift,
             low=_integer(how["low"], 256),
             high=_integer(how["high"], 256),
-            signed=bool(how["signed"]),
+            signed=_flag(how["signed"]),
             zero_point=_integer(how["zero_point"], 256),
         ),
     )
@@ -341,6 +341,18 @@ def _integer(value: Any, limit: int = 1 << 31) -> int:
     """Return an integer whose magnitude is below ``limit``."""
     if type(value) is not int or abs(value) >= limit:
         raise FormatError(f"Number must be an integer below {limit}, not {value!r}")
+    return value
+
+
+def _count(value: Any) -> int:
+    if _integer(value, 1 << 62) < 0:
+        raise FormatError(f"Number must not be negative, not {value!r}")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise FormatError(f"Flag must be true or false, not {value!r}")
     return value
 
 

@@ -81,8 +81,9 @@ class Dataset:
 
 def find_folder(data: str | Path | None) -> Path:
     """Return the folder of a data set: where Debian puts Fashion-MNIST, by its name too."""
-    known = data is None or (str(data) == FOLDER.name and not Path(data).is_dir())
-    return FOLDER if known else Path(data)
+    if data is None or (str(data) == FOLDER.name and not Path(data).is_dir()):
+        return FOLDER
+    return Path(data)
 
 
 def load_dataset(folder: Path = FOLDER) -> Dataset:
@@ -151,7 +152,7 @@ def write_test_images(path: Path, data: Dataset, count: int = 64) -> None:
     """Write the first test images and labels, as uint8, with their licence."""
     np.savez_compressed(
         path,
-        images=data.test_images[:count],
+        images=data.test_images[np.arange(count)],
         labels=data.test_labels[:count].astype(np.uint8),
         licence=np.array(LICENCE),
     )

@@ -4,36 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.errors import FormatError, UserError
+from golden.errors import UserError
+from sw.pictures import PICTURES, InputShape, picture_shape, read_picture
 from sw.training.dataset import Dataset, spread
 
 __all__ = ["ImageFiles", "load_image_files"]
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 #: Share of the images that are for tests where a folder does not say which.
 TEST_SHARE = 0.1
 
 
 class ImageFiles:
-    """Files that are indexed as an array of uint8, axes n, y, x, or n, y, x, c in colour.
+    """Pictures that are indexed as an array of uint8, axes n, y, x, or n, y, x, c in colour.
 
     Parameters
     ----------
     paths : sequence of Path
-    sides : tuple of int
-        Rows and columns; images of another size are resized to them.
-    colour : bool
-        Red, green and blue; else grey.
+    picture : InputShape
+        That all are made (``sw.pictures.read_picture``).
     """
 
-    def __init__(self, paths: Sequence[Path], sides: tuple[int, int], colour: bool) -> None:
-        self.paths = list(paths)
-        self.shape: tuple[int, ...] = (len(paths), *sides, *((3,) if colour else ()))
+    def __init__(self, paths: Sequence[Path], picture: InputShape) -> None:
+        self.paths, self.picture = list(paths), picture
+        sizes = (picture.height, picture.width, picture.channels)
+        self.shape: tuple[int, ...] = (len(paths), *sizes[: 2 if picture.channels == 1 else 3])
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -42,11 +40,8 @@ class ImageFiles:
         return np.stack([self._read(self.paths[place]) for place in places.tolist()])
 
     def _read(self, path: Path) -> NDArray[np.uint8]:
-        rows, columns = self.shape[1:3]
-        image = _open(path).convert("RGB" if len(self.shape) == 4 else "L")
-        if image.size != (columns, rows):
-            image = image.resize((columns, rows), _pillow().Resampling.BILINEAR)
-        return np.asarray(image)
+        pixels = read_picture(path, self.picture)
+        return pixels[0] if self.picture.channels == 1 else pixels.transpose(1, 2, 0)
 
 
 def load_image_files(folder: Path) -> Dataset:
@@ -60,9 +55,8 @@ def load_image_files(folder: Path) -> Dataset:
     Raises
     ------
     UserError
-        There are no images, a class of the tests was not trained, or Pillow is not installed.
-    FormatError
-        The first image can't be read.
+        There are no images, a class of the tests was not trained, the first image can't be read,
+        or Pillow is not installed.
     """
     parts = {name: folder / name for name in ("train", "test")}
     if all(part.is_dir() for part in parts.values()):
@@ -83,9 +77,8 @@ def load_image_files(folder: Path) -> Dataset:
     for name, (paths, _) in found.items():
         if not paths:
             raise UserError(f"Data folder {folder} must have {name} images, not 0")
-    first = _open(found["train"][0][0])
-    sides, colour = (first.size[1], first.size[0]), first.mode not in ("1", "L", "I", "F")
-    train, test = ((ImageFiles(paths, sides, colour), labels) for paths, labels in found.values())
+    first = picture_shape(found["train"][0][0])
+    train, test = ((ImageFiles(paths, first), labels) for paths, labels in found.values())
     return Dataset(*train, *test, folder.resolve().name)
 
 
@@ -97,26 +90,7 @@ def _listed(folder: Path, classes: Sequence[str]) -> tuple[list[Path], NDArray[n
     paths, labels = [], []
     for label, name in enumerate(classes):
         for path in sorted((folder / name).rglob("*")):
-            if path.suffix.lower() in ENDINGS:
+            if path.suffix.lower() in PICTURES:
                 paths.append(path)
                 labels.append(label)
     return paths, np.array(labels, dtype=np.int64)
-
-
-def _open(path: Path) -> Any:
-    try:
-        image = _pillow().open(path)
-        image.load()
-    except OSError as error:
-        raise FormatError(f"Image {path} can't be read: {error}") from None
-    return image
-
-
-def _pillow() -> Any:
-    try:
-        from PIL import Image
-    except ImportError:
-        raise UserError(
-            "Images in files need Pillow, which is not installed: pip install pillow"
-        ) from None
-    return Image

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from golden.errors import FormatError, UserError
-from golden.files import write_whole
+from golden.files import read_bytes, write_whole
+from golden.foreign import foreign
 from golden.network import Network
 from sw.onnx.file import model_input
 from sw.training.data import ImageBatches
@@ -60,17 +61,9 @@ def load_model(path: Path) -> tuple[nn.Module, str, dict[str, float]]:
     """
     if not path.is_file():
         raise UserError(f"Model {path} must be a file")
-    try:
-        state = torch.load(path, weights_only=True)
-    # What a damaged file raises depends on where it is damaged.
-    except Exception as error:
-        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
-            raise FormatError(
-                f"Model {path} must hold tensors alone, not pickled objects: reading those may "
-                "run any code"
-            ) from None
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise FormatError(f"Model {path} can't be read: {reason}") from None
+    data = read_bytes(path, f"Model {path}")
+    with foreign(f"Model {path} must be one that `accel prune` wrote"):
+        state = torch.load(io.BytesIO(data), weights_only=True)
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         plain = isinstance(state, dict) and any(isinstance(v, Tensor) for v in state.values())
         found = "a plain state dict, which names no network" if plain else "another"
@@ -78,15 +71,22 @@ def load_model(path: Path) -> tuple[nn.Module, str, dict[str, float]]:
     for field, kind in (("network", str), ("accuracy", dict), ("state", dict)):
         if not isinstance(state.get(field), kind):
             raise FormatError(f"Model {path} must have the field {field}, as `accel prune` writes")
+    for name, value in state["accuracy"].items():
+        if not isinstance(name, str) or not isinstance(value, float) or not 0 <= value <= 1:
+            raise FormatError(f"Model {path} must have accuracies from 0 to 1, not {value!r}")
     model = find(state["network"]).make()
-    try:
+    with foreign(f"Model {path} does not fit {state['network']}"):
         for name in state.get("dropped", ()):
             model.set_submodule(name, nn.Identity(), strict=True)
+        ranks = {name: weight.dim() for name, weight in model.state_dict().items()}
+        for name, weight in state["state"].items():
+            if name in ranks and weight.dim() != ranks[name]:
+                raise FormatError(
+                    f"Model {path} does not fit {state['network']}: {name} must have {ranks[name]} "
+                    f"axes, not {weight.dim()}"
+                )
         reshape(model, state["state"])
         model.load_state_dict(state["state"])
-    except (RuntimeError, KeyError, AttributeError, TypeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise FormatError(f"Model {path} does not fit {state['network']}: {reason}") from None
     return model.eval(), state["network"], state["accuracy"]
 
 

@@ -120,7 +120,8 @@ def test_effectual_pairs_are_what_a_two_sided_machine_multiplies(net):
 
 def test_a_layer_that_does_not_fit_is_named(net):
     tiny = accel.AcceleratorConfig.preset("toy").replace(filter_buffer_chunks=1)
-    with pytest.raises(CapacityError, match="Layer conv2 needs 25 chunks a unit"):
+    words = r"must hold layers conv2 \(filter_buffer_chunks 25, not 1\)"
+    with pytest.raises(CapacityError, match=words):
         accel.simulate(net, tiny)
 
 

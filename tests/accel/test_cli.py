@@ -1,6 +1,7 @@
 """The command line: what it prints, and that bad input is one line and exit status 2."""
 
 import itertools
+import json
 import os
 import re
 import subprocess
@@ -233,3 +234,27 @@ def test_the_readme_s_python_runs(capsys):
     lines = itertools.takewhile(lambda line: not line or line.startswith("    "), after.split("\n"))
     exec(textwrap.dedent("\n".join(lines)), {})
     assert "utilisation" in capsys.readouterr().out
+
+
+START = (sys.executable, "-c", "from accel.cli.entry import main; main()")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_reason_to_end(closed, tmp_path):
+    command = f'"$@" check lenet5 --preset toy --json {tmp_path / "x.json"} {closed}'
+    done = subprocess.run(["sh", "-c", command, "sh", *START], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads((tmp_path / "x.json").read_text())["fits"]
+
+
+def test_an_empty_environment_is_enough():
+    done = subprocess.run([*START, "check", "lenet5"], capture_output=True, text=True, env={})
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_configuration_is_a_regular_file_of_toml(refuses, tmp_path):
+    deep = tmp_path / "deep.toml"
+    deep.write_text("x = " + "[" * 100_000)
+    refuses(["run", "lenet5", "--config", deep], "must be TOML: it is nested too deeply")
+    refuses(["run", "lenet5", "--config", "/dev/zero"], "must be a regular file")
+    refuses(["run", "lenet5", "--set", "units=" + "[" * 100_000], "must be of type int")

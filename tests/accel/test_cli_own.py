@@ -13,6 +13,7 @@ from sw.storage import container  # noqa: E402
 
 SOURCE = '''
 """A stranger's file."""
+import torch
 from torch import nn
 from beside import WIDTH
 
@@ -30,13 +31,13 @@ class Net(nn.Module):
         return self.layers(x)
 
 
-class Sums(nn.Module):
+class Odd(nn.Module):
     def __init__(self):
         super().__init__()
         self.out = nn.Linear(64, 4)
 
     def forward(self, x):
-        return self.out(x.flatten(1).cumsum(1))
+        return self.out(x.flatten(1) * torch.linalg.svdvals(x.flatten(1)).sum())
 
 
 def heat():
@@ -92,17 +93,15 @@ def test_a_network_is_pruned_with_its_own_weights_and_data(accel, own: Path) -> 
 
 
 def test_a_check_tells_what_would_come_of_it(accel, own: Path) -> None:
-    status, out, _ = accel("prune", "--check", "my.py:Net", "--input", "1,8,8", "--preset", "toy",
-                           "--density", "0.2")  # fmt: skip
+    arguments = ("--input-shape", "1,1,8,8", "--preset", "toy", "--density", "0.2")
+    status, out, _ = accel("prune", "--check", "my.py:Net", *arguments)
     assert status == 0
     words = " ".join(out.split())
     assert "layers.4.weight 648" in words
     assert "all weights 894 179 20.0" in words
     assert "Prunable: yes. Convertible: yes. Cycles an image: " in words
-    again = accel("prune", "--check", "my.py:Net", "--input", "1,8,8", "--preset", "toy",
-                  "--density", "0.2")  # fmt: skip
-    assert again[1] == out
-    status, out, _ = accel("prune", "--check", "my.py:Sums", "--data", "data")
+    assert accel("prune", "--check", "my.py:Net", *arguments)[1] == out
+    status, out, _ = accel("prune", "--check", "my.py:Odd", "--data", "data")
     assert status == 1
     assert "Convertible: no. " in out
 
@@ -121,10 +120,10 @@ def test_a_check_tells_what_would_come_of_it(accel, own: Path) -> None:
         (("my.py:Net", "--weights", "pickle.pt"), "must hold tensors alone, not pickled objects"),
         (("my.py:Net", "--weights", "other.pt"), "must be those of my.py:Net: Missing key(s)"),
         (("my.py:Net", "--weights", "list.pt"), "must hold a state dict, not list"),
-        (("my.py:Net", "--input", "8,8"), "channels,rows,columns, such as 3,32,32, not '8,8'"),
-        (("my.py:Net", "--check"), "Size of the inputs must be given by --input C,Y,X"),
+        (("my.py:Net", "--input-shape", "8,8"), "must be 1,channels,rows,columns, not '8,8'"),
+        (("my.py:Net", "--check"), "Size of the inputs must be given by --input-shape 1,C,Y,X"),
         (
-            ("lenet5", "--input", "1,28,28"),
+            ("lenet5", "--input-shape", "1,1,28,28"),
             "must be left out for lenet5, a network of",
         ),
     ],

@@ -233,14 +233,15 @@ def test_a_damaged_container(accel, refuses, files, tmp_path):
         refuses(["run", container, "--images", files[1]], "tiny.safetensors")
 
 
-def test_a_layer_that_does_not_fit_names_buffer_demand_size_and_remedy(refuses):
+def test_layers_that_do_not_fit_are_named_with_a_setting_that_works(refuses):
     refuses(
         ["run", "lenet5", *TOY, "--set", "filter_buffer_chunks=8"],
-        "Layer conv2", "25 chunks", "filter_buffer_chunks", "holds 8", "segment_chunks = 8",
+        "layers conv2 (filter_buffer_chunks 25, not 8)", "fc1",
+        "all fit with --set filter_buffer_chunks=32",
     )  # fmt: skip
     refuses(
         ["run", "lenet5", *TOY, "--set", "input_buffer_chunks=100"],
-        "Layer conv1", "input_buffer_chunks", "holds 100",
+        "layers conv1 (input_buffer_chunks 576, not 100)",
     )  # fmt: skip
 
 

@@ -308,13 +308,13 @@ def test_no_mode_is_refused():
     [
         (
             {"filter_buffer_chunks": 3, "filter_double_buffer": True},
-            "conv1 needs 4 chunks a unit in filter_buffer_chunks, which holds 3: "
-            "raise filter_buffer_chunks, or set segment_chunks = 1",
+            r"must hold layers? conv1 \(filter_buffer_chunks 4, not 3\).* all fit with "
+            "--set filter_buffer_chunks=4",
         ),
-        ({"filter_buffer_bytes": 1, "filter_double_buffer": True}, "needs 2 bytes a unit"),
-        ({"input_buffer_chunks": 11}, "needs 12 chunks a cluster in input_buffer_chunks"),
-        ({"input_buffer_bytes": 41}, "needs 42 bytes a cluster .* or set dealing = tiles"),
-        ({"input_buffer_bytes": 20, "dealing": "tiles", "clusters": 2}, "needs 21 bytes"),
+        ({"filter_buffer_bytes": 1, "filter_double_buffer": True}, "filter_buffer_bytes 2, not 1"),
+        ({"input_buffer_chunks": 11}, "conv1 .input_buffer_chunks 12, not 11"),
+        ({"input_buffer_bytes": 41}, "--set input_buffer_bytes="),
+        ({"input_buffer_bytes": 20, "dealing": "tiles", "clusters": 2}, "--set input_buffer_bytes"),
     ],
 )
 def test_a_layer_that_does_not_fit_is_refused(changes, words):

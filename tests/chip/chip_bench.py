@@ -36,6 +36,7 @@ def run_chip_hardware(
     limit: int = 200_000,
     chip: Component | None = None,
     watch=None,
+    starts: int = 1,
 ) -> ChipRun:
     """Start a network by the registers, wait for its end, read all counters.
 
@@ -43,6 +44,8 @@ def run_chip_hardware(
     ----------
     watch : callable, optional
         Called in every cycle with the simulator's context, the chip and the cycle.
+    starts : int
+        How often it is started; the registers are those after the last one.
     """
     dut = chip or Chip(program.config)
     header = program.image[:32].view("<u4").tolist()
@@ -53,10 +56,11 @@ def run_chip_hardware(
     async def host(ctx) -> None:
         await write(ctx, "list_address", header[2])
         await write(ctx, "list_entries", header[3])
-        await write(ctx, "control", Control.START)
-        while not await read(ctx, "status") & Status.DONE:
-            if now > limit:
-                raise AssertionError(f"the chip hangs: still running after {limit} cycles")
+        for _ in range(starts):
+            await write(ctx, "control", Control.START)
+            while not await read(ctx, "status") & Status.DONE:
+                if now > limit:
+                    raise AssertionError(f"the chip hangs: still running after {limit} cycles")
         for name in addresses:
             result.registers[name] = await read(ctx, name)
 

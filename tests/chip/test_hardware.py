@@ -20,6 +20,7 @@ from golden.chip.config import CHIP_LATENCY
 from golden.chip.formats import Kind
 from golden.chip.interpreter import run_image
 from golden.chip.memory import Memory
+from rtl.chip.registers import Status
 from tests.chip.axi_memory import AxiMemory
 from tests.chip.cases import ChipCase, draw_case, inputs_first, slow_way_out
 from tests.chip.chip_bench import run_chip_hardware
@@ -89,6 +90,31 @@ def test_halves_are_waited_for(reorder):
 def test_stalls_change_no_bit(seed):
     """With random pauses on every channel of the bus the same bytes are written."""
     check(draw_case(seed), stalls=seed + 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("burst", [9, 15, 20, 26])
+def test_start_after_an_error(burst):
+    """Whatever an error ended, a job in work too, the next start is like the first."""
+    case = draw_case(0)
+    program = compile_network(case.network, case.config)
+    tensors = reference.run_network(case.network, case.image)
+    read = {node.layer.name: tensors[node.input] for node in case.network.convolutions}
+    work = arrange_walk(program, Memory.parse(case.memory), CHIP_LATENCY)
+    clusters = arrange_clusters(case.config)
+    cycles = int(walk_list(work, arrange_tensors(program, read), clusters))
+    octets = program.memory(case.image)
+    golden = octets.copy()
+    run_image(case.config, golden)
+    memory = AxiMemory(
+        octets, case.memory, case.config.bus_bytes, case.config.burst_bytes, fails=burst
+    )
+    run = run_chip_hardware(program, memory, limit=4 * cycles, starts=2)
+    np.testing.assert_array_equal(octets, golden)
+    assert len(memory.bursts) >= burst + len(work.bursts)
+    assert run.registers["status"] >> Status.CODE == 0
+    assert run.registers["cycles"] == cycles
+    assert run.registers["pairs"] == clusters.scalars[:, 4].sum()
 
 
 @pytest.mark.slow

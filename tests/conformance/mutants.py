@@ -53,6 +53,9 @@ _CAMBRICON_S = ("arch/test_cambricon_s_hardware.py::test_amaranth",)
 _CHIP = ("chip/test_compiler.py::test_networks",)
 _CHIP_TIMING = ("chip/test_timing.py::test_networks[0]",)
 _MEMORY_SIDE = "chip/test_memory_side.py::test_every_cycle"
+_VECTOR = "chip/test_vector_pipeline.py::test_operations"
+_CHIP_HARDWARE = "chip/test_hardware.py::test_networks"
+_CHIP_LONG = "chip/test_hardware.py::test_more_networks"
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
@@ -590,6 +593,92 @@ MUTANTS: tuple[Mutant, ...] = (
         "word + words",
         "word + 1",
         (f"{_MEMORY_SIDE}[8]",),
+        slow=True,
+    ),
+    Mutant(
+        "chip vector unit: halves round up",
+        "rtl/chip/vector_pipeline.py",
+        "(half & (below | quotient[0]))",
+        "half",
+        (f"{_VECTOR}[1-1]",),
+    ),
+    Mutant(
+        "chip vector unit: padding counts in an average",
+        "rtl/chip/vector_pipeline.py",
+        "Mux(taps[2].first, 0, before) + inside[2]",
+        "Mux(taps[2].first, 0, before) + 1",
+        (f"{_VECTOR}[3-1]",),
+        slow=True,
+    ),
+    Mutant(
+        "chip vector unit: a window's largest code is compared as if padding were 0",
+        "rtl/chip/vector_pipeline.py",
+        "value = Mux(inside[5], code, -256)",
+        "value = Mux(inside[5], code, 0)",
+        (f"{_VECTOR}[2-3]",),
+        slow=True,
+    ),
+    Mutant(
+        "chip parser: a gap moves masks, not values",
+        "rtl/chip/parser.py",
+        "value_now.eq(value_row + skips * layer.row_bytes[: len(value_row)])",
+        "value_now.eq(value_row)",
+        ("chip/test_parser.py::test_rows[3-5-1]",),
+        slow=True,
+    ),
+    Mutant(
+        "chip parser: a tile's operand follows the one before",
+        "rtl/chip/parser.py",
+        "base.eq(Mux(same, kept_base, 0))",
+        "base.eq(kept_base)",
+        ("chip/test_parser.py::test_operands[1]",),
+        slow=True,
+    ),
+    Mutant(
+        "chip parser: groups of a pixel follow one another in the ring",
+        "rtl/chip/parser.py",
+        "group_base.eq(group_base + layer.line_places)",
+        "group_base.eq(group_base + layer.row_chunks)",
+        ("chip/test_parser.py::test_rows[4-6-3]",),
+    ),
+    Mutant(
+        "chip registers: a row of positions does not end within a round of clusters",
+        "rtl/chip/job_registers.py",
+        "following.place.eq(window.place + d.column_places + d.wrap_places)",
+        "following.place.eq(window.place + d.column_places)",
+        ("chip/test_job_registers.py::test_windows_of_positions[3]",),
+        slow=True,
+    ),
+    Mutant(
+        "chip sequencer: registers have a cycle less",
+        "rtl/chip/sequencer.py",
+        "self.waited.eq(Mux(job_done, 0, waited))",
+        "self.waited.eq(Mux(job_done, 1, waited))",
+        (f"{_CHIP_HARDWARE}[52]",),
+        slow=True,
+    ),
+    Mutant(
+        "chip scatter: a pass begins where the one before ended",
+        "rtl/chip/scatter.py",
+        "m.d.sync += [positions.eq(all_positions), base.eq(0), pass_row.eq(following)]",
+        "m.d.sync += [positions.eq(all_positions), pass_row.eq(following)]",
+        (f"{_CHIP_LONG}[43]",),
+        slow=True,
+    ),
+    Mutant(
+        "chip vector unit: bursts end with entries only",
+        "rtl/chip/vector_unit.py",
+        "length.eq(Mux(run_left < to_edge, run_left, to_edge))",
+        "length.eq(Mux(run_left < 64, run_left, 64))",
+        (f"{_CHIP_HARDWARE}[8]",),
+        slow=True,
+    ),
+    Mutant(
+        "chip counters: a vector tile's last cycle is its own",
+        "rtl/chip/partition.py",
+        '"ready": late(self.ready_count)',
+        '"ready": self.ready_count',
+        (f"{_CHIP_HARDWARE}[8]",),
         slow=True,
     ),
 )

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import tempfile
 import tokenize
 import warnings
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from golden.errors import FormatError, UserError, one_line
-from golden.files import check_writable, read_bytes, write_whole
+from golden.files import check_writable, read_bytes, temporary_folder, write_whole
 from golden.foreign import foreign
 
 
@@ -22,6 +23,22 @@ def test_written_whole_and_read(tmp_path):
     write_whole(path, b"new", "Page")
     assert path.stat().st_mode & 0o777 == 0o640
     assert os.listdir(tmp_path) == ["x"]
+
+
+def test_leftovers_of_killed_processes_are_swept(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    old, young = tmp_path / ".innerjoin-old", tmp_path / ".innerjoin-young"
+    folder, other = tmp_path / "innerjoin-old", tmp_path / "others"
+    folder.mkdir()
+    for path in (old, young, other, folder / "quantised.onnx"):
+        path.write_text("half")
+    for path in (old, other, folder):
+        os.utime(path, (1, 1))
+    write_whole(tmp_path / "x", "page", "Page")
+    assert sorted(os.listdir(tmp_path)) == [".innerjoin-young", "innerjoin-old", "others", "x"]
+    with temporary_folder() as made:
+        assert made.is_dir()
+    assert sorted(os.listdir(tmp_path)) == [".innerjoin-young", "others", "x"]
 
 
 def test_links_are_followed_and_stay(tmp_path):

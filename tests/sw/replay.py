@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import ModelProto
 
 from accel.host import run_host
 from golden import reference
-from golden.network import Network
+from golden.network import Convolution, Network
 from sw.compress import onnx_activations
 from sw.images import Images, network_codes
 from sw.onnx.importer import import_codes
@@ -18,11 +19,15 @@ from sw.onnx.importer import import_codes
 
 @dataclass
 class Agreement:
-    """How codes compare: counted by node alone, and of the network's output end to end."""
+    """How codes compare: counted by node alone, and of the network's output end to end.
+
+    ``from_half`` is the farthest that the exact sum of a layer's code that differs is from a half.
+    """
 
     codes: int = 0
     equal: int = 0
     worst: int = 0
+    from_half: float = 0.0
     output_codes: int = 0
     output_equal: int = 0
     output_worst: int = 0
@@ -59,6 +64,10 @@ def compare(model: ModelProto, images: Images, optimise: bool, total: Agreement)
                 total.codes += apart.size
                 total.equal += int(np.count_nonzero(apart == 0))
                 total.worst = max(total.worst, int(apart.max()))
+                if isinstance(node, Convolution):
+                    for place in np.argwhere(apart):
+                        distance = from_half(node, operands[0], place)
+                        total.from_half = max(total.from_half, distance)
             else:
                 alone[name] = result
         final = reference.run_network(network, first, run_host)[network.output]
@@ -68,3 +77,27 @@ def compare(model: ModelProto, images: Images, optimise: bool, total: Agreement)
             total.output_equal += int(np.count_nonzero(apart == 0))
             total.output_worst = max(total.output_worst, int(apart.max()))
     return network
+
+
+def from_half(node: Convolution, source: NDArray, place: NDArray) -> float:
+    """Return how far a layer's exact sum is from a half between two codes, in codes.
+
+    Parameters
+    ----------
+    source : ndarray of codes, axes y, x, channel
+    place : ndarray of int, axis p, q, k
+    """
+    layer, (p, q, k) = node.layer, place.tolist()
+    pads = ((layer.pad_top, layer.pad_bottom), (layer.pad_left, layer.pad_right), (0, 0))
+    group = k // layer.group_filters
+    channels = slice(group * layer.group_channels, (group + 1) * layer.group_channels)
+    top, left = p * layer.stride_height, q * layer.stride_width
+    rows = slice(max(0, top - layer.pad_top), top - layer.pad_top + layer.kernel_height)
+    part = np.pad(source[rows, :, channels].astype(np.int64), ((0, 0), pads[1], (0, 0)))
+    window = part[:, left : left + layer.kernel_width]
+    first = max(0, layer.pad_top - top)
+    weights = node.weights[k].astype(np.int64)[first : first + len(window)]
+    how = node.requantisation
+    total = int((window * weights).sum()) + int(how.bias[k])
+    scale = 1 << int(how.shift[k])
+    return abs(total * int(how.multiplier[k]) % scale / scale - 0.5)

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+from accel.functional import run_nodes
 from golden.errors import UserError
 from sw.compress import compress
 from sw.images import load_images
@@ -154,6 +155,104 @@ def test_containers_are_checked_value_by_value(place, value, tmp_path):
         container.load(path)
     assert str(caught.value).startswith("Container ")
     assert str(caught.value).isprintable()
+
+
+@pytest.fixture(scope="module")
+def described(tmp_path_factory):
+    """Return a container's description and arrays: layers, a table, a host node, a join."""
+    graph = Graph((1, 2, 6, 6))
+    x = graph.op("Relu", graph.conv("image", 2, 4))
+    ones = graph.constant(np.ones(4, np.float32))
+    x = graph.op("InstanceNormalization", x, ones, ones, name="norm")
+    x = graph.op("Sigmoid", graph.conv(x, 4, 4, (1, 1)))
+    model = graph.model(graph.conv(graph.op("Concat", x, x, axis=1), 8, 2, (1, 1)))
+    path = tmp_path_factory.mktemp("net") / "net.safetensors"
+    container.save(compress(model, images(model)), path)
+    arrays, metadata = tensor_file.load(path, container.FILE)
+    return json.loads(metadata["network"]), arrays
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        (("nodes", 0, "layer", "groups"), 3, "groups must divide"),
+        (("nodes", 0, "layer", "pad_top"), 1 << 40, "below 2147483648"),
+        (("nodes", 0, "layer", "kernel_height"), 3.0, "must be an integer"),
+        (("nodes", 0, "requantisation", "low"), 255, "must match|codes must lie|not 255"),
+        (("nodes", 0, "requantisation", "high"), -1, "codes must lie within 0..255"),
+        (("nodes", 0, "requantisation", "signed"), "no", "must be true or false"),
+        (("nodes", 0, "requantisation", "signed"), True, "codes must be uint8"),
+        (("nodes", 0, "inputs"), ["relu1"], "not made before it"),
+        (("nodes", 1, "macs"), -5, "must not be negative"),
+        (("nodes", 4, "kind"), "Exec", "of a known kind"),
+        (("nodes", 5, "inputs"), ["sigmoid4"], "must fit the shapes"),
+        (("outputs",), ["nothing"], "made by no node"),
+    ],
+)
+def test_descriptions_that_can_not_be(described, place, value, words, tmp_path):
+    network, arrays = json.loads(json.dumps(described[0])), described[1]
+    inner = network
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    if place[-1] == "low":
+        network["nodes"][0]["requantisation"]["high"] = 0
+    metadata = {"network": json.dumps(network)}
+    tensor_file.save(tmp_path / "net", arrays, metadata, container.FILE)
+    with pytest.raises(UserError, match=words):
+        container.load(tmp_path / "net")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("nodes/relu1/shift", lambda x: x + 4000, r"each shift must be .* within 1..55"),
+        ("nodes/relu1/shift", lambda x: x * 0 - 3, "not -3"),
+        ("nodes/relu1/multiplier", lambda x: x * 0 + (1 << 62), "each multiplier must be"),
+        ("nodes/relu1/bias", lambda x: x * 0 + (1 << 61), "must fit int32"),
+        ("nodes/relu1/bias", lambda x: x * np.nan, "must be int64"),
+        ("nodes/relu1/weight_scales", lambda x: x * np.nan, "each weight scale must be finite"),
+        ("nodes/relu1/weight_scales", lambda x: x * np.inf, "each weight scale must be finite"),
+        ("nodes/conv3/weights/masks", lambda x: ~np.zeros_like(x), "as many as mask bits"),
+        ("nodes/sigmoid4/codes", lambda x: x[:, :255], "must have 256 codes"),
+        ("nodes/sigmoid4/codes", lambda x: x.astype(np.float32), "must fit the shapes and types"),
+        ("channel_density/image", lambda x: x * np.nan, "must be from 0 to 1"),
+        ("channel_density/image", lambda x: x - 1e300, "must be from 0 to 1"),
+    ],
+)
+def test_arrays_that_can_not_be(described, name, change, words, tmp_path):
+    arrays = {**described[1], name: change(described[1][name])}
+    metadata = {"network": json.dumps(described[0])}
+    tensor_file.save(tmp_path / "net", arrays, metadata, container.FILE)
+    with pytest.raises(UserError, match=words):
+        container.load(tmp_path / "net")
+
+
+@pytest.mark.parametrize("kind", ["bytes", "custom", "shape", "growth"])
+def test_host_nodes_of_a_container_are_data_that_may_be_wrong(described, kind, tmp_path):
+    nodes = {
+        "custom": [helper.make_node("Evil", ["in0"], ["out"], domain="evil")],
+        "shape": [helper.make_node("Cast", ["in0"], ["out"], to=TensorProto.FLOAT)],
+        "growth": [
+            helper.make_node("Constant", [], ["s"], value_ints=[1 << 20, 1 << 20, 1 << 20]),
+            helper.make_node("ConstantOfShape", ["s"], ["out"]),
+        ],
+    }.get(kind, [])
+    read = helper.make_tensor_value_info("in0", TensorProto.UINT8, None)
+    graph = helper.make_graph(nodes, "host", [read], [helper.make_empty_tensor_value_info("out")])
+    opsets = [helper.make_opsetid("", 17)]
+    data = helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+    octets = np.frombuffer(b"\x08\x07no" if kind == "bytes" else data, np.uint8)
+    name = next(name for name in described[1] if name.endswith("norm/graph"))
+    path = tmp_path / "net"
+    metadata = {"network": json.dumps(described[0])}
+    tensor_file.save(path, {**described[1], name: octets}, metadata, container.FILE)
+    network = container.load(path)
+    image = np.zeros(network.input.shape, network.input.dtype)
+    with pytest.raises(UserError, match=r"Node norm \(InstanceNormalization\)") as caught:
+        list(run_nodes(network, image))
+    assert "ONNXRuntimeError" not in str(caught.value)
+    assert not re.search(r"\d : [A-Z_]+ : ", str(caught.value))
 
 
 WHOLE = small().model(small().last).SerializeToString()

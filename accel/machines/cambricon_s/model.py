@@ -73,9 +73,7 @@ def check_capacity(config: CambriconSConfig, layer: LayerShape, weights: NDArray
     CapacityError
         Names the layer, the demand, the size, and what would make it fit.
     """
-    height = layer.in_height + layer.pad_top + layer.pad_bottom
-    width = layer.in_width + layer.pad_left + layer.pad_right
-    if (demand := height * width * layer.in_channels) > config.neuron_buffer_bytes:
+    if (demand := _neuron_bytes(layer)) > config.neuron_buffer_bytes:
         raise CapacityError(
             f"Layer {layer.name} needs {demand} bytes of padded input in neuron_buffer_bytes, "
             f"which holds {config.neuron_buffer_bytes}: raise neuron_buffer_bytes"
@@ -86,6 +84,13 @@ def check_capacity(config: CambriconSConfig, layer: LayerShape, weights: NDArray
             f"Layer {layer.name} has {found} distinct weights, and the codebook of code_bits = "
             f"{config.code_bits} holds {codes}: set code_bits = 8"
         )
+
+
+def _neuron_bytes(layer: LayerShape) -> int:
+    """Bytes of a layer's padded input."""
+    height = layer.in_height + layer.pad_top + layer.pad_bottom
+    width = layer.in_width + layer.pad_left + layer.pad_right
+    return height * width * layer.in_channels
 
 
 def scaled(multipliers: int, machine: str) -> CambriconSConfig:
@@ -171,6 +176,11 @@ class CambriconS(Machine):
             return _layer_counts(config, layer, program, _run(config, layer, program, activations))
 
         return program_of(count)
+
+    def demands(self, task: LayerTask) -> dict[str, int]:
+        distinct = len(np.unique(task.weights))
+        code_bits = next(bits for bits in (4, 8) if distinct <= 1 << bits)
+        return {"neuron_buffer_bytes": _neuron_bytes(task.layer), "code_bits": code_bits}
 
 
 def _arrange(config: CambriconSConfig, layer: LayerShape, weights: NDArray[np.int8]) -> Arrays:

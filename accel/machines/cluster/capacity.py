@@ -17,6 +17,7 @@ __all__ = [
     "InputDemand",
     "check_filters",
     "check_inputs",
+    "demands",
     "filter_demand",
     "input_demand",
 ]
@@ -65,6 +66,19 @@ def filter_demand(schedule: Schedule, counts: NDArray[np.int64]) -> FilterDemand
         by_segment = np.concatenate([by_segment, np.zeros_like(by_segment[:1])])
         values = int(by_segment[schedule.assignment].sum(axis=2).max())
     return FilterDemand(held, schedule.segment_chunks, values)
+
+
+def demands(
+    config: AcceleratorConfig, filters: FilterDemand, inputs: InputDemand
+) -> dict[str, int]:
+    """Return what each buffer must hold at least, by the configuration's keys."""
+    copies = 2 if config.filter_double_buffer else 1
+    return {
+        "filter_buffer_chunks": filters.segment_chunks * filters.filters * copies,
+        "filter_buffer_bytes": max(1, filters.values * copies),
+        "input_buffer_chunks": inputs.chunks,
+        "input_buffer_bytes": max(1, inputs.values),
+    }
 
 
 def check_filters(config: AcceleratorConfig, layer: LayerShape, demand: FilterDemand) -> None:

@@ -8,12 +8,14 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from accel.machines.cluster.area import area_model
 from accel.machines.cluster.batch.bounds import bound_shared
 from accel.machines.cluster.batch.counters import Totals
 from accel.machines.cluster.batch.program import count_shared, group_key
 from accel.machines.cluster.capacity import (
     check_filters,
     check_inputs,
+    demands,
     filter_demand,
     input_demand,
 )
@@ -24,6 +26,7 @@ from accel.machines.cluster.timeline import walk_layer
 from accel.machines.machine import (
     Access,
     AreaEstimate,
+    AreaModel,
     Count,
     Counted,
     DramTraffic,
@@ -121,6 +124,14 @@ class ClusterMachine(Machine):
     def size(self) -> str:
         return f"{self.config.clusters} x {self.config.units} units"
 
+    @property
+    def piece(self) -> tuple[str, int]:
+        return "cluster", self.config.clusters
+
+    @property
+    def area_model(self) -> AreaModel | None:
+        return area_model(self.config)
+
     def prepare(self, task: LayerTask) -> Program:
         config, layer = self.config, task.layer
         weights = pack_filters(config, layer, task.weights)
@@ -157,6 +168,15 @@ class ClusterMachine(Machine):
         masks = activation_masks(config, task.layer, run.activations)
         check_inputs(config, task.layer, input_demand(config, task.layer, popcount(masks)))
         return walk_layer(prepare_layer(config, task.layer, weights, masks, schedule, output), mode)
+
+    def demands(self, task: LayerTask) -> dict[str, int]:
+        config, layer = self.config, task.layer
+        weights = pack_filters(config, layer, task.weights)
+        schedule = schedule_task(config, task, weights)
+        counts = popcount(weights.masks).reshape(layer.out_channels, -1)
+        dense = np.ones((layer.in_height, layer.in_width, layer.in_channels), dtype=np.uint8)
+        inputs = popcount(activation_masks(config, layer, dense))
+        return demands(config, filter_demand(schedule, counts), input_demand(config, layer, inputs))
 
     @property
     def sharing_key(self) -> tuple:

@@ -14,7 +14,7 @@ from golden.errors import CapacityError
 from golden.layer import LayerShape
 from golden.machines.scnn import ScnnConfig
 
-__all__ = ["Axis", "Banks", "Plan", "make_plan", "pack"]
+__all__ = ["Axis", "Banks", "Plan", "least_accumulators", "make_plan", "pack"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,12 +130,18 @@ def make_plan(config: ScnnConfig, layer: LayerShape) -> Plan:
             phases = (layer.stride_height, layer.stride_width) if split else (1, 1)
             return Plan(outputs, best[1], best[2], Banks.of(config, outputs), phases)
         outputs //= 2
-    least = min(int(cut.region.max()) for cut in row_cuts) * min(
-        int(cut.region.max()) for cut in column_cuts
-    )
     raise CapacityError(
-        f"Layer {layer.name} needs {least} accumulators for one pixel and filter, banks * "
-        f"bank_entries are {config.accumulators}: raise bank_entries"
+        f"Layer {layer.name} needs {least_accumulators(config, layer)} accumulators for one pixel "
+        f"and filter, banks * bank_entries are {config.accumulators}: raise bank_entries"
+    )
+
+
+def least_accumulators(config: ScnnConfig, layer: LayerShape) -> int:
+    """Return the sums of one filter over the smallest regions that a layer can be cut into."""
+    rows = _cuts(config.grid_height, layer, rows=True)
+    columns = _cuts(config.grid_width, layer, rows=False)
+    return min(int(cut.region.max()) for cut in rows) * min(
+        int(cut.region.max()) for cut in columns
     )
 
 

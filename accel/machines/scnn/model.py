@@ -10,6 +10,7 @@ from collections import Counter
 from accel.machines.machine import AreaEstimate, Machine, Program, program_of
 from accel.machines.scnn.connected import ScnnConnected
 from accel.machines.scnn.convolution import ScnnConvolution
+from accel.machines.scnn.layout import least_accumulators
 from golden.errors import ConfigError
 from golden.machines.scnn import ScnnConfig
 from golden.program import LayerTask
@@ -87,3 +88,9 @@ class Scnn(Machine):
     def prepare(self, task: LayerTask) -> Program:
         program = ScnnConnected if task.layer.positions == 1 else ScnnConvolution
         return program_of(program(self.config, task))
+
+    def demands(self, task: LayerTask) -> dict[str, int]:
+        if task.layer.positions == 1:
+            return {}
+        sums = least_accumulators(self.config, task.layer)
+        return {"bank_entries": -(-sums // self.config.banks)}

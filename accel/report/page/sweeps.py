@@ -25,7 +25,7 @@ _POINTS_MAX, _THREADS_MAX = 4000, 800
 #: Rows of the front in the chart of unit-cycles, and reasons.
 _BARS_MAX, _REASONS_MAX = 30, 20
 #: Columns of a point beside the fields of its configuration.
-_BESIDE = ("machine", "weight_density")
+_BESIDE = ("machine", "weight_density", "weight_pattern")
 
 _CHOSEN = """<div id="chosen"><p class="figures"></p><pre></pre>
 <button type="button" data-copy="chosen" hidden>Copy</button></div>"""

@@ -78,8 +78,11 @@ class AlexNet(Classifier):
         self.conv3 = nn.Conv2d(two, three, 3, padding=1)
         self.conv4 = nn.Conv2d(three, four, 3, padding=1, groups=2)
         self.conv5 = nn.Conv2d(four, five, 3, padding=1, groups=2)
-        for number, width in enumerate((one, two, three, four, five), 1):
-            self.add_module(f"norm{number}", nn.BatchNorm2d(width))
+        self.norm1 = nn.BatchNorm2d(one)
+        self.norm2 = nn.BatchNorm2d(two)
+        self.norm3 = nn.BatchNorm2d(three)
+        self.norm4 = nn.BatchNorm2d(four)
+        self.norm5 = nn.BatchNorm2d(five)
         self.add_classifier(36 * five, first, second, classes)
 
     def features(self, images: Tensor) -> Tensor:

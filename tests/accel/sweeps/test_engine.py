@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -91,37 +92,39 @@ def test_three_workers_one_killed(scheduler, tmp_path):
     assert seen[-1].done == 48
 
 
-class Futures:
-    """Futures of a scheduler whose workers one point kills."""
-
-    def __init__(self, futures):
-        self._futures = futures
-
-    def __iter__(self):
-        while self._futures:
-            yield self._futures.pop(0)
-
-    def add(self, future):
-        self._futures.append(future)
-
-
 class Future:
+    """A task of a scheduler whose workers one point kills."""
+
     def __init__(self, block):
         self._block = block
+
+    def cancelled(self):
+        return False
 
     def exception(self):
         return OSError("killed") if any(x.config["units"] == 13 for x in self._block) else None
 
-    def result(self):
+    def result(self, timeout):
         return [Outcome(status="ok", message=str(x.config["units"])) for x in self._block]
 
 
-def test_a_point_that_kills_workers_takes_no_other_with_it(monkeypatch):
+def dask_of(monkeypatch, future, blocks=8):
+    """Return an engine on a scheduler that finishes one task at a time."""
+
+    def wait(futures, timeout, return_when):
+        return SimpleNamespace(done=set(futures[:1]))
+
     dask = object.__new__(DaskEngine)
-    dask._distributed = type("Distributed", (), {"as_completed": Futures})
+    dask._distributed = SimpleNamespace(wait=wait)
+    dask._address = "tcp://head"
     monkeypatch.setattr(dask, "_send", lambda network: None)
-    monkeypatch.setattr(dask, "_block_points", lambda points: 8)
-    monkeypatch.setattr(dask, "_submit", lambda network, block, bound: Future(block))
+    monkeypatch.setattr(dask, "_block_points", lambda points: blocks)
+    monkeypatch.setattr(dask, "_submit", lambda network, block, bound: future(block))
+    return dask
+
+
+def test_a_point_that_kills_workers_takes_no_other_with_it(monkeypatch):
+    dask = dask_of(monkeypatch, Future)
     loaded = accel.load("lenet5")
     network = SweptNetwork(network=loaded.network, images=loaded.images)
     points = [Point("innerjoin", {"units": number}) for number in range(30)]
@@ -136,6 +139,64 @@ def test_a_point_that_kills_workers_takes_no_other_with_it(monkeypatch):
     assert all(outcome.message == str(number) for number, outcome in found.items())
     assert shares == sorted(shares)
     assert shares[-1] == 1
+
+
+@pytest.mark.slow
+def test_a_worker_that_hangs(scheduler, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "_SILENT_SECONDS", 20)
+    monkeypatch.setattr(engine, "_SILENT_BLOCKS", 1)
+    monkeypatch.setattr(engine, "_ANSWER_SECONDS", 5)
+    address, workers = scheduler
+    here, there = tmp_path / "here.sqlite", tmp_path / "there.sqlite"
+    sweep("lenet5", _SPACE, store=here)
+    stopped = []
+
+    def stop(progress):
+        if not stopped:
+            stopped.append(workers[1].pid)
+            os.kill(workers[1].pid, signal.SIGSTOP)
+
+    study = sweep("lenet5", _SPACE, store=there, scheduler=address, progress=stop)
+    assert stopped
+    assert len(study) == 48
+    assert rows_of(there) == rows_of(here)
+
+
+class Refused(Future):
+    def __init__(self, error):
+        self._error = error
+
+    def exception(self):
+        return self._error
+
+
+class Lost(Future):
+    def cancelled(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("future", "words"),
+    [
+        (lambda block: Refused(UserError("Workers must have the same version")), "same version"),
+        (lambda block: Refused(ModuleNotFoundError("No module named 'accel'")), "No module named"),
+        (Lost, "Scheduler tcp://head must not end during a sweep: what was counted is kept"),
+    ],
+)
+def test_workers_and_schedulers_that_are_no_use(monkeypatch, future, words):
+    dask = dask_of(monkeypatch, future)
+    with pytest.raises(UserError, match=words):
+        list(dask.run(None, [Point("innerjoin", {"units": 4})], lambda share: None))
+
+
+def test_a_scheduler_that_has_no_worker(monkeypatch):
+    monkeypatch.setattr(engine, "_ANSWER_SECONDS", 2)
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=0, dashboard_address=None) as cluster:
+        address = cluster.scheduler_address
+        with pytest.raises(UserError, match=f"Scheduler {address} must have at least 1 worker"):
+            sweep("lenet5", _SPACE, scheduler=address)
 
 
 def test_a_scheduler_that_does_not_answer(monkeypatch):

@@ -41,7 +41,7 @@ def test_sweep_show_and_export(accel, tmp_path, monkeypatch):
     arguments = ("sweep", "space.toml", "--network", "lenet5", "--objectives", "cycles,lut4")
     status, out, err = accel(*arguments)
     assert (status, err) == (0, "")
-    assert "4 points: 2 infeasible, 2 ok; 1 on the Pareto front." in out
+    assert "4 points: 2 infeasible, 2 ok; 2 on the Pareto front." in out
     assert "fifo_depth must be between 1 and 16, not 99" in " ".join(out.split())
     assert accel(*arguments) == (0, out, "")
     assert accel("sweep", "show", "sweep.sqlite")[:2] == (0, out)

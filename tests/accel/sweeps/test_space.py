@@ -88,6 +88,11 @@ def test_a_file_says_what_a_dict_says(tmp_path):
         ({"machine": "outerjoin"}, "Machine must be one of"),
         ({"machine": ["innerjoin", "scnn"]}, "must have the same fields; give several spaces"),
         ({"preset": "huge"}, "Preset must be one of"),
+        (
+            {"weight_density": 0.5, "weight_pattern": "row"},
+            "axis weight_pattern must be one of ele",
+        ),
+        ({"weight_pattern": "kernel"}, "Axis weight_pattern must come with weight_density"),
         ({"weight_density": [0.0]}, "weight_density must be above 0 and at most 1, not 0.0"),
         ([], "Space must have at least one part, not none"),
     ],

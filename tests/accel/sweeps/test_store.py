@@ -12,9 +12,9 @@ from accel.sweeps.store import Row, Store, code_digest, point_key
 from golden.errors import UserError
 
 _ROW = Row(
-    key="k1", point=Point("innerjoin", {"units": 8}, 0.5), network="net", network_digest="d",
-    images=1, technology_node="45nm", status="ok", message="", figures={"modes": {"both": {}}},
-    cpu_seconds=0.25, package="0", code="c",
+    key="k1", point=Point("innerjoin", {"units": 8}, 0.5, "kernel"), network="net",
+    network_digest="d", images=1, technology_node="45nm", status="ok", message="",
+    figures={"modes": {"both": {}}}, cpu_seconds=0.25, package="0", code="c",
 )  # fmt: skip
 
 
@@ -80,7 +80,7 @@ def test_another_version_is_refused(path):
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 9")
     connection.close()
-    with pytest.raises(UserError, match="must be of version 1, not 9"):
+    with pytest.raises(UserError, match="must be of version 2, not 9"):
         Store(path)
 
 
@@ -112,11 +112,12 @@ def test_keys_differ_where_figures_may():
     others = [
         (replace(point, machine="sparten"), "net", ("both",), "45nm"),
         (replace(point, weight_density=0.5), "net", ("both",), "45nm"),
+        (replace(point, weight_pattern="kernel"), "net", ("both",), "45nm"),
         (replace(point, config={"units": 8, "clusters": 3}), "net", ("both",), "45nm"),
         (point, "ten", ("both",), "45nm"),
         (point, "net", ("dense", "both"), "45nm"),
         (point, "net", None, "45nm"),
         (point, "net", ("both",), "7nm"),
     ]
-    assert len({key, *(point_key(*other) for other in others)}) == 8
+    assert len({key, *(point_key(*other) for other in others)}) == 9
     assert len(code_digest()) == 32

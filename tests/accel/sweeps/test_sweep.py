@@ -75,16 +75,26 @@ def test_every_point_is_what_simulate_counts(net):
         {"machine": "sparten", "units": [4], "clusters": [2], "collector_width": 4, **_ROOM},
         {"units": 8, "clusters": [2, 3], "dealing": "queue", "collector_width": 8, **_ROOM},
         {"machine": "scnn", "preset": "toy", "weight_density": [0.3, 1.0]},
+        {
+            "units": 4,
+            "clusters": 1,
+            "collector_width": 4,
+            "weight_density": 0.3,
+            "weight_pattern": ["kernel", "vector"],
+            **_ROOM,
+        },
         {"machine": "dense", "preset": "array-64"},
     ]
     study = sweep(net, space, modes=None, images=1)
     assert {each.status for each in study.found} == {"ok"}
-    assert len(study) == 64 + 1 + 2 + 2 + 1
+    assert len(study) == 64 + 1 + 2 + 2 + 2 + 1
     drawn = random.Random(0).sample(study.found[:64], 24) + list(study.found[64:])
     for each in drawn:
         (row,) = each.rows
-        density = each.point.weight_density
-        on = net if density is None else replace(net, network=prune_network(net.network, density))
+        density, pattern = each.point.weight_density, each.point.weight_pattern
+        on = net
+        if density is not None:
+            on = replace(net, network=prune_network(net.network, density, pattern))
         machine = each.point.load()
         assert list(row.figures["modes"]) == [mode.value for mode in machine.modes]
         for mode in machine.modes:
@@ -124,11 +134,11 @@ def test_what_can_not_be_is_data(net):
     assert "needs" in table["message"][0]
     assert "filter_buffer_bytes" in table["message"][0]
     assert "fifo_depth must be between 1 and 16, not 99" in table["message"][2]
-    # Four units are no clusters of eight, which are what has been measured.
-    assert table["area"].tolist()[1] == "no estimate"
-    assert study.found[1].figures[1] is None
-    assert "error not measured" in table["area"].tolist()[5]
-    assert len(study.front()) == 1
+    # Cells are fitted, and the row says how good the fit is.
+    assert "kept aside differ by % in the median" in table["area"][1]
+    assert table["area"][0] == ""
+    assert table["lut4"][5] > table["lut4"][1] > 1000
+    assert len(study.front()) == 2
     assert "8 points (2 ok, 6 infeasible, 0 failed) for cycles, lut4" in repr(study)
 
 
@@ -212,7 +222,7 @@ def test_tables_and_files(net, tmp_path):
     assert dominated[is_reached].groupby(list(_SPACE)[:6]).ngroups == 64
     study.export(tmp_path / "points.csv")
     assert pd.read_csv(tmp_path / "points.csv")["cycles"].tolist() == table["cycles"].tolist()
-    with pytest.raises(UserError, match=r"must end in .csv or .parquet, not 'points.xls'"):
+    with pytest.raises(UserError, match=r"must end in .csv, .parquet, .log, not 'points.xls'"):
         study.export(tmp_path / "points.xls")
     with pytest.raises(UserError, match="can't be written"):
         study.export(tmp_path / "no" / "points.csv")
@@ -221,6 +231,33 @@ def test_tables_and_files(net, tmp_path):
     read = pd.read_parquet(tmp_path / "points.parquet")
     assert np.array_equal(read["energy_pj"], table["energy_pj"])
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_an_optuna_journal_has_every_point(net, tmp_path):
+    optuna = pytest.importorskip("optuna")
+    from optuna.storages.journal import JournalFileBackend
+
+    space = {
+        "units": [4, 8],
+        "fifo_depth": [2, 4, 99],
+        "collector_width": 4,
+        "clusters": 1,
+        **_ROOM,
+    }
+    study = sweep(net, space | _ROOM, ["cycles", "images_per_second"], clock_mhz=50)
+    study.export(tmp_path / "points.log")
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(tmp_path / "points.log")))
+    read = optuna.load_study(study_name="sweep", storage=storage)
+    assert [each.name for each in read.directions] == ["MINIMIZE", "MAXIMIZE"]
+    assert read.user_attrs["objectives"] == ["cycles", "images_per_second"]
+    assert len(read.trials) == 6
+    for trial, found in zip(read.trials, study.found, strict=True):
+        assert trial.params == {k: found.point.config[k] for k in ("units", "fifo_depth")}
+        assert trial.values == found.figures
+        assert trial.user_attrs["status"] == found.status
+    best = {tuple(trial.values) for trial in read.best_trials}
+    assert best == {tuple(each.figures) for each in study.front()}
+    assert [path.name for path in tmp_path.iterdir()] == ["points.log"]
 
 
 def test_one_machine_in_a_loop_of_ones_own(net):

@@ -161,7 +161,7 @@ def test_a_file_that_is_no_image_is_named(tmp_path: Path) -> None:
     (tmp_path / "data" / "a").mkdir(parents=True)
     for index in range(2):
         (tmp_path / "data" / "a" / f"{index}.png").write_bytes(b"no")
-    with pytest.raises(FormatError, match=r"Image .*png can't be read"):
+    with pytest.raises(FormatError, match=r"Picture .*png can't be read"):
         load_dataset(tmp_path / "data")
 
 

@@ -17,7 +17,7 @@ from golden.errors import FormatError, UserError  # noqa: E402
 from golden.network import Convolution  # noqa: E402
 from sw.training import masks  # noqa: E402
 from sw.training.cost import macs  # noqa: E402
-from sw.training.data import ImageBatches, split  # noqa: E402
+from sw.training.data import Augmentation, ImageBatches, split  # noqa: E402
 from sw.training.dataset import Dataset  # noqa: E402
 from sw.training.models import load_model, reshape, save_model, to_network, to_onnx  # noqa: E402
 from sw.training.networks import DEFINITIONS, find  # noqa: E402
@@ -110,9 +110,10 @@ def test_models_that_are_none_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     with pytest.raises(UserError, match="must be a file"):
         load_model(path)
-    path.write_bytes(b"nothing")
-    with pytest.raises(FormatError, match="can't be read"):
-        load_model(path)
+    for data, words in ((b"nothing", "wrote: "), (b"", "wrote: it is cut short")):
+        path.write_bytes(data)
+        with pytest.raises(FormatError, match=words):
+            load_model(path)
     torch.save(toy_net().state_dict(), path)
     with pytest.raises(FormatError, match="not a plain state dict, which names no network"):
         load_model(path)
@@ -121,6 +122,15 @@ def test_models_that_are_none_are_refused(tmp_path: Path) -> None:
         load_model(path)
     torch.save({"format": 1, "network": "lenet5", "accuracy": {}, "state": {"x": 1}}, path)
     with pytest.raises(FormatError, match="does not fit lenet5"):
+        load_model(path)
+    state = find("lenet5").make().state_dict()
+    for accuracy in ({"test": 1e308}, {"test": "high"}, {1: 0.5}):
+        torch.save({"format": 1, "network": "lenet5", "accuracy": accuracy, "state": state}, path)
+        with pytest.raises(FormatError, match="must have accuracies from 0 to 1"):
+            load_model(path)
+    state["conv1.weight"] = torch.zeros(3)
+    torch.save({"format": 1, "network": "lenet5", "accuracy": {}, "state": state}, path)
+    with pytest.raises(FormatError, match=r"conv1.weight must have 4 axes, not 1"):
         load_model(path)
 
 
@@ -148,7 +158,7 @@ def test_pickles_are_refused_and_never_run(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     for content in (toy_net(), _Opens(tmp_path / "ran")):
         torch.save(content, path)
-        with pytest.raises(FormatError, match="must hold tensors alone, not pickled objects"):
+        with pytest.raises(FormatError, match="it holds something else than weights"):
             load_model(path)
     assert not (tmp_path / "ran").exists()
 
@@ -194,7 +204,8 @@ def test_batches_of_training_are_drawn_and_mirrored() -> None:
     images = np.zeros((10, 2, 2), dtype=np.uint8)
     images[:, 0, 0] = 25 * np.arange(10)
     labels = np.arange(10)
-    batches = ImageBatches(images, labels, 4, training=True)
+    mirror = Augmentation(mirror=True)
+    batches = ImageBatches(images, labels, 4, training=True, augmentation=mirror)
     torch.manual_seed(0)
     seen, mirrored = [], 0
     for inputs, chosen in batches:
@@ -212,7 +223,7 @@ def test_batches_of_training_are_drawn_and_mirrored() -> None:
 
 def test_validation_and_test_data_are_not_trained_with() -> None:
     images = np.arange(100, dtype=np.uint8).reshape(100, 1, 1)
-    data = Dataset(images, np.arange(100), images[:7] + 100, np.arange(7))
+    data = Dataset(images, np.arange(100), images[:7] + 100, np.arange(7), shuffled=True)
     parts = split(data, images=50)
     assert parts.train.labels.tolist() == list(range(50))
     assert parts.validation.labels.tolist() == list(range(90, 100))

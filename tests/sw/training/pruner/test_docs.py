@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from sw.training import Pruner, check  # noqa: E402
+from sw.training import Pruner, QuantisedTraining, check  # noqa: E402
 from sw.training.pruner.scores import SCORES  # noqa: E402
 from tests.sw.training.pruner import loops  # noqa: E402
 from tests.sw.training.toys import toy_images, toy_loader, toy_net  # noqa: E402
@@ -52,7 +52,7 @@ def test_the_plain_loop_ends_in_a_network_and_its_cycles(capsys: pytest.CaptureF
 
 
 def test_the_callbacks_prune_in_loops_of_the_trainers_shape() -> None:
-    ready, lightning, hugging_face = blocks("pruning/pruner.md")
+    ready, _, lightning, hugging_face = blocks("pruning/pruner.md")
     exec(ready, {"check": check, "model": toy_net(), "example": toy_images(4)[0]})
     names: dict[str, Any] = {"Pruner": Pruner, "Callback": object, "TrainerCallback": object}
     exec(lightning, names | {"example": torch.rand(2, 8, 8)}, light := {})
@@ -71,6 +71,17 @@ def test_the_callbacks_prune_in_loops_of_the_trainers_shape() -> None:
                                       "labels": torch.tensor([0, 1])}).loss.backward()  # fmt: skip
         callback.on_step_end(None, None, None)
     assert callback.pruner.density == pytest.approx(0.3, abs=0.01)
+
+
+def test_quantised_training_ends_in_a_qdq_model() -> None:
+    _, quantised, *_ = blocks("pruning/pruner.md")
+    model, images = toy_net(), toy_images(4)[0]
+    pruner = Pruner(model, images, density=0.5, schedule="one-shot")
+    pruner.step()
+    names: dict[str, Any] = {"model": model, "images": images, "pruner": pruner}
+    exec(quantised, names | {"QuantisedTraining": QuantisedTraining}, found := {})
+    operators = {node.op_type for node in found["result"].qdq.graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear", "Conv"} <= operators
 
 
 def test_the_page_has_every_score() -> None:
