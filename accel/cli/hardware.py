@@ -33,7 +33,7 @@ from accel.cli.options import (
     refuse,
 )
 from accel.cli.output import check_writable, complain, show, status
-from golden.errors import ConfigError, HardwareError, UserError
+from golden.errors import HardwareError, UserError
 from golden.machines import registry
 
 if TYPE_CHECKING:
@@ -274,8 +274,7 @@ def export(
 
     Chips are the presets board, chip-64, chip-256, chip-1024; board if left out.
     """
-    if preset is not None and config is not None:
-        raise ConfigError("A chip must be given by --preset or by --config, not by both")
+    chip = read_chip(preset, config)
     check_writable(output)
     from accel import api
     from accel.chip_export import export as write_image
@@ -284,5 +283,5 @@ def export(
         net = api.load(network, images, density)
     stored = 0 if image is None and images is not None else image
     with status(f"Compiling {net.name}"):
-        paths = write_image(net, output, config or preset or "board", image=stored, driver=driver)
+        paths = write_image(net, output, chip, image=stored, driver=driver)
     show(*map(str, paths))
