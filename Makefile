@@ -39,6 +39,9 @@ test-avx2: $(BIN)/.simulators ## the kernels and training as a processor without
 test-slow: $(BIN)/.simulators ## whole networks on the hardware, long runs
 	$(PYTEST) -m slow
 
+formal: $(BIN)/.simulators ## prove properties of the hardware's blocks, and that planted bugs break the proofs
+	$(PYTEST) tests/formal -m 'slow or not slow' --durations=0
+
 lint: $(BIN)/.all ## style, types, and which package may import which
 	ruff check .
 	ruff format --check .
@@ -99,4 +102,4 @@ $(BIN)/.simulators: $(BIN)/.all
 	  echo 'error: the simulators need: apt-get install --no-install-recommends $(DEBIAN)' >&2; exit 2; fi
 	@touch $@
 
-.PHONY: help demo vgg16 test test-avx2 test-slow lint bench synth registers networks clean
+.PHONY: help demo vgg16 test test-avx2 test-slow formal lint bench synth registers networks clean
