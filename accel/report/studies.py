@@ -183,23 +183,29 @@ def pruning_report(outcome: Any, figures: Mapping[str, float]) -> list[Item]:
     table.add("weights that are not zero", "", f"{kept:,}")
     table.add("share of the dense network's", "", f"{100 * kept / outcome.dense_weights:.2f} %")
     table.add("MACs, zeros included", f"{outcome.dense_macs:,}", f"{outcome.macs:,}")
-    table.add("cycles an image", "", f"{figures['cycles']:,.0f}")
+    if figures:
+        table.add("cycles an image", "", f"{figures['cycles']:,.0f}")
     layers = Table("", [Column("layer", Kind.NAME), *map(figure, ("weights", "kept", "%"))])
     for each in outcome.layers:
         layers.add(each.name, each.size, each.kept, f"{100 * each.density:.1f}")
-    speed_ups = [
-        f"{figures[f'speed_up_over_{mode}']:.2f} over {words}"
-        for mode, words in (
-            ("dense", "dense"),
-            ("static", "weights' zeros alone"),
-            ("dynamic", "activations' zeros alone"),
+    notes = []
+    if figures:
+        speed_ups = [
+            f"{figures[f'speed_up_over_{mode}']:.2f} over {words}"
+            for mode, words in (
+                ("dense", "dense"),
+                ("static", "weights' zeros alone"),
+                ("dynamic", "activations' zeros alone"),
+            )
+        ]
+        notes.append(
+            f"Speed-up of skipping both: {', '.join(speed_ups)} (this network, same machine)."
         )
-    ]
     return [
         f"{outcome.network.name}: {outcome.network.source}",
         table,
         layers,
-        f"Speed-up of skipping both: {', '.join(speed_ups)} (this network, same machine).",
+        *notes,
         *(f"wrote {path}" for path in outcome.files),
     ]
 

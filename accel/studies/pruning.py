@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -45,6 +46,8 @@ __all__ = [
     "studies",
     "total_cycles",
 ]
+
+log = logging.getLogger(__name__)
 
 #: Calibration images that a final network's cycles are the mean of.
 MEASURED_IMAGES = 2
@@ -186,6 +189,8 @@ def prune_network(
 ) -> tuple[Outcome, dict[str, float]]:
     """Train, prune and compress a network; return it with what it costs on a machine.
 
+    The costs are left out, and the log says why, where the machine can't run it.
+
     Parameters
     ----------
     network, method : str
@@ -227,7 +232,13 @@ def prune_network(
         layer_cost=layers,
         data_settings={**data.settings(), **({"weights": str(weights)} if weights else {})},
     )
-    return outcome, measure_on(machine, split.calibration)(outcome.network)
+    try:
+        figures = measure_on(machine, split.calibration)(outcome.network)
+    except UserError as error:
+        # Hours of training are not lost to a machine that is too small.
+        log.warning("cycles can't be counted: %s", error)
+        figures = {}
+    return outcome, figures
 
 
 def _is_own(network: str, weights: Path | None, input_shape: tuple[int, ...] | None) -> bool:

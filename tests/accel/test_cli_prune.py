@@ -99,6 +99,22 @@ def test_a_teacher_and_a_dense_model_can_be_given(accel, data: Path, tmp_path: P
     assert any(not torch.equal(alone[key], taught[key]) for key in alone)
 
 
+def test_a_machine_that_is_too_small_loses_no_training(
+    accel, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from accel.studies import pruning
+    from golden.errors import UserError
+
+    def too_small(*_: object) -> None:
+        raise UserError("Layer fc1 needs more")
+
+    monkeypatch.setattr(pruning, "measure_on", lambda *_: too_small)
+    status, out, err = _prune(accel, data, tmp_path / "run", "--epochs", "0")
+    assert status == 0, err
+    assert "26,620" in out
+    assert "cycles" not in out
+
+
 def test_lists(accel) -> None:
     status, out, _ = accel("prune", "--list")
     assert status == 0

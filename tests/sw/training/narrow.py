@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sw.training.data import ImageBatches
+from sw.training.data import Augmentation, ImageBatches
 from sw.training.methods import Task
 from sw.training.networks import Definition, Recipe
 from sw.training.networks.resnet import ResNet
@@ -73,7 +73,13 @@ class Batches:
         images = random.integers(0, 100, (128, 8, 8))
         images[labels == 0, :4] += 100
         images[labels == 1, 4:] += 100
-        self.batches = ImageBatches(images.astype(np.uint8), labels, 32, training=True)
+        self.batches = ImageBatches(
+            images.astype(np.uint8),
+            labels,
+            32,
+            training=True,
+            augmentation=Augmentation(mirror=True),
+        )
         self.stop_at = stop_at
         self.steps = self.epochs = 0
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from golden.machines.cluster.config import AcceleratorConfig
-from sw.training.data import ImageBatches, Split
+from sw.training.data import Augmentation, ImageBatches, Split
 from sw.training.methods import Task
 from sw.training.networks.definition import Definition, Recipe
 from sw.training.session import Session
@@ -44,7 +44,9 @@ def split(images=96):
     for picture, label in zip(pictures, labels, strict=True):
         picture[:, SIZE // 2 * label : SIZE // 2 * (label + 1)] //= 4
     return Split(
-        ImageBatches(pictures[:64], labels[:64], 16, training=True),
+        ImageBatches(
+            pictures[:64], labels[:64], 16, training=True, augmentation=Augmentation(mirror=True)
+        ),
         ImageBatches(pictures[64:80], labels[64:80], 10),
         ImageBatches(pictures[80:], labels[80:], 16),
         pictures[:8, None].astype(np.float32) / np.float32(255),

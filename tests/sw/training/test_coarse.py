@@ -13,7 +13,7 @@ torch.set_num_threads(1)
 
 from accel.studies.training.granularity import at_accuracy, equal_accuracy, index_row  # noqa: E402
 from sw.training import masks  # noqa: E402
-from sw.training.data import ImageBatches  # noqa: E402
+from sw.training.data import Augmentation, ImageBatches  # noqa: E402
 from sw.training.masks import deviation  # noqa: E402
 from sw.training.methods import Task, make  # noqa: E402
 from sw.training.methods.coarse import Coarse  # noqa: E402
@@ -48,7 +48,7 @@ def data(count=96):
     labels = rng.integers(0, 10, count)
     images = rng.integers(0, 60, (count, 8, 8), dtype=np.uint8)
     images[np.arange(count), labels % 8, labels // 2] = 255
-    return ImageBatches(images, labels, 32, training=True)
+    return ImageBatches(images, labels, 32, training=True, augmentation=Augmentation(mirror=True))
 
 
 def task(folder, epochs=2):

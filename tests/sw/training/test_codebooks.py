@@ -33,7 +33,9 @@ def dataset():
     images = rng.integers(0, 40, (300, 28, 28))
     images[np.arange(300), 2 * labels + 4] += 200
     images = images.astype(np.uint8)
-    return Dataset(images[:240], labels[:240], images[240:], labels[240:])
+    return Dataset(
+        images[:240], labels[:240], images[240:], labels[240:], mirrored=True, shuffled=True
+    )
 
 
 @pytest.fixture

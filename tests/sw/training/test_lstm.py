@@ -237,7 +237,12 @@ def test_prune_trains_writes_and_measures(tmp_path: Path) -> None:
     lit = (np.arange(28) < 14) == (labels[:, None] == 0)
     pixels = rng.integers(0, 256, (400, 28, 28)) * (rng.random((400, 28, 28)) < 0.3)
     pixels = (pixels * np.where(lit, 1, 0.3)[:, :, None]).astype(np.uint8)
-    data = split(Dataset(pixels[:300], labels[:300], pixels[300:], labels[300:]), batch=32)
+    data = split(
+        Dataset(
+            pixels[:300], labels[:300], pixels[300:], labels[300:], mirrored=True, shuffled=True
+        ),
+        batch=32,
+    )
     outcome = pipeline.prune(
         networks.find("lstm"), Magnitude(density=0.1, rounds=1), data, tmp_path,
         epochs=3, dense_epochs=4,
