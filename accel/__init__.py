@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from accel.api import check, compare, machine, simulate, timeline, verify, write_verilog
     from accel.chip.results import ChipResult
     from accel.chip.simulator import simulate_chip
+    from accel.chip_export import export
     from accel.loading import LoadedNetwork, compress, load, networks
     from accel.machines.timeline import Timeline
     from accel.placement import Placement
@@ -46,6 +47,7 @@ _PLACES = {
     "accel.api": ("check", "compare", "machine", "simulate", "timeline", "verify", "write_verilog"),
     "accel.chip.results": ("ChipResult",),
     "accel.chip.simulator": ("simulate_chip",),
+    "accel.chip_export": ("export",),
     "accel.loading": ("LoadedNetwork", "compress", "load", "networks"),
     "accel.machines.timeline": ("Timeline",),
     "accel.placement": ("Placement",),
@@ -103,6 +105,7 @@ __all__ = [
     "compare",
     "compress",
     "evaluate",
+    "export",
     "load",
     "log2",
     "machine",

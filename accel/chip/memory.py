@@ -71,6 +71,7 @@ def _serve_pages(now, address, length, write, bus_bytes, parameters, state):
             now += activate + (precharge if open_row >= 0 else 0)
             state[_BANKS + row % banks] = row
         beats = (stop - 1) // bus_bytes - address // bus_bytes + 1
-        now += max(beats, -(-(stop - address) // rate))
+        words = (stop - 1) // rate - address // rate + 1
+        now += max(beats, words)
         address = stop
     return now

@@ -1,4 +1,4 @@
-"""`accel verify` and `accel verilog`: the generated hardware, run and written."""
+"""`accel verify`, `accel verilog`, `accel export`: hardware run and written, networks for it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from accel.cli.options import (
     refuse,
 )
 from accel.cli.output import check_writable, complain, show, status
-from golden.errors import HardwareError, UserError
+from golden.errors import ConfigError, HardwareError, UserError
 from golden.machines import registry
 
 if TYPE_CHECKING:
@@ -242,4 +242,47 @@ def verilog(
         paths = api.write_verilog(
             chosen, output, net, name or None, image=image, rows=rows, mode=skip
         )
+    show(*map(str, paths))
+
+
+@commands.command(
+    epilog=examples(
+        "accel export resnet8 -o resnet8.bin",
+        "accel export lenet5 --preset chip-64 --image 3 -o build/lenet5.bin --driver build",
+    )
+)
+def export(
+    network: NetworkArgument,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The memory's image.", metavar="FILE.bin")
+    ],
+    images: ImagesOption = None,
+    image: Annotated[
+        int | None,
+        typer.Option(
+            help="Store this image as the input, from 0; left out, the first of --images.", min=0
+        ),
+    ] = None,
+    density: DensityOption = None,
+    preset: PresetOption = None,
+    config: ConfigOption = None,
+    driver: Annotated[
+        Path | None, typer.Option(help="Write the driver in C there too.", metavar="FOLDER")
+    ] = None,
+) -> None:
+    """Write a network as one image for a chip's memory, and C headers beside it.
+
+    Chips are the presets board, chip-64, chip-256, chip-1024; board if left out.
+    """
+    if preset is not None and config is not None:
+        raise ConfigError("A chip must be given by --preset or by --config, not by both")
+    check_writable(output)
+    from accel import api
+    from accel.chip_export import export as write_image
+
+    with status(f"Loading {network}"):
+        net = api.load(network, images, density)
+    stored = 0 if image is None and images is not None else image
+    with status(f"Compiling {net.name}"):
+        paths = write_image(net, output, config or preset or "board", image=stored, driver=driver)
     show(*map(str, paths))

@@ -17,8 +17,9 @@ from golden.errors import UserError
 
 __all__ = ["Bounded", "check_bounded"]
 
-#: Points of a round: enough to share work, and few enough to learn from. At most this share.
-_ROUND_MIN, _ROUND_SHARE = 16, 1 / 32
+#: Points of a round, at least: enough to share joins, which each round counts anew, and few enough
+#: to learn from.
+_ROUND_MIN, _ROUND_SHARE = 16, 1 / 8
 
 
 def check_bounded(objectives: Sequence[Objective], search: str) -> None:

@@ -17,6 +17,7 @@ from golden.chip.formats import (
     TILE,
     TILE_BYTES,
     VERSION,
+    WINDOWS,
     encode,
     encode_entry,
 )
@@ -103,6 +104,8 @@ def _lay_out(
     ]
     entries, ring_rows = order_entries(config, layers, maps, addresses)
     list_address = memory.take(len(entries) * ENTRY_BYTES, config.burst_bytes)
+    windows = _window_records(layers, maps)
+    windows_address = memory.take(len(windows), 4)
     if memory.end > _MEMORY_BYTES_MAX:
         raise CapacityError(
             f"Network {network.name} needs {memory.end} bytes of memory, addresses reach "
@@ -118,9 +121,14 @@ def _lay_out(
         "magic": MAGIC, "version": VERSION, "list_address": list_address,
         "entries": len(entries), "input_address": source.address,
         "input_bytes": int(np.prod(source.info.shape)), "output_address": result.address,
-        "output_bytes": int(np.prod(result.info.shape)),
+        "output_bytes": int(np.prod(result.info.shape)), "memory_bytes": memory.end,
+        "configuration": config.digest, "input_height": source.info.shape[0],
+        "input_width": source.info.shape[1], "input_channels": source.info.shape[2],
+        "output_signed": int(result.info.dtype == "int8"), "windows_address": windows_address,
+        "windows": len(windows) // (4 * len(WINDOWS)),
     }  # fmt: skip
     store(0, encode(HEADER, header, f"Network {network.name}"))
+    store(windows_address, windows)
     for address, data in blobs:
         store(address, data)
     for compiled, place in zip(layers, addresses, strict=True):
@@ -218,6 +226,23 @@ def _place_maps(
             pixel_stride=whole.pixel_stride,
         )
     return maps
+
+
+def _window_records(layers: list[CompiledLayer], maps: dict[str, Map]) -> bytes:
+    """Return how the maps of windows are formed."""
+    records = b""
+    for layer in (compiled.layer for compiled in layers):
+        if layer.windows and layer.node is not None:
+            shape = layer.node.layer
+            record = {
+                "address": maps[layer.source.name].address,
+                "kernel_height": shape.kernel_height, "kernel_width": shape.kernel_width,
+                "stride_height": shape.stride_height, "stride_width": shape.stride_width,
+                "pad_top": shape.pad_top, "pad_left": shape.pad_left,
+                "out_height": shape.out_height, "out_width": shape.out_width,
+            }  # fmt: skip
+            records += encode(WINDOWS, record, f"Layer {layer.name}")
+    return records
 
 
 def _descriptor(

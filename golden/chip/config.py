@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import zlib
+from dataclasses import asdict, dataclass
 from typing import ClassVar
 
 from golden.errors import ConfigError
@@ -112,6 +113,12 @@ class ChipConfig(AcceleratorConfig):
             )
 
     # -- derived ----------------------------------------------------------------------------
+
+    @property
+    def digest(self) -> int:
+        """32 bits that tell chips apart, so that an image is not run on another one."""
+        fields = {name: str(value) for name, value in asdict(self).items() if name != "name"}
+        return zlib.crc32(repr(sorted(fields.items())).encode())
 
     @property
     def half_bytes(self) -> int:

@@ -18,6 +18,7 @@ __all__ = [
     "TILE",
     "TILE_BYTES",
     "VERSION",
+    "WINDOWS",
     "Kind",
     "VectorOp",
     "decode",
@@ -63,6 +64,15 @@ Words = tuple[tuple[str, int], ...]
 HEADER: Words = (
     ("magic", 32), ("version", 32), ("list_address", 32), ("entries", 32),
     ("input_address", 32), ("input_bytes", 32), ("output_address", 32), ("output_bytes", 32),
+    ("memory_bytes", 32), ("configuration", 32), ("input_height", 32), ("input_width", 32),
+    ("input_channels", 32), ("output_signed", 1), ("windows_address", 32), ("windows", 32),
+)  # fmt: skip
+
+#: A map of windows of the network's input, which whoever supplies that forms.
+WINDOWS: Words = (
+    ("address", 32), ("kernel_height", 32), ("kernel_width", 32), ("stride_height", 32),
+    ("stride_width", 32), ("pad_top", 32), ("pad_left", 32), ("out_height", 32),
+    ("out_width", 32),
 )  # fmt: skip
 
 DESCRIPTOR: Words = (

@@ -201,7 +201,7 @@ module bench;
           if (part > rest) part = rest;
           if (open_row[bank] != row) through = through + n3 + (open_row[bank] < 0 ? 0 : n4);
           open_row[bank] = row;
-          through = through + most(beats_of(place, part), (part + n0 - 1) / n0);
+          through = through + most(beats_of(place, part), (place % n0 + part + n0 - 1) / n0);
           place = place + part;
           rest = rest - part;
         end

@@ -50,7 +50,7 @@ class Chip(Component):
         m = Module()
         m.submodules.core = core = Core(self._config)
         m.submodules.memory = memory = MemorySide(self._config)
-        m.submodules.csr = csr = Csr(Core.COUNTERS)
+        m.submodules.csr = csr = Csr(Core.COUNTERS, self._config.digest)
         wiring.connect(m, memory.core, core.memory)
         wiring.connect(m, wiring.flipped(self.axi), memory.axi)
         wiring.connect(m, wiring.flipped(self.host), csr.bus)

@@ -34,6 +34,8 @@ class Csr(Component):
     ----------
     counters : dict of str to str
         Of the compute side: name and meaning.
+    configuration : int
+        The chip's ``ChipConfig.digest``.
 
     Members
     -------
@@ -50,7 +52,8 @@ class Csr(Component):
     counters : In(ArrayLayout(32, ...))
     """
 
-    def __init__(self, counters: dict[str, str]) -> None:
+    def __init__(self, counters: dict[str, str], configuration: int) -> None:
+        self._configuration = configuration
         self._map, self._names = register_map(counters), list(counters)
         super().__init__(
             {
@@ -104,7 +107,8 @@ class Csr(Component):
         m.d.comb += self.interrupt.eq(raised & enabled)
         status = Cat(busy, done, raised, refused)
         values = {
-            "identity": IDENTITY, "version": VERSION, "error_entry": self.entry, "cycles": cycles,
+            "identity": IDENTITY, "version": VERSION, "configuration": self._configuration,
+            "error_entry": self.entry, "cycles": cycles,
             **dict(zip(self._names, self.counters, strict=True)),
         }  # fmt: skip
         self._give_reads(m, status, written, values)

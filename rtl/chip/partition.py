@@ -6,6 +6,8 @@ whether a vector tile was done in it, whose cycle belongs to the next tile.
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Module, Signal
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
@@ -70,7 +72,7 @@ class Partition(Component):
     def elaborate(self, platform) -> Module:
         m = Module()
 
-        def late(value) -> Signal:
+        def late(value: Any) -> Signal:
             kept = Signal(len(value))
             m.d.sync += kept.eq(value)
             return kept
@@ -94,7 +96,7 @@ class Partition(Component):
         with m.If(self.start):
             m.d.sync += [count.eq(0) for count in self.counts]
 
-        def count(name: str, condition=1) -> None:
+        def count(name: str, condition: Any = 1) -> None:
             at = list(COUNTERS).index(name)
             m.d.sync += self.counts[at].eq(self.counts[at] + condition)
 

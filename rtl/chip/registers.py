@@ -57,6 +57,7 @@ def register_map(counters: Mapping[str, str]) -> RegisterMap:
     read = {
         "identity": f"0x{IDENTITY:08x}",
         "version": f"{VERSION}, that of the image that it reads",
+        "configuration": "ChipConfig.digest of the chip: an image has that of its own",
         "error_entry": "number of the entry of the list that was served when an error came, or "
         "whose data did",
         "cycles": "cycles of the network",

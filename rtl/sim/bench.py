@@ -12,8 +12,7 @@ simulator's own speed. Commands, one a line, ``op argument`` in hexadecimal:
 
 Filter beats are read from a file of their own, one a line. Results: ``o`` and an output beat,
 ``r`` and a register's value, ``d`` where a wait ended, ``t`` where it took too long, ``f`` and
-the number of filter beats taken. A bench with blocks to dump writes waves where ``+waves=FILE``
-says.
+the number of filter beats taken.
 """
 
 from __future__ import annotations
@@ -166,11 +165,10 @@ endmodule
 """
 
 
-def bench_verilog(design: Design, dump: str = "") -> str:
-    """Return module ``bench`` for a design, with ``dump`` in it."""
+def bench_verilog(design: Design) -> str:
+    """Return module ``bench`` for a design."""
     return (
         _BENCH.replace("@TOP@", design.top)
-        .replace("endmodule", f"{dump}endmodule")
         .replace("@BEAT@", str(design.beat_bits))
         .replace("@OUTPUT@", str(design.output.size))
         .replace("@DRAIN@", str(DRAIN_CYCLES))

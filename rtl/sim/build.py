@@ -24,7 +24,7 @@ from golden.errors import HardwareError, UserError
 from golden.files import cache_folder
 from rtl.host import Design, Written
 from rtl.sim import runner
-from rtl.sim.waves import check_blocks, control_file
+from rtl.sim.waves import control_file, dump_verilog, find_blocks
 from rtl.verilog.writer import verilog
 
 __all__ = ["build", "builds_folder", "require_simulator", "require_waves", "search_path"]
@@ -118,7 +118,7 @@ def build(
     Parameters
     ----------
     bench : str
-        Module ``bench`` for the design.
+        Module ``bench`` for the design, which is ``dut`` in it.
     long : bool
         It will run for so long that compiling the model well pays.
     waves : tuple of str, optional
@@ -172,7 +172,9 @@ def _make(
     """Build a bench in a folder; the simulator's own objects are kept in another one."""
     text = verilog(design)
     if waves is not None:
-        check_blocks(text, design.top, waves)
+        waves = find_blocks(text, design.top, waves)
+        inside, _, after = bench.rpartition("endmodule")
+        bench = f"{inside}{dump_verilog(waves)}endmodule{after}"
     sources = {f"{design.top}.v": text, "bench.sv": bench}
     for name, source in sources.items():
         (folder / name).write_text(source, encoding="utf-8")
@@ -181,7 +183,7 @@ def _make(
         if waves is not None:
             control.write_text(control_file(waves), "ascii")
             arguments = [*arguments, str(control)]
-        elif repeated := _repeated(design.top, text):
+        elif repeated := _repeated(text):
             control.write_text(f'`verilator_config\nhier_block -module "{repeated}"\n', "ascii")
             arguments = [*arguments, "--hierarchical", str(control)]
     compiler = folder / "cached-compiler"
@@ -211,15 +213,19 @@ def _make(
             path.unlink()
 
 
-def _repeated(top: str, text: str) -> str:
-    """Return the module that a top module has many instances of, or nothing.
+def _repeated(text: str) -> str:
+    """Return the largest module that another one has many instances of, or nothing.
 
     Verilator compiles such a one once; by itself it writes code for each instance.
     """
-    body = text[text.index(f"\nmodule {top}(") :]
-    instances = re.findall(r"^  (\w+) \w+ \($", body[: body.index("\nendmodule")], re.M)
-    name, count = Counter(instances).most_common(1)[0] if instances else ("", 0)
-    return name if count >= _MANY else ""
+    modules = dict(re.findall(r"^module (\w+)\((.*?)^endmodule", text, re.M | re.S))
+    repeated = ""
+    for body in modules.values():
+        for name, count in Counter(re.findall(r"^  (\w+) \w+ \($", body, re.M)).items():
+            larger = len(modules.get(name, "")) > len(modules.get(repeated, ""))
+            if count >= _MANY and larger:
+                repeated = name
+    return repeated
 
 
 def _keep_runtime(folder: Path, runtime: Path) -> None:

@@ -10,7 +10,7 @@ from rtl.host import Design, Program, Result
 from rtl.sim import runner
 from rtl.sim.bench import bench_verilog
 from rtl.sim.build import build, require_simulator, require_waves, search_path
-from rtl.sim.waves import Waves, dump_verilog, keep
+from rtl.sim.waves import Waves, keep
 
 __all__ = ["run_programs"]
 
@@ -49,8 +49,7 @@ def run_programs(
         require_waves(simulator)
     long = sum(program.cycle_limit for program in programs) > _LONG_CYCLES
     blocks = None if waves is None else waves.blocks
-    bench = bench_verilog(design, "" if blocks is None else dump_verilog(blocks))
-    built = build(design, simulator, bench, long=long, waves=blocks)
+    built = build(design, simulator, bench_verilog(design), long=long, waves=blocks)
     with tempfile.TemporaryDirectory(prefix="cosim-") as name:
         folder = Path(name)
         slack = 1 if stalls is None else 8

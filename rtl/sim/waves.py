@@ -14,10 +14,12 @@ from pathlib import Path
 from golden.errors import UserError
 from golden.files import check_writable, write_whole
 
-__all__ = ["Waves", "check_blocks", "control_file", "dump_verilog", "keep"]
+__all__ = ["Waves", "control_file", "dump_verilog", "find_blocks", "keep"]
 
 #: What GTKWave's save files call a format: a bit, or a bus in hexadecimal.
 _BIT, _BUS, _COMMENT = "@28", "@22", "@200"
+#: Blocks that a message names.
+_SHOWN = 16
 
 
 @dataclass(frozen=True)
@@ -53,18 +55,38 @@ class Waves:
         return self.path.with_suffix(".gtkw"), self.path.with_suffix(".sucl")
 
 
-def check_blocks(text: str, top: str, blocks: Sequence[str]) -> None:
-    """Raise UserError where the Verilog of a design has no such block."""
+def find_blocks(text: str, top: str, blocks: Sequence[str]) -> tuple[str, ...]:
+    """Return where blocks are in the Verilog of a design, as full paths.
+
+    Parameters
+    ----------
+    text, top : str
+        The Verilog, and its top module.
+    blocks : sequence of str
+        Each a path, or the end of one: the outermost block of that name is meant, and of several
+        as far out the one with most blocks in it.
+
+    Raises
+    ------
+    UserError
+        There is no such block, or several that fit as well.
+    """
+    paths = sorted(_paths(text, top), key=lambda path: path.count("."))
+
+    def place(path: str) -> tuple[int, int]:
+        return path.count("."), -sum(other.startswith(f"{path}.") for other in paths)
+
+    found: list[str] = []
     for block in blocks:
-        module, before = top, ""
-        for name in block.split("."):
-            inside = _instances(text, module)
-            if name not in inside:
-                where = f" in {before}" if before else ""
-                raise UserError(
-                    f"Signals{where} must be of {', '.join(inside) or 'no block'}, not {block!r}"
-                )
-            module, before = inside[name], f"{before}.{name}".lstrip(".")
+        fitting = [path for path in paths if f".{path}".endswith(f".{block}")]
+        best = min(map(place, fitting), default=None)
+        nearest = [path for path in fitting if place(path) == best]
+        if len(nearest) != 1:
+            known = nearest or paths
+            shown = ", ".join(known[:_SHOWN]) + (", ..." if len(known) > _SHOWN else "")
+            raise UserError(f"Signals must be of a block such as {shown}, not {block!r}")
+        found += nearest
+    return tuple(found)
 
 
 def dump_verilog(blocks: Sequence[str]) -> str:
@@ -110,7 +132,7 @@ def keep(waves: Waves, dumped: Path, text: str, top: str) -> None:
         A file can't be written.
     """
     groups = {"bench": list(_ports(text, top))}
-    for block in waves.blocks:
+    for block in find_blocks(text, top, waves.blocks):
         module = top
         for name in block.split("."):
             module = _instances(text, module)[name]
@@ -150,6 +172,13 @@ def _instances(text: str, module: str) -> dict[str, str]:
     """Return the blocks in a module: instance to its module; memories are none."""
     found = re.findall(r"^  (\w+) (\w+) \($", _body(text, module), re.M)
     return {name: kind for kind, name in found if f"\nmodule {kind}(" in text}
+
+
+def _paths(text: str, module: str, before: str = "") -> Iterator[str]:
+    """Yield the path of every block below a module."""
+    for name, kind in _instances(text, module).items():
+        yield f"{before}{name}"
+        yield from _paths(text, kind, f"{before}{name}.")
 
 
 def _ports(text: str, module: str) -> Iterator[tuple[str, int]]:

@@ -157,10 +157,9 @@ def test_vectors_are_plain_text_that_says_where_it_comes_from(write):
     assert len((place / "filters.hex").read_text().split()) == known["counters"]["filter_beats"]
 
 
-def test_vectors_of_each_design(write):
+def test_vectors_of_each_design(written):
     """The toy of ExTensor has two PEs, both of which have work."""
-    folder = write("extensor", "--layer", "resnet8:fc")
-    names = sorted(path.name for path in (folder / "vectors").iterdir())
+    names = sorted(path.name for path in (written("extensor") / "vectors").iterdir())
     assert names == ["example_0", "resnet8_fc_0", "resnet8_fc_1"]
 
 

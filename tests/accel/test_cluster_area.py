@@ -83,11 +83,13 @@ def test_multipliers_are_exact():
 def test_more_of_anything_takes_no_fewer_cells():
     base = cells_of(SMALL)
     for change in ({"units": 16}, {"chunk": 256}, {"filters_per_unit": 2}, {"fifo_depth": 8},
-                   {"broadcast_width": 32}, {"filter_bus_bytes": 32}, {"collector_width": 8},
+                   {"filter_bus_bytes": 32}, {"collector_width": 8},
                    {"clusters": 2}):  # fmt: skip
         cells = cells_of(SMALL.replace(**change))
         assert all(cells[name] >= base[name] for name in cells), change
     assert cells_of(SMALL.replace(clusters=3)) == {n: 3 * x for n, x in base.items()}
+    # A chunk has fewer rows where the broadcast is wider, but the expander grows.
+    assert cells_of(SMALL.replace(broadcast_width=32))["lut4"] > base["lut4"]
     assert cells_of(SMALL.replace(units=16))["lut4"] > 1.3 * base["lut4"]
 
 

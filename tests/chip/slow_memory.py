@@ -66,6 +66,7 @@ class SlowMemory:
             elif self.open[bank] != row:
                 time += rp + rcd
             self.open[bank] = row
-            time += max(self._beats(address, part), (part + rate - 1) // rate)
+            words = len({octet // rate for octet in range(address, address + part)})
+            time += max(self._beats(address, part), words)
             address, length = address + part, length - part
         return time

@@ -79,8 +79,8 @@ def seen_by(memory: AxiMemory) -> list[tuple[int, int, int, int]]:
     return [(b.address, b.length, b.asked, b.there) for b in memory.bursts]
 
 
-# 8: rate, bursts of 64 and 512 bytes; 12: sdram; 0: ideal; -1: rate:1,50, halves are waited for.
-@pytest.mark.parametrize("seed", [0, 8, 12, -1])
+# 8: rate; 12: sdram; 43: ideal, rows of no bytes; -1: rate:1,50, halves are waited for.
+@pytest.mark.parametrize("seed", [8, 12, 43, -1])
 def test_every_cycle(seed):
     expected = expect(seed)
     memory, oracle = make_memory(expected), expected.oracle
@@ -98,7 +98,7 @@ def test_every_cycle(seed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 9, 11, 20, 22])
+@pytest.mark.parametrize("seed", [0, 1, 9, 11, 20, 22])
 def test_every_cycle_of_more(seed):
     test_every_cycle(seed)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,9 @@ _LAYERS = [(3, 5, 1), (2, 17, 1), (4, 6, 3), (1, 40, 2), (5, 1, 1)]
 _ROWS = 4
 
 
-def windows(rng: np.random.Generator, octets: np.ndarray, bus: int) -> Iterator[tuple[int, int]]:
+def windows(
+    rng: np.random.Generator, octets: np.ndarray, bus: int
+) -> Generator[tuple[int, int], int, None]:
     """Cut an entry into bursts; yield where a window begins and how long its burst still is."""
     at = 0
     while at < len(octets):
@@ -27,10 +30,10 @@ def windows(rng: np.random.Generator, octets: np.ndarray, bus: int) -> Iterator[
             at += taken
 
 
-def run_parser(dut: Parser, entries, layers) -> list[dict[str, int]]:
+def run_parser(dut: Parser, entries, layers) -> list[dict[str, Any]]:
     """Give it entries (octets, header of the payload) without a pause; return its writes."""
     rng = np.random.default_rng(5)
-    writes: list[dict[str, int]] = []
+    writes: list[dict[str, Any]] = []
     bus = len(dut.rows.payload.data)
 
     async def drive(ctx) -> None:

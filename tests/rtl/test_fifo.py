@@ -62,3 +62,46 @@ def test_an_item_a_cycle(stages):
     found, cycles = send_through(stages, 1.0)
     assert found == list(range(ITEMS))
     assert cycles == ITEMS + stages + 1
+
+
+def test_clear_leaves_nothing_behind():
+    """Full, then cleared while an item arrives: it is empty, has all places, and is in order."""
+    dut = CreditFifo(16)
+
+    async def bench(ctx) -> None:
+        for number in range(dut.DEPTH):
+            assert ctx.get(dut.room)
+            ctx.set(dut.enter, 1)
+            ctx.set(dut.push, 1)
+            ctx.set(dut.item, number)
+            await ctx.tick()
+        assert not ctx.get(dut.room)
+        ctx.set(dut.clear, 1)
+        await ctx.tick()
+        ctx.set(dut.clear, 0)
+        ctx.set(dut.enter, 0)
+        ctx.set(dut.push, 0)
+        for _ in range(3):
+            assert not ctx.get(dut.valid)
+            assert ctx.get(dut.room)
+            await ctx.tick()
+        for number in range(dut.DEPTH):
+            assert ctx.get(dut.room)
+            ctx.set(dut.enter, 1)
+            ctx.set(dut.push, 1)
+            ctx.set(dut.item, 100 + number)
+            await ctx.tick()
+        assert not ctx.get(dut.room)
+        ctx.set(dut.enter, 0)
+        ctx.set(dut.push, 0)
+        ctx.set(dut.pop, 1)
+        for number in range(dut.DEPTH):
+            assert ctx.get(dut.valid)
+            assert ctx.get(dut.head) == 100 + number
+            await ctx.tick()
+        assert not ctx.get(dut.valid)
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()

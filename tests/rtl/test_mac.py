@@ -7,6 +7,7 @@ import random
 import pytest
 
 pytest.importorskip("amaranth")
+from amaranth.hdl._mem import MemoryInstance
 from amaranth.sim import Simulator
 
 from golden.machines.cluster.config import AcceleratorConfig
@@ -76,3 +77,37 @@ def test_partial_sums_of_segments(tile, slots):
     simulator.add_testbench(bench)
     simulator.run()
     assert found == expected
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_sums_reach_the_ends_of_32_bits(sign):
+    """A stored sum that is a product away from 2**31, as no short simulation reaches."""
+    config = AcceleratorConfig.preset("toy").replace(segment_chunks=1, tile_positions=4)
+    dut = Mac(Layouts(config))
+    simulator = Simulator(dut)
+    (stored,) = (
+        fragment._data
+        for fragment in simulator._design.fragments
+        if isinstance(fragment, MemoryInstance)
+    )
+    activation, weight = (255, 127) if sign > 0 else (255, -128)
+    end = (1 << 31) - 1 if sign > 0 else -(1 << 31)
+
+    async def bench(ctx) -> None:
+        ctx.set(stored[3], end - activation * weight)
+        for commit in (0, 1):
+            ctx.set(dut.issue.valid, not commit)
+            ctx.set(dut.issue.live, 1)
+            ctx.set(dut.issue.first, 1)
+            ctx.set(dut.issue.psum, 3)
+            ctx.set(dut.commit, commit)
+            await ctx.tick()
+        ctx.set(dut.commit, 0)
+        ctx.set(dut.activation, activation)
+        ctx.set(dut.weight, weight)
+        await ctx.tick().repeat(dut.LATENCY + 1)
+        assert ctx.get(dut.results[0]) == end
+
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()

@@ -1,130 +1,145 @@
-"""Registers from one source: SystemRDL, the C header, the page in docs, as other tools see them."""
+"""The register file at its limits: widest values, full counters, status bits, held starts."""
 
 from __future__ import annotations
-
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 pytest.importorskip("amaranth")
-pytest.importorskip("systemrdl")
-pytest.importorskip("peakrdl_cheader")
+from amaranth.sim import Simulator
 
-from golden.machines.cambricon_s import CambriconSConfig
-from golden.machines.cluster.config import AcceleratorConfig
-from golden.machines.extensor import ExTensorConfig
-from rtl.cambricon_s.hardware import HARDWARE as CAMBRICON_S
-from rtl.cluster.hardware import HARDWARE as CLUSTER
-from rtl.extensor.hardware import HARDWARE as EXTENSOR
-from rtl.host import Design
-from rtl.verilog.registers_page import registers_page
-from rtl.verilog.systemrdl import c_header, compile_rdl, system_rdl
-
-DESIGNS = {
-    "cluster": CLUSTER.design(AcceleratorConfig.preset("toy")),
-    "cambricon-s": CAMBRICON_S.design(CambriconSConfig.preset("toy")),
-    "extensor": EXTENSOR.design(ExTensorConfig.preset("toy")),
-}
-
-
-def elaborated(design: Design) -> dict[str, tuple[int, int]]:
-    """Return byte address and bits of each register, as PeakRDL's compiler sees them."""
-    found = {}
-    for node in compile_rdl(design).children(unroll=True):
-        prefix, registers = "", [node]
-        if not hasattr(node, "fields"):
-            prefix, registers = f"unit{node.current_idx[0]}.", node.registers()
-        for register in registers:
-            bits = max(field.high for field in register.fields()) + 1
-            found[f"{prefix}{register.inst_name}"] = register.absolute_address, bits
-    return found
-
-
-@pytest.mark.parametrize("machine", DESIGNS)
-def test_compiler_sees_the_addresses_of_the_register_port(machine):
-    design = DESIGNS[machine]
-    addresses = {name: 4 * address for name, address in design.registers.addresses.items()}
-    assert {name: place for name, (place, _) in elaborated(design).items()} == addresses
-
-
-def test_places_and_widths_by_hand():
-    """From docs: layer registers from 16 on, counters from 96, units from 128, 8 apart."""
-    found = elaborated(DESIGNS["cluster"])
-    assert found["control"] == (0, 1)
-    assert found["status"] == (4, 2)
-    assert found["zero_point"] == (4 * 22, 9)
-    assert found["filter_beats"] == (4 * 101, 32)
-    assert found["unit3.idle_cycles"] == (4 * (128 + 3 * 8 + 6), 32)
-
-
-def test_a_host_may_write_layer_registers_and_read_counters():
-    access = {}
-    for node in compile_rdl(DESIGNS["cluster"]).children():
-        if hasattr(node, "fields"):
-            access[node.inst_name] = [
-                (field.is_sw_readable, field.is_sw_writable) for field in node.fields()
-            ]
-    assert access["status"] == [(True, False)] * 2
-    assert access["pairs"] == [(True, False)]
-    assert access["control"] == access["height"] == [(False, True)]
-
-
-@pytest.mark.parametrize("machine", DESIGNS)
-def test_header_compiles_and_has_the_places(machine, tmp_path):
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        pytest.skip("No C compiler is installed")
-    design = DESIGNS[machine]
-    (tmp_path / f"{design.top}.h").write_text(c_header(design))
-    struct = f"{design.top}_t"
-    (tmp_path / "check.c").write_text(
-        f'#include <stddef.h>\n#include "{design.top}.h"\n'
-        f"static_assert(offsetof({struct}, clamp_high) == 4 * "
-        f'{design.registers.addresses["clamp_high"]}, "");\n'
-        f'static_assert(offsetof({struct}, cycles) == 384, "");\n'
-        f'static_assert(offsetof({struct}, unit[0].bubble_cycles) == 516, "");\n'
-        f'static_assert({design.top.upper()}__STATUS__DONE_bm == 2, "");\n'
-    )
-    command = [compiler, "-std=c11", "-Wall", "-Werror", "-fsyntax-only", "check.c"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_page_in_docs_is_what_the_source_gives():
-    page = Path(__file__).parents[2] / "docs/registers.md"
-    assert page.read_text(encoding="utf-8") == registers_page()
-
-
-def test_page_names_every_register():
-    page = registers_page()
-    for design in DESIGNS.values():
-        table = page[page.index(f"\n## {design.top}\n") + 1 :].partition("\n## ")[0]
-        for name, address in design.registers.addresses.items():
-            if not name.startswith("unit"):
-                assert f"\n| {address} | `{name}" in table, name
-
-
-@pytest.mark.parametrize(
-    ("kind", "output", "made", "text"),
-    [
-        ("html", "html", "html/index.html", "<title>"),
-        ("markdown", "page.md", "page.md", "### tile_decisions register"),
-    ],
+from golden.counters import UNIT_COUNTERS
+from rtl.lib.registers import (
+    CONTROL,
+    COUNTER_BASE,
+    LAYER_BASE,
+    STATUS,
+    UNIT_BASE,
+    Register,
+    RegisterFile,
+    RegisterMap,
 )
-def test_peakrdl_makes_pages_of_it(tmp_path, kind, output, made, text):
-    pytest.importorskip(f"peakrdl_{kind}")
-    (tmp_path / "extensor_pe.rdl").write_text(system_rdl(DESIGNS["extensor"]))
-    command = [sys.executable, "-m", "peakrdl", kind, "extensor_pe.rdl", "-o", output]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert text in (tmp_path / made).read_text(encoding="utf-8")
+
+_TABLE = (
+    Register("load_address", 32, ""),
+    Register("wide", 24, ""),
+    Register("narrow", 9, "", is_signed=True),
+)
+_COUNTERS = tuple(f"counter{at}" for at in range(8))
 
 
-def test_text_is_the_same_each_time_and_quotes_what_must_be():
-    design = DESIGNS["extensor"]
-    assert system_rdl(design) == system_rdl(design)
-    odd = Design(**{**vars(design), "summary": 'a "b" \\ c'})
-    assert compile_rdl(odd).get_property("desc") == 'a "b" \\ c'
+def play(bench) -> None:
+    """Run a bench, which is given the context, the block, and functions that write and read."""
+    dut = RegisterFile(RegisterMap(_TABLE, _COUNTERS, 2))
+
+    async def run(ctx) -> None:
+        async def write(address: int, value: int) -> None:
+            ctx.set(dut.address, address)
+            ctx.set(dut.write_data, value)
+            ctx.set(dut.write, 1)
+            await ctx.tick()
+            ctx.set(dut.write, 0)
+
+        async def read(address: int) -> int:
+            ctx.set(dut.address, address)
+            await ctx.tick().repeat(dut.READ)
+            return ctx.get(dut.read_data)
+
+        await bench(ctx, dut, write, read)
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(run)
+    simulator.run()
+
+
+def test_layer_registers_hold_their_widest_values():
+    async def bench(ctx, dut, write, read) -> None:
+        for value in (0xFFFFFFFF, 0x55555555, 0x80000000, 0):
+            for at in range(len(_TABLE)):
+                await write(LAYER_BASE + at, value)
+            await ctx.tick()
+            narrow = value & 0x1FF
+            assert ctx.get(dut.layer.load_address) == value
+            assert ctx.get(dut.layer.wide) == value & 0xFFFFFF
+            assert ctx.get(dut.layer.narrow) == narrow - 0x200 * (narrow >> 8)
+
+    play(bench)
+
+
+def test_a_write_of_load_address_begins_a_row_anew_and_no_other_does():
+    async def bench(ctx, dut, write, read) -> None:
+        await write(LAYER_BASE, 0xFEDCBA98)
+        assert (ctx.get(dut.load_begin), ctx.get(dut.load_address)) == (1, 0xFEDCBA98)
+        await write(LAYER_BASE + 1, 5)
+        assert ctx.get(dut.load_begin) == 0
+
+    play(bench)
+
+
+def test_counters_count_to_their_last_and_begin_anew():
+    async def bench(ctx, dut, write, read) -> None:
+        # Four times 2**30 - 1, and 3: 2**32 - 1.
+        for at in range(len(_COUNTERS)):
+            ctx.set(dut.increments[at], (1 << 30) - 1)
+        await ctx.tick().repeat(4)
+        for at in range(len(_COUNTERS)):
+            ctx.set(dut.increments[at], 3)
+        await ctx.tick()
+        for at in range(len(_COUNTERS)):
+            ctx.set(dut.increments[at], 0)
+        await ctx.tick().repeat(2)
+        for at in range(len(_COUNTERS)):
+            assert await read(COUNTER_BASE + at) == (1 << 32) - 1
+        await write(CONTROL, 1)
+        await ctx.tick().repeat(4)
+        assert await read(COUNTER_BASE) == 0
+
+    play(bench)
+
+
+@pytest.mark.parametrize(("running", "done"), [(0, 0), (1, 0), (0, 1), (1, 1)])
+def test_status_bits(running, done):
+    async def bench(ctx, dut, write, read) -> None:
+        ctx.set(dut.running, running)
+        ctx.set(dut.done, done)
+        assert await read(STATUS) == running | done << 1
+
+    play(bench)
+
+
+def test_a_start_comes_once_and_only_where_nothing_runs():
+    async def bench(ctx, dut, write, read) -> None:
+        async def starts(value: int, running: int) -> list[int]:
+            ctx.set(dut.running, running)
+            await write(CONTROL, value)
+            seen = []
+            for _ in range(6):
+                await ctx.tick()
+                seen.append(ctx.get(dut.start))
+            return seen
+
+        assert await starts(1, 0) == [1, 0, 0, 0, 0, 0]
+        assert await starts(0xFFFFFFFE, 0) == [0] * 6  # bit 0 starts, no other
+        assert await starts(1, 1) == [0] * 6
+        ctx.set(dut.hold, 1)
+        assert await starts(1, 0) == [0] * 6
+        ctx.set(dut.hold, 0)  # it waited
+        await ctx.tick()
+        assert ctx.get(dut.start) == 1
+        await ctx.tick()
+        assert ctx.get(dut.start) == 0
+
+    play(bench)
+
+
+def test_a_unit_counts_for_its_lowest_event():
+    async def bench(ctx, dut, write, read) -> None:
+        ctx.set(dut.counting, 1)
+        ctx.set(dut.unit_events[1], 0b1000100)
+        await ctx.tick().repeat(300)
+        ctx.set(dut.counting, 0)
+        await ctx.tick().repeat(3)
+        counts = [await read(UNIT_BASE + 8 + at) for at in range(len(UNIT_COUNTERS))]
+        assert counts == [0, 0, 300, 0, 0, 0, 0]
+
+    play(bench)

@@ -716,3 +716,11 @@ def test_traces_tell_inputs_apart_and_come_back(tmp_path, monkeypatch):
         np.testing.assert_array_equal(one, other)
     count = len(network.convolutions)
     assert any((first[i] != first[count + i]).any() for i in range(count))
+
+
+def test_what_the_host_makes_may_be_repeated_over_pixels(tmp_path):
+    graph, x = stem()
+    norm = graph.op("ReduceL2", x, axes=[2, 3], keepdims=1)
+    wide = graph.op("Expand", norm, graph.constant(np.array([1, 8, SIZE, SIZE])))
+    network = agree(graph.model(graph.conv(graph.op("Div", x, wide), 8, 4)), tmp_path)
+    assert hosted(network) == ["ReduceL2", "Div"]

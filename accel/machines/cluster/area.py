@@ -48,11 +48,8 @@ def area_model(config: AcceleratorConfig) -> AreaModel | None:
 
 def _table_features(fields: Fields) -> list[float]:
     """Return what tables grow with: paths through the broadcaster, the collector and the units."""
-    units, width, results = (
-        fields["units"],
-        fields["broadcast_width"],
-        fields["units"] * fields["filters_per_unit"],
-    )
+    units, width = fields["units"], fields["broadcast_width"]
+    results = units * fields["filters_per_unit"]
     return [
         1,
         width**2,  # expands packed values: each position takes any of them
@@ -63,6 +60,8 @@ def _table_features(fields: Fields) -> list[float]:
         units * width,
         results,
         units * fields["filter_bus_bytes"],
+        units * fields["chunk"],  # a join's masks
+        units * (fields["chunk"] // width),  # rows of a chunk's values
     ]
 
 
@@ -71,7 +70,6 @@ def _register_features(fields: Fields) -> list[float]:
     units = fields["units"]
     return [
         *_table_features(fields),
-        units * fields["chunk"],  # masks in the pipeline of a join
         units * (fields["chunk"] // 16),  # counts of their words
         units * (fields["fifo_depth"] + 1),
         fields["filter_bus_bytes"],

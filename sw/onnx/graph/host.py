@@ -105,8 +105,11 @@ class HostGraph:
     def seen(self, name: str, view: View) -> str:
         """Bring a tensor of axes y, x, channel to those of the model."""
         shape = self.constant(np.array(view.shape, np.int64))
-        ordered = View(view.tensor, view.shape)
-        if view.order is None or np.array_equal(view.elements, ordered.elements):
+        # A view may leave elements out, or repeat them.
+        is_whole = np.prod(view.shape) == np.prod(view.tensor)
+        if view.order is None or (
+            is_whole and np.array_equal(view.elements, View(view.tensor, view.shape).elements)
+        ):
             return self.add("Reshape", self.add("Transpose", name, perm=[2, 0, 1]), shape)
         if view.is_whole and np.all(np.diff(view.elements.reshape(-1)) == 1):
             return self.add("Reshape", name, shape)
