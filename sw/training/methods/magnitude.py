@@ -113,24 +113,24 @@ class Magnitude:
         rate = self.rate_share and self.rate_share * task.recipe.rate
         rounds = partial(prune_in_rounds, model, task, rate=rate, dead_neurons=self.dead_neurons)
         if self.convolution_rounds is None:
-            return rounds(self.rounds, partial(self._choose, first, nn.Module))
+            return rounds(self.rounds, partial(self._choose, first))
         rounds(
             self.convolution_rounds,
-            partial(self._choose, first, nn.Conv2d),
+            partial(self._choose, first, kind=nn.Conv2d),
             train=partial(_train_convolutions, task, self.convolution_epochs),
         )
         return rounds(
             self.rounds,
-            partial(self._choose, first, nn.Linear),
+            partial(self._choose, first, kind=nn.Linear),
             train=partial(_train_head, task, Features(model, task.session.train_batches, 0)),
         )
 
     def _choose(
         self,
         first: Mapping[str, float],
-        kind: type[nn.Module],
         model: nn.Module,
         progress: float,
+        kind: type[nn.Module] = nn.Module,
     ) -> dict[str, Tensor]:
         layers = masks.layers(model)
         weights = {n: masks.weight(each) for n, each in layers.items() if isinstance(each, kind)}
