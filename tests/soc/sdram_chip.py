@@ -34,7 +34,7 @@ class SdramChip:
         self.refreshes: list[int] = []
         self.mode: int | None = None
         self.coming: dict[int, int] = {}  # read data by the cycle in which the bus has them
-        self.driven = _LONG_AGO
+        self.accesses: list[int] = []
 
     def step(self, command, bank, address, dqm, data, enable):
         """Take the pins at the end of a cycle; return the data that stand there in the next one."""
@@ -95,6 +95,7 @@ class SdramChip:
         assert row is not None, "no row is open"
         assert self.now - self.activated[bank] >= self.rcd, "tRCD"
         assert not address >> 10 & 1, "no automatic precharge"
+        self.accesses.append(self.now)
         at = (row * 4 + bank) * 512 + address
         if command == READ:
             assert dqm == 0

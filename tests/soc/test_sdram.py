@@ -217,6 +217,23 @@ def test_other_parameters(model, timing):
     run_controller(model, SMALL, draw_bursts(2, SMALL, 60), 2, timing)
 
 
+OFTEN = "sdram:2,4,1024,3,3,3,2,60,9"
+
+
+@pytest.mark.parametrize("wait", [105, 106, 107])
+def test_what_becomes_due_as_a_refresh_ends_is_done_with_it(wait):
+    """The second request comes in cycle 5 + wait, 9 before the refresh of cycle 120."""
+    bursts = [(False, 0, 4, 0), (False, 0, 4, wait), (False, 64, 64, 0), (False, 2048, 4, 0)]
+    run_controller(OFTEN, SMALL, bursts, 1)
+
+
+def test_a_refresh_that_a_burst_held_up_follows_it():
+    bursts = [(False, 0, 4, 0), (False, 0, 64, 45), (False, 0, 4, 150)]
+    device = run_controller(OFTEN, SMALL, bursts, 1)
+    ends = device.accesses[2 + 32 - 1]  # two words, then 32
+    assert any(0 < time - ends < 12 for time in device.refreshes)
+
+
 def test_a_processor_before_the_start_leaves_no_trace():
     dice = random.Random(5)
     words = [(4 * dice.randrange(MEMORY_BYTES // 4), dice.choice([None, dice.getrandbits(32)]))
