@@ -96,8 +96,11 @@ class WriteBuffer(Component):
         m.d.comb += self.made.valid.eq(known.any())
         header = Signal(layout)
         m.d.comb += header.eq(header_out.data)
-        for name in ("bytes", "step", "last"):
-            m.d.comb += self.made.payload[name].eq(header[name])
+        m.d.comb += [
+            self.made.payload.bytes.eq(header.bytes),
+            self.made.payload.step.eq(header.step),
+            self.made.payload.last.eq(header.last),
+        ]
         with m.If(piece.valid):
             m.d.sync += fresh.eq(piece.payload.last)
         ends = piece.valid & piece.payload.last
