@@ -7,7 +7,7 @@ one by one.
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import stream
+from amaranth.lib import data, stream
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
@@ -94,8 +94,7 @@ class WriteBuffer(Component):
         known = Signal(range(self._slots + 1))  # made, not granted
         m.d.sync += known.eq(known + self.bursts.valid - self.granted)
         m.d.comb += self.made.valid.eq(known.any())
-        header = Signal(layout)
-        m.d.comb += header.eq(header_out.data)
+        header = data.View(layout, header_out.data)
         m.d.comb += [
             self.made.payload.bytes.eq(header.bytes),
             self.made.payload.step.eq(header.step),
