@@ -14,7 +14,7 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from golden.chip.config import CHIP_LATENCY
-from rtl.chip.payloads import DESCRIPTOR, TILE_BITS, Payloads
+from rtl.chip.control.payloads import DESCRIPTOR, TILE_BITS, Payloads
 from rtl.chip.signatures import Layouts
 from rtl.lib.bits import count_ones
 from rtl.lib.component import Component
@@ -44,7 +44,7 @@ class Parser(Component):
     rows : In(stream of Layouts.rows), taken : Out, closed : In(1)
         As in ``rtl.chip.signatures.core_signature``.
     descriptors, slots : In
-        Of ``rtl.chip.program_store.ProgramStore``.
+        Of ``rtl.chip.control.program_store.ProgramStore``.
     ring : Out(Payloads.ring_write), half : Out(Payloads.half_write)
         What is written at the end of the cycle.
     ready_count : Out(TILE_BITS)

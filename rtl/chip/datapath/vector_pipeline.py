@@ -13,11 +13,11 @@ from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from golden.chip.formats import AVERAGE_MAX, VectorOp
-from rtl.chip.parser import rotate
-from rtl.chip.payloads import DESCRIPTOR, RECORD, RECORDS, Payloads
+from rtl.chip.control.payloads import DESCRIPTOR, RECORD, RECORDS, Payloads
+from rtl.chip.control.table_ram import TableRam
+from rtl.chip.datapath.parser import rotate
+from rtl.chip.datapath.vector_unit import tap_layout
 from rtl.chip.signatures import Layouts
-from rtl.chip.table_ram import TableRam
-from rtl.chip.vector_unit import tap_layout
 from rtl.lib.component import Component
 from rtl.lib.widths import bits_for_count
 
@@ -37,11 +37,11 @@ class VectorPipeline(Component):
 
     Members
     -------
-    tap : In(rtl.chip.vector_unit.tap_layout)
+    tap : In(rtl.chip.datapath.vector_unit.tap_layout)
     residual : In(ArrayLayout(8, vector_lanes))
         Of the tap.
     descriptors, records : In
-        Of ``rtl.chip.program_store.ProgramStore``.
+        Of ``rtl.chip.control.program_store.ProgramStore``.
     table : In(Payloads.table_beat)
     rows : Out(ArrayLayout(.., half_lanes)), half : Out(1), octets : In(...)
         Read port of all clusters' assembly buffers.

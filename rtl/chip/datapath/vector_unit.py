@@ -3,7 +3,7 @@
     P[w] = max(P[w-1], done[t] + ENCODE, A[v] + FILL, A[w - write_bursts] + CREDIT) + pieces(w) taps
 
 Bursts follow from the tile's record and its layer's descriptor, so the unit is ahead of the list.
-What a tap's bytes become: ``rtl.chip.vector_pipeline``.
+What a tap's bytes become: ``rtl.chip.datapath.vector_pipeline``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden.chip.config import CHIP_LATENCY
 from golden.chip.formats import VectorOp
-from rtl.chip.payloads import DESCRIPTOR, RECORD, RECORDS, TILE_BITS, Payloads
+from rtl.chip.control.payloads import DESCRIPTOR, RECORD, RECORDS, TILE_BITS, Payloads
 from rtl.lib.component import Component
 
 __all__ = ["VectorUnit", "tap_layout"]
@@ -56,7 +56,7 @@ class VectorUnit(Component):
     Members
     -------
     descriptors, records, slots, record_count : In
-        Of ``rtl.chip.program_store.ProgramStore``.
+        Of ``rtl.chip.control.program_store.ProgramStore``.
     done_count : In(TILE_BITS)
         Tiles that are done: from done[t] + 1 on.
     residual_arrived : In(24), residual_taken : Out, residual_ready : Out(1),

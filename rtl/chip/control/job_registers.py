@@ -11,8 +11,8 @@ from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from golden.chip.config import CHIP_LATENCY
-from rtl.chip.payloads import DESCRIPTOR, RECORD, Payloads
-from rtl.chip.vector_pipeline import divide
+from rtl.chip.control.payloads import DESCRIPTOR, RECORD, Payloads
+from rtl.chip.datapath.vector_pipeline import divide
 from rtl.cluster.layouts import LAYER
 from rtl.lib.component import Component
 

@@ -11,8 +11,8 @@ from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from golden.chip.formats import PASSES_MAX, pass_row_bytes
-from rtl.chip.payloads import Payloads
-from rtl.chip.table_ram import TableRam
+from rtl.chip.control.payloads import Payloads
+from rtl.chip.control.table_ram import TableRam
 from rtl.cluster.core import buffer_signature
 from rtl.lib.component import Component
 from rtl.lib.ram import Ram

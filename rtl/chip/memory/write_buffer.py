@@ -12,7 +12,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from golden.chip.config import ChipConfig
-from rtl.chip.engine import write_layout
+from rtl.chip.memory.engine import write_layout
 from rtl.chip.signatures import Layouts
 from rtl.lib.component import Component
 

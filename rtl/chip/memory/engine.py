@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden.chip.config import ChipConfig
 from golden.chip.formats import DESCRIPTOR_BYTES, TILE_BYTES
-from rtl.chip.list_reader import ENTRY
+from rtl.chip.memory.list_reader import ENTRY
 from rtl.chip.signatures import Kind, Layouts
 from rtl.chip.status import Code
 from rtl.lib.component import Component

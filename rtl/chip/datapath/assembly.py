@@ -6,7 +6,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
-from rtl.chip.payloads import Payloads
+from rtl.chip.control.payloads import Payloads
 from rtl.lib.component import Component
 from rtl.lib.ram import DualRam
 from rtl.lib.widths import bits_for_count

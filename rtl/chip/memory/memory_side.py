@@ -11,17 +11,17 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.chip.config import ChipConfig
-from rtl.chip.beat_count import BeatCount
-from rtl.chip.burst_fifo import BurstFifo
-from rtl.chip.closings import Closings
-from rtl.chip.engine import Engine
-from rtl.chip.list_reader import ListReader
-from rtl.chip.read_router import ReadRouter
+from rtl.chip.memory.beat_count import BeatCount
+from rtl.chip.memory.burst_fifo import BurstFifo
+from rtl.chip.memory.closings import Closings
+from rtl.chip.memory.engine import Engine
+from rtl.chip.memory.list_reader import ListReader
+from rtl.chip.memory.read_router import ReadRouter
+from rtl.chip.memory.traffic import Traffic
+from rtl.chip.memory.write_buffer import WriteBuffer
+from rtl.chip.memory.write_count import WriteCount
 from rtl.chip.signatures import Kind, axi_signature, core_signature
 from rtl.chip.status import Code
-from rtl.chip.traffic import Traffic
-from rtl.chip.write_buffer import WriteBuffer
-from rtl.chip.write_count import WriteCount
 from rtl.lib.component import Component
 
 __all__ = ["MemorySide"]

@@ -6,7 +6,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
-from rtl.chip.payloads import Payloads
+from rtl.chip.control.payloads import Payloads
 from rtl.cluster.layouts import LAYER
 from rtl.lib.bits import count_ones
 from rtl.lib.component import Component

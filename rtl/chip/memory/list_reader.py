@@ -13,7 +13,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden.chip.config import ChipConfig
 from golden.chip.formats import ENTRY_BYTES
-from rtl.chip.burst_fifo import beat_layout
+from rtl.chip.memory.burst_fifo import beat_layout
 from rtl.chip.signatures import Kind
 from rtl.lib.component import Component
 

@@ -8,8 +8,8 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from golden.chip.config import ChipConfig
-from rtl.chip.burst_fifo import beat_layout
-from rtl.chip.engine import granted_layout
+from rtl.chip.memory.burst_fifo import beat_layout
+from rtl.chip.memory.engine import granted_layout
 from rtl.chip.signatures import Kind, Layouts
 from rtl.lib.component import Component
 from rtl.lib.widths import bits_for_count

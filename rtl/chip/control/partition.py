@@ -12,8 +12,8 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
-from rtl.chip.payloads import DESCRIPTOR, RECORD, RECORDS, TILE_BITS
-from rtl.chip.sequencer import TileView
+from rtl.chip.control.payloads import DESCRIPTOR, RECORD, RECORDS, TILE_BITS
+from rtl.chip.control.sequencer import TileView
 from rtl.lib.component import Component
 
 __all__ = ["COUNTERS", "Partition"]
@@ -39,8 +39,8 @@ class Partition(Component):
     start, ended : In(1)
         First and last cycle of a network. Counts begin anew with the first.
     descriptors, records, slots, record_count, table_count, ready_count : In
-        As in ``rtl.chip.sequencer.Sequencer``, of which are also ``launching`` (launch or start),
-        ``done_count``, ``tables_used``, ``tables_taken``, ``halves``.
+        As in ``rtl.chip.control.sequencer.Sequencer``, of which are also ``launching`` (launch or
+        start), ``done_count``, ``tables_used``, ``tables_taken``, ``halves``.
     running, starved, stalled : In(1)
         A job runs; all its clusters wait for filters; the vector unit waits for a residual.
     pairs : In(32)

@@ -17,7 +17,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden.chip.config import CHIP_LATENCY
 from golden.chip.formats import VectorOp
-from rtl.chip.payloads import DESCRIPTOR, RECORD, RECORDS, TILE_BITS
+from rtl.chip.control.payloads import DESCRIPTOR, RECORD, RECORDS, TILE_BITS
 from rtl.lib.component import Component
 
 __all__ = ["Sequencer", "TileView"]
@@ -63,7 +63,7 @@ class Sequencer(Component):
     Members
     -------
     descriptors, records, slots, record_count, table_count : In
-        Of ``rtl.chip.program_store.ProgramStore``.
+        Of ``rtl.chip.control.program_store.ProgramStore``.
     ready_count : In(TILE_BITS), half_read : In(1)
         Of the parser, of the vector unit.
     running : In(1)

@@ -8,7 +8,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from golden.chip.config import ChipConfig
-from rtl.chip.engine import granted_layout
+from rtl.chip.memory.engine import granted_layout
 from rtl.chip.signatures import Kind
 from rtl.lib.component import Component
 

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from golden.chip.formats import AVERAGE_MAX
 from golden.chip.formats import DESCRIPTOR as DESCRIPTOR_WORDS
 from golden.chip.formats import TILE as TILE_WORDS
-from rtl.chip.payloads import DESCRIPTOR, RECORD, RECORDS, TILE_BITS, Payloads
+from rtl.chip.control.payloads import DESCRIPTOR, RECORD, RECORDS, TILE_BITS, Payloads
 from rtl.chip.signatures import Kind, Layouts
 from rtl.lib.component import Component
 
