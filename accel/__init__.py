@@ -13,10 +13,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from accel.api import check, compare, machine, simulate, timeline, verify, write_verilog
+    from accel.api import check, compare, machine, simulate, timeline, verify
     from accel.chip.results import ChipResult
     from accel.chip.simulator import simulate_chip
-    from accel.chip_export import export
+    from accel.exports.chip import export
+    from accel.exports.verilog import write_verilog
     from accel.loading import LoadedNetwork, compress, load, networks
     from accel.machines.timeline import Timeline
     from accel.placement import Placement
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from accel.sweeps.space import Space, log2
     from accel.sweeps.study import Study
     from accel.timelines.make import write_timeline
-    from accel.verification import Verification
+    from accel.verification.layers import Verification
     from golden.chip.config import ChipConfig
     from golden.config import TomlConfig
     from golden.errors import (
@@ -44,10 +45,11 @@ if TYPE_CHECKING:
 
 #: Where each public name is.
 _PLACES = {
-    "accel.api": ("check", "compare", "machine", "simulate", "timeline", "verify", "write_verilog"),
+    "accel.api": ("check", "compare", "machine", "simulate", "timeline", "verify"),
     "accel.chip.results": ("ChipResult",),
     "accel.chip.simulator": ("simulate_chip",),
-    "accel.chip_export": ("export",),
+    "accel.exports.chip": ("export",),
+    "accel.exports.verilog": ("write_verilog",),
     "accel.loading": ("LoadedNetwork", "compress", "load", "networks"),
     "accel.machines.timeline": ("Timeline",),
     "accel.placement": ("Placement",),
@@ -56,7 +58,7 @@ _PLACES = {
     "accel.sweeps.space": ("Space", "log2"),
     "accel.sweeps.study": ("Study",),
     "accel.timelines.make": ("write_timeline",),
-    "accel.verification": ("Verification",),
+    "accel.verification.layers": ("Verification",),
     "golden.chip.config": ("ChipConfig",),
     "golden.config": ("TomlConfig",),
     "golden.errors": (

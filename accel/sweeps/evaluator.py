@@ -10,13 +10,13 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from accel.activations.trace import LayerTrace, Trace, content_digest
 from accel.costs.energy import EnergyTable
 from accel.machines.machine import Counted, Machine
 from accel.placement import layer_task
 from accel.results import Timing
 from accel.sweeps.pruning import prune_network
 from accel.sweeps.space import Point
-from accel.trace import LayerTrace, Trace, content_digest
 from golden.errors import CapacityError, ConfigError, UserError
 from golden.machines.cluster.config import SkipMode
 from golden.network import Network

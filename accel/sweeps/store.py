@@ -57,9 +57,8 @@ _COUNTING = (
     ("golden", ""),
     ("accel", "machines"),
     ("accel", "costs"),
-    ("accel", "functional.py"),
+    ("accel", "activations"),
     ("accel", "results.py"),
-    ("accel", "trace.py"),
     ("accel.sweeps", "evaluator.py"),
     ("accel.sweeps", "pruning.py"),
 )
