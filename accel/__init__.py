@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from accel.placement import Placement
     from accel.results import LayerResult, MachineResult, Run, Timing
     from accel.sweeps.api import evaluate, sweep
-    from accel.sweeps.space import Space, log2
-    from accel.sweeps.study import Study
+    from accel.sweeps.results.study import Study
+    from accel.sweeps.space.axes import log2
+    from accel.sweeps.space.space import Space
     from accel.timelines.make import write_timeline
     from accel.verification.layers import Verification
     from golden.chip.config import ChipConfig
@@ -55,8 +56,9 @@ _PLACES = {
     "accel.placement": ("Placement",),
     "accel.results": ("LayerResult", "MachineResult", "Run", "Timing"),
     "accel.sweeps.api": ("evaluate", "sweep"),
-    "accel.sweeps.space": ("Space", "log2"),
-    "accel.sweeps.study": ("Study",),
+    "accel.sweeps.results.study": ("Study",),
+    "accel.sweeps.space.axes": ("log2",),
+    "accel.sweeps.space.space": ("Space",),
     "accel.timelines.make": ("write_timeline",),
     "accel.verification.layers": ("Verification",),
     "golden.chip.config": ("ChipConfig",),

@@ -10,7 +10,7 @@ from accel.report.table import Column, Kind, Table, figure
 from accel.report.tables import Item
 
 if TYPE_CHECKING:
-    from accel.sweeps.study import Found, Study
+    from accel.sweeps.results.study import Found, Study
 
 __all__ = ["area_bases", "study_report"]
 

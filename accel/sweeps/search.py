@@ -12,8 +12,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from accel.sweeps.objectives import Objective
-from accel.sweeps.space import Part, Point, Space
+from accel.sweeps.results.objectives import Objective
+from accel.sweeps.space.point import Point
+from accel.sweeps.space.space import Part, Space
 from golden.errors import UserError
 
 __all__ = ["SEARCHES", "Search", "make_search"]

@@ -9,9 +9,9 @@ from typing import Any
 
 from accel.costs.area import Cells
 from accel.sweeps.api import open_study
-from accel.sweeps.space import Point
-from accel.sweeps.store import Store
-from accel.sweeps.study import Study
+from accel.sweeps.results.store import Store
+from accel.sweeps.results.study import Study
+from accel.sweeps.space.point import Point
 from golden.errors import ConfigError, UserError
 
 __all__ = ["synthesise_front", "synthesise_point"]

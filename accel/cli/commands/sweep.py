@@ -105,7 +105,7 @@ def run(
     from accel.api import load
     from accel.report.sweeps import study_report
     from accel.sweeps.api import sweep
-    from accel.sweeps.space import Space
+    from accel.sweeps.space.space import Space
 
     described = Space.from_toml(space)
     with status("Loading"):

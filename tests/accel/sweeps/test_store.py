@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from accel.sweeps.space import Point
-from accel.sweeps.store import Row, Store, code_digest, point_key
+from accel.sweeps.results.keys import code_digest, point_key
+from accel.sweeps.results.store import Row, Store
+from accel.sweeps.space.point import Point
 from golden.errors import UserError
 
 _ROW = Row(

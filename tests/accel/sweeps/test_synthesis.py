@@ -8,7 +8,7 @@ import accel
 from accel.costs.area import Cells
 from accel.sweeps import synthesis
 from accel.sweeps.api import open_study, sweep
-from accel.sweeps.space import Point
+from accel.sweeps.space.point import Point
 from golden.errors import ConfigError, UserError
 from golden.machines import registry
 from rtl.synth import measure as measuring

@@ -8,8 +8,8 @@ from functools import cache
 from typing import Any
 
 from accel.costs.area import Area, AreaTable, Cells
-from accel.sweeps.space import Point
-from accel.sweeps.store import Row
+from accel.sweeps.results.store import Row
+from accel.sweeps.space.point import Point
 from golden.errors import UserError, look_up
 
 __all__ = ["OBJECTIVES", "Objective", "area_of", "find_objectives", "measure"]

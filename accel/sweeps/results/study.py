@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accel.sweeps.journal import write_journal
-from accel.sweeps.objectives import Objective, area_of, measure
-from accel.sweeps.space import DENSITY, PATTERN, Point
-from accel.sweeps.store import Row
+from accel.sweeps.results.journal import write_journal
+from accel.sweeps.results.objectives import Objective, area_of, measure
+from accel.sweeps.results.store import Row
+from accel.sweeps.space.point import DENSITY, PATTERN, Point
 from golden.errors import UserError
 
 if TYPE_CHECKING:
