@@ -145,9 +145,10 @@ def _run(
     units = configs[0].units
     for part in _parts(configs):
         deals, batches = arrange_machines([[configs[i] for i in each] for each in part], shared)
-        times = make_times(sum(configs[each[0]].clusters for each in part), units)
         sums = make_sums(int(deals.first_row[-1]), units)
         sizes = make_sizes(layer, deals, batches, units)
+        rows = sum(configs[each[0]].clusters for each in part)
+        times = make_times(rows, units, sizes.stages)
         run_batches(sizes, layer, deals, batches, latencies(), make_scratch(sizes), times, sums)
         yield part, Counted(deals, batches, times, sums)
 
