@@ -24,7 +24,8 @@ def study_report(study: Study) -> list[Item]:
     front = study.pareto()
     names = [each.name for each in study.objectives]
     said = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-    items: list[Item] = [f"{len(study)} points: {said}; {len(front)} on the Pareto front."]
+    said = f": {said}; {len(front)} on the Pareto front" if counts else ""
+    items: list[Item] = [f"{len(study)} points{said}."]
     if len(front):
         points = [each.point for each in study.found]
         fields = [

@@ -200,7 +200,7 @@ class Store:
         """Return what the sweeps were asked that wrote this store, the latest last."""
         with self._refusing():
             lines = self._connected.execute("SELECT described FROM sweeps ORDER BY rowid")
-            return [json.loads(text) for (text,) in lines]
+            return [_mapping(text) for (text,) in lines]
 
     @property
     def _connected(self) -> sqlite3.Connection:
@@ -237,13 +237,19 @@ class Store:
             raise UserError(f"Store {self.path} must be a file that a sweep has written")
         elif version != VERSION:
             raise UserError(f"Store {self.path} must be of version {VERSION}, not {version}")
+        elif connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+            raise UserError(f"Store {self.path} must not be damaged")
 
     @contextmanager
     def _refusing(self) -> Iterator[None]:
         """Tell what SQLite refuses in one line."""
         try:
             yield
-        except (sqlite3.Error, json.JSONDecodeError, UnicodeDecodeError) as error:
+        except UserError:
+            raise
+        except (TypeError, ValueError):  # what a row holds is not what was written
+            raise UserError(f"Store {self.path} must not be damaged") from None
+        except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorname", "")
             told = {
                 "SQLITE_BUSY": "must not be locked by another program",
@@ -258,19 +264,26 @@ class Store:
             raise UserError(f"Store {self.path} {why}") from None
 
 
+def _mapping(text: str) -> dict[str, Any]:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise TypeError(f"a mapping, not {found!r}")
+    return found
+
+
 def _row(line: tuple) -> Row:
     key, machine, config, density, pattern, network, digest, images, node, *rest = line
     status, message, figures, cpu_seconds, package, code = rest
     return Row(
         key=key,
-        point=Point(machine, json.loads(config), density, pattern),
+        point=Point(machine, _mapping(config), density, pattern),
         network=network,
         network_digest=digest,
         images=images,
         technology_node=node,
         status=status,
         message=message,
-        figures=json.loads(figures),
+        figures=_mapping(figures),
         cpu_seconds=cpu_seconds,
         package=package,
         code=code,

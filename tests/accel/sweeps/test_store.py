@@ -95,6 +95,23 @@ def test_a_damaged_file_is_told(path):
         store.rows()
 
 
+@pytest.mark.parametrize("figures", [None, "{", "7", "\xff"])
+def test_a_row_that_holds_something_else_is_told(path, figures):
+    with Store(path) as store:
+        store.add([_ROW])
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA ignore_check_constraints = 1")
+        connection.execute("PRAGMA writable_schema = 1")
+        connection.execute("UPDATE sqlite_master SET sql = replace(sql, 'NOT NULL', '')")
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE points SET figures = ?", [figures])
+    with (
+        pytest.raises(UserError, match="must not be damaged"),
+        Store(path, write=False) as store,
+    ):
+        store.rows()
+
+
 def test_a_full_disk_is_told_and_nothing_is_half_written(path):
     with Store(path) as store:
         store.add([_ROW])
