@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accel import api
-from accel.functional import quantise_images
+from accel.activations.functional import quantise_images
 from accel.machines.machine import Machine
 from accel.results import csv_text
 from accel.run import count_cycles

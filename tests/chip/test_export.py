@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import accel
-from accel.functional import run_network
+from accel.activations.functional import run_network
 from golden.chip.config import ChipConfig
 from golden.chip.formats import HEADER
 from golden.chip.graph import with_fixed_averages

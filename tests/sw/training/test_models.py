@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 import onnxruntime  # noqa: E402
 from torch import nn  # noqa: E402
 
-from accel.functional import run_nodes  # noqa: E402
+from accel.activations.functional import run_nodes  # noqa: E402
 from golden.errors import FormatError, UserError  # noqa: E402
 from golden.network import Convolution  # noqa: E402
 from sw.training import masks  # noqa: E402

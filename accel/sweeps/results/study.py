@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accel.sweeps.journal import write_journal
-from accel.sweeps.objectives import Objective, area_of, measure
-from accel.sweeps.space import DENSITY, PATTERN, Point
-from accel.sweeps.store import Row
-from golden.errors import UserError
+from accel.sweeps.results.journal import write_journal
+from accel.sweeps.results.objectives import SHORT, Objective, area_of, measure
+from accel.sweeps.results.store import Row
+from accel.sweeps.space.point import DENSITY, PATTERN, Point
+from golden.errors import UserError, look_up
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +55,11 @@ class Found:
     @property
     def message(self) -> str:
         return next((row.message for row in self.rows if row.status != "ok"), "")
+
+    def complete(self) -> list[float] | None:
+        """Return the figures where none is missing."""
+        known = [figure for figure in self.figures or [] if figure is not None]
+        return known if self.figures and len(known) == len(self.figures) else None
 
     @property
     def area_basis(self) -> str:
@@ -121,6 +126,41 @@ class Study:
             return sign * figure
 
         return sorted(self.front(), key=first)
+
+    def narrowed(self, at_most: Mapping[str, float], best: int | None = None) -> Study:
+        """Return the study of those of its points with all figures that keep some limits.
+
+        Parameters
+        ----------
+        at_most : dict of str to float
+            The largest figures, by objectives of the study.
+        best : int, optional
+            Only so many of the front that is left, the best in the first objective.
+
+        Raises
+        ------
+        UserError
+            The study has no such objective, or a number is bad.
+        """
+        places = self._places()
+        limits = {
+            look_up("Objective of a limit", places, name): limit for name, limit in at_most.items()
+        }
+        if best is not None and best < 1:
+            raise UserError(f"Best points must be at least 1, not {best}")
+        kept = [
+            each
+            for each in self.found
+            if (figures := each.complete())
+            and all(figures[place] <= limit for place, limit in limits.items())
+        ]
+        study = replace(self, found=tuple(kept))
+        return study if best is None else replace(study, found=tuple(study.sorted_front()[:best]))
+
+    def _places(self) -> dict[str, int]:
+        """Return the place of each objective among the figures, by its names."""
+        names = {each.name: place for place, each in enumerate(self.objectives)}
+        return names | {short: names[name] for short, name in SHORT.items() if name in names}
 
     def pareto(self) -> pd.DataFrame:
         """Return the front as a data frame, best first in the first objective."""

@@ -54,7 +54,7 @@ commands = typer.Typer(rich_markup_mode=None)
         "accel verify resnet8 --layer block2.conv2 --rows 2 --simulator verilator",
         "accel verify lenet5 --machine extensor --skip all",
         "accel verify lenet5 --chip --memory rate:8,30 --simulator verilator",
-        "accel verify resnet8 --layer block2.conv2 --rows 1 --waves out.fst --signals unit0",
+        "accel verify resnet8 --layer block2.conv2 --waves out.fst --signals unit0",
     )
 )
 def verify(
@@ -166,8 +166,8 @@ def _verify_chip(
     image: int,
     skip: SkipMode,
 ) -> None:
-    from accel.chip_verification import verify_chip
     from accel.report.text import chip_verification_report
+    from accel.verification.chip import verify_chip
 
     try:
         with status(f"Running {net.name} under {simulator}"):
@@ -238,17 +238,17 @@ def verilog(
         network, _, name = layer.partition(":")
         with status(f"Loading {network}"):
             net = api.load(network, images, density, **how)
+    from accel.exports.verilog import write_verilog
+
     with status(f"Writing {chosen.config.name}"):
-        paths = api.write_verilog(
-            chosen, output, net, name or None, image=image, rows=rows, mode=skip
-        )
+        paths = write_verilog(chosen, output, net, name or None, image=image, rows=rows, mode=skip)
     show(*map(str, paths))
 
 
 @commands.command(
     epilog=examples(
         "accel export resnet8 -o resnet8.bin",
-        "accel export lenet5 --preset chip-64 --image 3 -o build/lenet5.bin --driver build",
+        "accel export lenet5 --preset chip-64 --image 3 -o lenet5.bin --driver build",
     )
 )
 def export(
@@ -277,7 +277,7 @@ def export(
     chip = read_chip(preset, config)
     check_writable(output)
     from accel import api
-    from accel.chip_export import export as write_image
+    from accel.exports.chip import export as write_image
 
     with status(f"Loading {network}"):
         net = api.load(network, images, density)

@@ -14,16 +14,14 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from hashlib import blake2b
-from importlib import metadata, resources
 from pathlib import Path
 from typing import Any, Self
 
-from accel.sweeps.space import Point
+from accel.sweeps.space.point import Point
 from golden.errors import UserError
 
-__all__ = ["Row", "Store", "code_digest", "point_key"]
+__all__ = ["Row", "Store"]
 
 #: Version of the tables; a file of another one is refused.
 VERSION = 2
@@ -52,17 +50,6 @@ CREATE TABLE sweeps (
     described TEXT NOT NULL      -- JSON
 ) STRICT;
 """
-#: Parts of the packages that decide what is counted, and files of theirs.
-_COUNTING = (
-    ("golden", ""),
-    ("accel", "machines"),
-    ("accel", "costs"),
-    ("accel", "functional.py"),
-    ("accel", "results.py"),
-    ("accel", "trace.py"),
-    ("accel.sweeps", "evaluator.py"),
-    ("accel.sweeps", "pruning.py"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +65,7 @@ class Row:
     images : int
     technology_node : str
     status, message : str
-        As in ``accel.sweeps.evaluator.Outcome``.
+        As in ``accel.sweeps.engine.outcome.Outcome``.
     figures : dict of str to object
         ``modes``: what was counted in each; ``layer_cycles``.
     cpu_seconds : float
@@ -213,7 +200,7 @@ class Store:
         """Return what the sweeps were asked that wrote this store, the latest last."""
         with self._refusing():
             lines = self._connected.execute("SELECT described FROM sweeps ORDER BY rowid")
-            return [json.loads(text) for (text,) in lines]
+            return [_mapping(text) for (text,) in lines]
 
     @property
     def _connected(self) -> sqlite3.Connection:
@@ -250,13 +237,19 @@ class Store:
             raise UserError(f"Store {self.path} must be a file that a sweep has written")
         elif version != VERSION:
             raise UserError(f"Store {self.path} must be of version {VERSION}, not {version}")
+        elif connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+            raise UserError(f"Store {self.path} must not be damaged")
 
     @contextmanager
     def _refusing(self) -> Iterator[None]:
         """Tell what SQLite refuses in one line."""
         try:
             yield
-        except (sqlite3.Error, json.JSONDecodeError, UnicodeDecodeError) as error:
+        except UserError:
+            raise
+        except (TypeError, ValueError):  # what a row holds is not what was written
+            raise UserError(f"Store {self.path} must not be damaged") from None
+        except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorname", "")
             told = {
                 "SQLITE_BUSY": "must not be locked by another program",
@@ -271,67 +264,27 @@ class Store:
             raise UserError(f"Store {self.path} {why}") from None
 
 
+def _mapping(text: str) -> dict[str, Any]:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise TypeError(f"a mapping, not {found!r}")
+    return found
+
+
 def _row(line: tuple) -> Row:
     key, machine, config, density, pattern, network, digest, images, node, *rest = line
     status, message, figures, cpu_seconds, package, code = rest
     return Row(
         key=key,
-        point=Point(machine, json.loads(config), density, pattern),
+        point=Point(machine, _mapping(config), density, pattern),
         network=network,
         network_digest=digest,
         images=images,
         technology_node=node,
         status=status,
         message=message,
-        figures=json.loads(figures),
+        figures=_mapping(figures),
         cpu_seconds=cpu_seconds,
         package=package,
         code=code,
     )
-
-
-def point_key(point: Point, network_digest: str, modes: Sequence[str] | None, node: str) -> str:
-    """Return the key of a point on a network with its images."""
-    digest = blake2b(digest_size=16)
-    for part in (
-        point.canonical(),
-        network_digest,
-        "all" if modes is None else " ".join(modes),
-        node,
-        code_digest(),
-    ):
-        digest.update(f"{len(part)} {part}".encode())
-    return digest.hexdigest()
-
-
-@cache
-def code_digest() -> str:
-    """Return a digest of all code and tables that decide what is counted."""
-    digest = blake2b(digest_size=16)
-    for package, name in _COUNTING:
-        place = resources.files(package)
-        for path, found in _files(place / name if name else place, f"{package}/{name}"):
-            data = found.read_bytes()
-            digest.update(f"{path} {len(data)} ".encode() + data)
-    return digest.hexdigest()
-
-
-def _files(place: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Yield the sources and tables below a place, in the same order everywhere."""
-    if place.is_file():
-        yield path, place
-        return
-    for each in sorted(place.iterdir(), key=lambda entry: entry.name):
-        if each.is_dir() and each.name != "__pycache__":
-            yield from _files(each, f"{path}/{each.name}")
-        elif each.is_file() and each.name.endswith((".py", ".csv")):
-            yield f"{path}/{each.name}", each
-
-
-@cache
-def package_version() -> str:
-    """Return the version of this package."""
-    try:
-        return metadata.version("innerjoin")
-    except metadata.PackageNotFoundError:
-        return "unknown"

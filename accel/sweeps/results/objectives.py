@@ -8,11 +8,11 @@ from functools import cache
 from typing import Any
 
 from accel.costs.area import Area, AreaTable, Cells
-from accel.sweeps.space import Point
-from accel.sweeps.store import Row
+from accel.sweeps.results.store import Row
+from accel.sweeps.space.point import Point
 from golden.errors import UserError, look_up
 
-__all__ = ["OBJECTIVES", "Objective", "area_of", "find_objectives", "measure"]
+__all__ = ["OBJECTIVES", "SHORT", "Objective", "area_of", "find_objectives", "measure"]
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ OBJECTIVES = {
 
 
 #: What one says for the tables of an ECP5.
-_SHORT = {"luts": "lut4"}
+SHORT = {"luts": "lut4"}
 
 
 def find_objectives(names: Sequence[str], clock_mhz: float | None) -> list[Objective]:
@@ -120,7 +120,7 @@ def find_objectives(names: Sequence[str], clock_mhz: float | None) -> list[Objec
     """
     if not names or len(set(names)) != len(names):
         raise UserError(f"Objectives must be at least 1, each once, not {', '.join(names)!r}")
-    found = [look_up("Objective", OBJECTIVES, _SHORT.get(name, name)) for name in names]
+    found = [look_up("Objective", OBJECTIVES, SHORT.get(name, name)) for name in names]
     for each in found:
         if each.needs_clock and not (clock_mhz and clock_mhz > 0):
             raise UserError(f"Objective {each.name} must have a clock in MHz above 0")

@@ -26,6 +26,7 @@ from accel.cli.output import (
     status,
     write_whole,
 )
+from golden.errors import UserError
 
 __all__ = ["commands"]
 
@@ -105,7 +106,7 @@ def run(
     from accel.api import load
     from accel.report.sweeps import study_report
     from accel.sweeps.api import sweep
-    from accel.sweeps.space import Space
+    from accel.sweeps.space.space import Space
 
     described = Space.from_toml(space)
     with status("Loading"):
@@ -140,12 +141,20 @@ def run(
         "accel sweep show sweep.sqlite",
         "accel sweep show sweep.sqlite --pareto cycles,luts --html page.html",
         "accel sweep show sweep.sqlite --pareto cycles,luts --synthesise-front",
+        "accel sweep show sweep.sqlite --at-most luts=40000 --best 1",
     ),
 )
 def show_store(
     store: StoreArgument,
     pareto: ParetoOption = None,
     clock: ClockOption = None,
+    at_most: Annotated[
+        list[str] | None,
+        typer.Option(help="Only points within a limit; repeatable.", metavar="NAME=VALUE"),
+    ] = None,
+    best: Annotated[
+        int | None, typer.Option(help="Show, synthesise only so many.", metavar="N")
+    ] = None,
     html: Annotated[
         Path | None, typer.Option(help="One page that needs no network.", metavar="FILE.html")
     ] = None,
@@ -159,22 +168,29 @@ def show_store(
     from accel.report.sweeps import study_report
     from accel.sweeps.api import open_study
 
+    limits = dict(map(_limit, at_most or []))
     if synthesise_front:
         from accel.sweeps import synthesis
 
         with progress_bar("Synthesising") as advance:
-            study = synthesis.synthesise_front(store, _names(pareto), clock, advance)
+            study = synthesis.synthesise_front(store, _names(pareto), clock, advance, limits, best)
     else:
         study = open_study(store, _names(pareto), clock)
+    everything = study.found
+    if limits:
+        study = study.narrowed(limits)
     if html is not None:
         from accel.report.page.sweeps import sweep_page
 
         command = ["accel", "sweep", "show", str(store), "--html", str(html)]
         command += [] if pareto is None else ["--pareto", pareto]
+        command += [word for limit in at_most or [] for word in ("--at-most", limit)]
         command += [] if clock is None else ["--clock", f"{clock:g}"]
         write_whole(html, lambda: sweep_page(study, shlex.join(command)))
+    if best is not None:
+        study = study.narrowed({}, best)
     if str(html) != STANDARD_OUTPUT:
-        show(*study_report(study))
+        show(*study_report(study, everything))
 
 
 @commands.command(
@@ -201,6 +217,15 @@ def export(
 
 def _names(text: str | None) -> list[str] | None:
     return None if text is None else text.split(",")
+
+
+def _limit(text: str) -> tuple[str, float]:
+    """Read ``NAME=VALUE``."""
+    name, _, value = text.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        raise UserError(f"Limit must be NAME=VALUE with a number, not {text!r}") from None
 
 
 def _weighted(text: str) -> tuple[str, float]:

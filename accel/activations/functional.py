@@ -155,7 +155,7 @@ def run_node(
     if isinstance(node, Constant):
         return node.codes
     if isinstance(node, HostNode):
-        from accel.host import run_host
+        from accel.activations.host import run_host
 
         return run_host(node, inputs)
     raise TypeError(f"no way to run {type(node).__name__}")

@@ -23,7 +23,7 @@ from typing import Any, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from accel.functional import quantise_images, run_nodes
+from accel.activations.functional import quantise_images, run_nodes
 from golden.files import cache_folder
 from golden.layer import LayerShape
 from golden.network import Convolution, Network
@@ -37,9 +37,9 @@ CACHE_BYTES_MAX = 2 << 30
 _LEFTOVER_SECONDS = 3600
 #: Sources that decide what a trace holds.
 _ARITHMETIC = (
-    ("accel", "functional.py"),
-    ("accel", "host.py"),
-    ("accel", "trace.py"),
+    ("accel.activations", "functional.py"),
+    ("accel.activations", "host.py"),
+    ("accel.activations", "trace.py"),
     ("golden", "arithmetic.py"),
 )
 

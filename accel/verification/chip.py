@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from accel.chip.simulator import ChipImage, choose_chip
-from accel.verification import Difference
+from accel.verification.layers import Difference
 from golden.chip.compiler import compile_network
 from golden.chip.config import ChipConfig
 from golden.chip.formats import Kind

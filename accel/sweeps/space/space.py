@@ -2,105 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
-from enum import Enum
+from dataclasses import fields
 from itertools import product
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-from accel.sweeps.expressions import Expression
-from accel.sweeps.pruning import PATTERNS
-from golden.config import TomlConfig
-from golden.errors import ConfigError, UserError, look_up
+from accel.sweeps.space.axes import read_values
+from accel.sweeps.space.expressions import Expression
+from accel.sweeps.space.point import DENSITY, PATTERN, Point
+from accel.sweeps.space.pruning import PATTERNS
+from golden.errors import UserError, look_up
 from golden.machines import registry
 
-if TYPE_CHECKING:
-    from accel.machines.machine import Machine
+__all__ = ["Part", "Space"]
 
-__all__ = ["DENSITY", "PATTERN", "Part", "Point", "Space", "log2"]
-
-#: Axes that are no fields of a machine: the share of weights that stay, and their pattern.
-DENSITY, PATTERN = "weight_density", "weight_pattern"
 #: Keys of a part that are no fields.
 _RESERVED = ("machine", "preset", "constraints", DENSITY, PATTERN)
 #: The pattern where none is named.
 _PATTERN = "element"
-#: More values than anybody means.
-_VALUES_MAX = 100_000
-
-
-def log2(low: int, high: int) -> list[int]:
-    """Return the powers of two from ``low`` to ``high``, both powers of two.
-
-    Raises
-    ------
-    UserError
-        They are not, or the first is larger.
-    """
-    for name, value in (("Lower", low), ("Upper", high)):
-        if type(value) is not int or value < 1 or value & (value - 1):
-            raise UserError(f"{name} end of log2 must be a power of two, not {value!r}")
-    if low > high:
-        raise UserError(f"Upper end of log2 must be at least {low}, not {high!r}")
-    return [1 << exponent for exponent in range(low.bit_length() - 1, high.bit_length())]
-
-
-@dataclass(frozen=True)
-class Point:
-    """A machine of a sweep.
-
-    Parameters
-    ----------
-    machine : str
-        Its name in ``golden.machines.registry``.
-    config : dict of str to object
-        All fields of its configuration but the name, as plain values.
-    weight_density : float, optional
-        The network's weights are pruned by magnitude to this share, 0..1; None: as they are.
-    weight_pattern : str, optional
-        In which pattern, of ``accel.sweeps.pruning.PATTERNS``; None where they are not pruned.
-    """
-
-    machine: str
-    config: Mapping[str, Any]
-    weight_density: float | None = None
-    weight_pattern: str | None = None
-
-    def canonical(self) -> str:
-        """Return a text that equal points have in common, and others have not."""
-        network = {DENSITY: self.weight_density, PATTERN: self.weight_pattern}
-        return json.dumps({"machine": self.machine, **network, **self.config}, sort_keys=True)
-
-    @classmethod
-    def of(cls, config: TomlConfig, machine: str) -> Point:
-        """Return the point of a configuration."""
-        values = config.to_dict()
-        del values["name"]
-        return cls(machine, values)
-
-    def sharing_key(self) -> tuple[str, str, str, str]:
-        """Return what points have in common that are counted together, as texts to sort by."""
-        try:
-            key = repr(self.load().sharing_key)
-        except ConfigError:
-            key = ""
-        return str(self.weight_density), str(self.weight_pattern), self.machine, key
-
-    def load(self) -> Machine:
-        """Return the machine.
-
-        Raises
-        ------
-        ConfigError
-            A field is out of range, or two contradict one another.
-        """
-        kind = registry.find(self.machine)
-        config = kind.load_config().from_dict({"name": self.machine, **self.config})
-        return kind.load_model()(config)
 
 
 class Part:
@@ -122,7 +44,7 @@ class Part:
 
     def __init__(self, described: Mapping[str, Any]) -> None:
         given = dict(described)
-        machines = _values("machine", given.pop("machine", registry.DEFAULT))
+        machines = read_values("machine", given.pop("machine", registry.DEFAULT))
         kinds = [registry.find(str(name)) for name in machines]
         config = kinds[0].load_config()
         if any(kind.load_config() is not config for kind in kinds):
@@ -148,7 +70,7 @@ class Part:
             if isinstance(value, str) and value.lstrip().startswith("="):
                 self.derived[key] = Expression(value.lstrip()[1:])
             else:
-                self.axes[key] = _values(key, value)
+                self.axes[key] = read_values(key, value)
         for density in self.axes.get(DENSITY, []):
             if type(density) not in (int, float) or not 0 < density <= 1:
                 raise UserError(f"{DENSITY} must be above 0 and at most 1, not {density!r}")
@@ -286,40 +208,3 @@ def _texts(value: Any) -> list[str]:
     if not isinstance(texts, (list, tuple)) or not all(isinstance(each, str) for each in texts):
         raise UserError(f"Constraints of a space must be expressions in a list, not {value!r}")
     return list(texts)
-
-
-def _values(key: str, value: Any) -> list[Any]:
-    """Return the values of an axis, each once."""
-    if isinstance(value, Mapping):
-        value = _range(key, value)
-    elif isinstance(value, (str, bool, int, float, Enum)):
-        value = [value]
-    try:
-        listed = list(value)[: _VALUES_MAX + 1]
-    except TypeError:
-        raise UserError(f"Axis {key} must be a value, a list or a range, not {value!r}") from None
-    plain = [each.value if isinstance(each, Enum) else each for each in listed]
-    # Of NumPy's numbers, the plain ones.
-    plain = [each.item() if hasattr(each, "item") else each for each in plain]
-    if not 0 < len(plain) <= _VALUES_MAX:
-        count = len(plain) or "none"
-        raise UserError(f"Axis {key} must have at least 1 value and at most {_VALUES_MAX}, "
-                        f"not {count}")  # fmt: skip
-    for each in plain:
-        if not isinstance(each, (str, bool, int, float)):
-            raise UserError(f"Value of axis {key} must be a number, a text or a bool, not {each!r}")
-    return list({(type(each), each): each for each in plain}.values())
-
-
-def _range(key: str, described: Mapping[str, Any]) -> Iterable[int]:
-    match dict(described):
-        case {"log2": [low, high], **rest} if not rest:
-            return log2(low, high)
-        case {"range": [int(low), int(high), *step], **rest} if not rest and len(step) <= 1:
-            by = step[0] if step else 1
-            if type(by) is int and by > 0:
-                return range(low, high + 1, by)
-    raise UserError(
-        f"Axis {key} must be a value, a list, {{log2 = [low, high]}} or {{range = [low, high]}}, "
-        f"not {dict(described)!r}"
-    )

@@ -3,91 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from accel.activations.trace import LayerTrace, Trace
 from accel.costs.energy import EnergyTable
 from accel.machines.machine import Counted, Machine
 from accel.placement import layer_task
 from accel.results import Timing
-from accel.sweeps.pruning import prune_network
-from accel.sweeps.space import Point
-from accel.trace import LayerTrace, Trace, content_digest
+from accel.sweeps.engine.outcome import BOUNDED, FAILED, INFEASIBLE, OK, Outcome
+from accel.sweeps.space.point import Point
+from accel.sweeps.space.pruning import prune_network
 from golden.errors import CapacityError, ConfigError, UserError
 from golden.machines.cluster.config import SkipMode
 from golden.network import Network
 from golden.program import Codes
 
-__all__ = [
-    "BOUNDED",
-    "DOMINATED",
-    "FAILED",
-    "INFEASIBLE",
-    "OK",
-    "Evaluator",
-    "Outcome",
-    "SweptNetwork",
-]
+__all__ = ["Evaluator"]
 
 #: Bytes of a trace that is held in memory while machines are counted.
 _HELD_BYTES_MAX = 512 << 20
-
-OK, DOMINATED, INFEASIBLE, FAILED = "ok", "dominated", "infeasible", "failed"
-#: Of an outcome on the way: its cycles are at least those of its layers.
-BOUNDED = "bounded"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What became of a point on a network.
-
-    Parameters
-    ----------
-    status : str
-        ``ok``; ``dominated``: not counted, since its cycles are at least those of ``layer_cycles``
-        and a point that was counted is no worse; ``infeasible``: such a machine can't be, or a
-        layer does not fit it; ``failed``: something else went wrong.
-    message : str
-        The rule, or what went wrong.
-    timings : dict of SkipMode to Timing
-        Sums over layers and images, for each mode that was counted.
-    layer_cycles : dict of str to int
-        Of each layer, in the last of these modes, summed over images.
-    cpu_seconds : float
-        Spent on it; what machines share is divided evenly.
-    """
-
-    status: str
-    message: str = ""
-    timings: Mapping[SkipMode, Timing] = field(default_factory=dict)
-    layer_cycles: Mapping[str, int] = field(default_factory=dict)
-    cpu_seconds: float = 0.0
-
-    def figures(self) -> dict[str, Any]:
-        """Return all that was counted, as plain values."""
-        return {
-            "modes": {mode.value: _plain(timing) for mode, timing in self.timings.items()},
-            "layer_cycles": dict(self.layer_cycles),
-        }
-
-
-def _plain(timing: Timing) -> dict[str, Any]:
-    return {
-        "cycles": timing.cycles,
-        "pairs": timing.pairs,
-        "stray_pairs": timing.stray_pairs,
-        "additions": timing.additions,
-        "unit_cycles": dict(timing.unit_cycles),
-        "dram": asdict(timing.dram),
-        "energy": asdict(timing.energy),
-        "details": dict(timing.details),
-    }
-
-
 #: A density and a pattern, or neither.
 _Pruned = tuple[float | None, str | None]
 
@@ -289,49 +226,3 @@ class _Running:
             layer_cycles=self._cycles,
             cpu_seconds=self.cpu_seconds,
         )
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class SweptNetwork:
-    """A network of a sweep, with its images and what is asked of it.
-
-    Parameters
-    ----------
-    network : Network
-    images : ndarray of int8 or uint8, axes n, y, x, channel
-    modes : tuple of SkipMode, or None
-        As `Evaluator` takes them.
-    technology_node : str
-        Of the energies.
-    weight : float
-        In sums over networks.
-    """
-
-    network: Network
-    images: Codes
-    modes: tuple[SkipMode, ...] | None = ()
-    technology_node: str = "45nm"
-    weight: float = 1
-
-    @property
-    def name(self) -> str:
-        return self.network.name
-
-    @cached_property
-    def content(self) -> str:
-        """Digest of the network and its images."""
-        network = self.network
-        return content_digest(
-            network.input, network.nodes, network.synthetic_inputs, network.channel_density,
-            self.images,
-        )  # fmt: skip
-
-    @cached_property
-    def evaluator(self) -> Evaluator:
-        """What counts points on it, in this process."""
-        table = EnergyTable.load(self.technology_node)
-        return Evaluator(self.network, self.images, table, self.modes)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what another process needs: not what was made of it here."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}

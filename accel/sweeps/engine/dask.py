@@ -1,108 +1,28 @@
-"""Who counts a sweep's points: this process, or many through Dask's scheduler.
-
-Whoever counts, the figures are the same, and only this process writes the store.
-"""
+"""Workers of a Dask scheduler count: the same figures as in one process, which writes the store."""
 
 from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
-from accel.sweeps.evaluator import FAILED, Evaluator, Outcome, SweptNetwork
-from accel.sweeps.space import Point
-from accel.sweeps.store import code_digest
+from accel.sweeps.engine.blocks import Tick, sort_points, take_block
+from accel.sweeps.engine.network import SweptNetwork
+from accel.sweeps.engine.outcome import FAILED, Outcome
+from accel.sweeps.engine.worker import count_block, network_plugin
+from accel.sweeps.results.keys import code_digest
+from accel.sweeps.space.point import Point
 from golden.errors import UserError
 
-__all__ = ["DaskEngine", "Engine", "LocalEngine", "Tick"]
+__all__ = ["DaskEngine"]
 
-#: Called with the share of the points at hand that are done, 0..1.
-Tick = Callable[[float], None]
-
-#: Seconds of work that end together: what a stop loses at most, more or less.
-_BLOCK_SECONDS = 5.0
-_BLOCK_POINTS_MIN, _BLOCK_POINTS_MAX = 16, 512
 #: Seconds in which a scheduler must answer, and have a worker.
 _ANSWER_SECONDS = 10
 #: Seconds without a finished block, or so many times the longest one where that is more, after
 #: which the workers that have something in hand hang.
 _SILENT_SECONDS, _SILENT_BLOCKS = 300, 10
-
-
-class Engine(Protocol):
-    """Counts points, block by block."""
-
-    def run(
-        self, network: SweptNetwork, points: Sequence[Point], tick: Tick, *, bound: bool = False
-    ) -> Iterator[tuple[Sequence[Point], list[Outcome]]]:
-        """Yield some of the points and what became of them, until all are done.
-
-        Parameters
-        ----------
-        bound : bool
-            They are not counted: it is only found what they take at least.
-        """
-        ...
-
-    def close(self) -> None:
-        """Let go of processes and connections."""
-        ...
-
-
-class LocalEngine:
-    """This process."""
-
-    def __init__(self) -> None:
-        self._points_a_second = 1.0
-
-    def run(
-        self, network: SweptNetwork, points: Sequence[Point], tick: Tick, *, bound: bool = False
-    ) -> Iterator[tuple[Sequence[Point], list[Outcome]]]:
-        left = sort_points(points)
-        while left:
-            block = take_block(left, self._block_points())
-            done, left = len(points) - len(left), left[len(block) :]
-            before, after = done / len(points), (done + len(block)) / len(points)
-            begun = time.monotonic()
-            evaluator = network.evaluator
-            count = evaluator.bound if bound else evaluator.evaluate
-            yield block, count(block, _between(tick, before, after))
-            self._points_a_second = len(block) / max(time.monotonic() - begun, 1e-3)
-
-    def close(self) -> None:
-        pass
-
-    def _block_points(self) -> int:
-        wanted = int(self._points_a_second * _BLOCK_SECONDS)
-        return max(_BLOCK_POINTS_MIN, min(_BLOCK_POINTS_MAX, wanted))
-
-
-def sort_points(points: Sequence[Point]) -> list[Point]:
-    """Return points in an order in which those that share work follow one another."""
-    return sorted(points, key=Point.sharing_key)
-
-
-def take_block(points: Sequence[Point], wanted: int) -> Sequence[Point]:
-    """Return the first ``wanted`` of sorted points, and the rest of their group or less of it."""
-    if wanted >= len(points):
-        return points
-    key = points[wanted].sharing_key()
-    first = wanted
-    while first > 0 and points[first - 1].sharing_key() == key:
-        first -= 1
-    if first > 0:
-        return points[:first]
-    last = wanted
-    while last < len(points) and last < _BLOCK_POINTS_MAX and points[last].sharing_key() == key:
-        last += 1
-    return points[:last]
-
-
-def _between(tick: Tick, before: float, after: float) -> Callable[[int, int], None]:
-    """Return what tells how far a block is, as a share of all points."""
-    return lambda done, total: tick(before + (after - before) * done / total)
 
 
 class DaskEngine:
@@ -136,9 +56,12 @@ class DaskEngine:
             ) from None
         self._cluster = None
         if scheduler is None:
-            self._cluster = self._distributed.LocalCluster(
-                n_workers=workers, threads_per_worker=1, dashboard_address=None
-            )
+            # Dask looks at what its workers do every 10 ms: a sixth of their time.
+            quiet = {"distributed.worker.profile.enabled": False}
+            with importlib.import_module("dask").config.set(quiet):
+                self._cluster = self._distributed.LocalCluster(
+                    n_workers=workers, threads_per_worker=1, dashboard_address=None
+                )
         self._address = scheduler or "of this machine"
         try:
             self._client = self._distributed.Client(
@@ -254,14 +177,14 @@ class DaskEngine:
     def _send(self, network: SweptNetwork) -> None:
         if network.content not in self._sent:
             try:
-                self._client.register_plugin(_plugin(self._distributed, network))
+                self._client.register_plugin(network_plugin(self._distributed, network))
             except (ImportError, AttributeError, TypeError) as error:
                 raise _other_version(error) from None
             self._sent.add(network.content)
 
     def _submit(self, network: SweptNetwork, block: Sequence[Point], bound: bool) -> Any:
         return self._client.submit(
-            _count_block, network.content, code_digest(), tuple(block), bound, pure=False
+            count_block, network.content, code_digest(), tuple(block), bound, pure=False
         )
 
 
@@ -275,34 +198,3 @@ def _other_version(error: Exception) -> UserError:
 async def _remove_worker(dask_scheduler: Any, address: str) -> None:
     """Forget a worker, on the scheduler."""
     await dask_scheduler.remove_worker(address, stimulus_id="innerjoin-silent")
-
-
-#: What this worker was sent, by content.
-_networks: dict[str, SweptNetwork] = {}
-_evaluators: dict[str, Evaluator] = {}
-
-
-def _plugin(distributed: Any, network: SweptNetwork) -> Any:
-    """Return what brings a network to each worker."""
-
-    class Networks(distributed.WorkerPlugin):
-        name = f"innerjoin-{network.content}"
-
-        def setup(self, worker: Any) -> None:
-            del worker
-            keep_network(network)
-
-    return Networks()
-
-
-def keep_network(network: SweptNetwork) -> None:
-    """Keep a network that this worker was sent."""
-    _networks[network.content] = network
-
-
-def _count_block(content: str, code: str, points: Sequence[Point], bound: bool) -> list[Outcome]:
-    """Count or bound points on a worker."""
-    if code != code_digest():
-        raise UserError("Workers must have the same version of this package as the sweep")
-    evaluator = _networks[content].evaluator
-    return evaluator.bound(points) if bound else evaluator.evaluate(points)

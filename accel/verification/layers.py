@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accel import functional
+from accel.activations import functional
+from accel.activations.trace import Trace
 from accel.machines.machine import Machine, Program
-from accel.trace import Trace
 from golden import reference
 from golden.counters import Counters
 from golden.errors import UserError

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from accel.sweeps.study import Study
+    from accel.sweeps.results.study import Study
 
 __all__ = ["write_journal"]
 
