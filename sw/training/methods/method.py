@@ -9,8 +9,8 @@ from torch import nn
 
 from golden.errors import UserError
 from sw.training.cost import Cost, LayerCost
+from sw.training.loop.session import Session
 from sw.training.networks.definition import Definition, Recipe
-from sw.training.session import Session
 
 __all__ = ["Method", "Task", "check_density"]
 

@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from golden.errors import UserError, look_up
+from sw.training.loop.unit_strides import UnitStrides, is_at_risk
 from sw.training.methods.method import check_density
 from sw.training.pruner import dropout
 from sw.training.pruner.example import Example, run, single
 from sw.training.pruner.result import Cycles, Pruned, layer_densities, table
 from sw.training.pruner.schedule import Schedule
 from sw.training.pruner.scores import SCORES, Score
+from sw.training.pruner.scores.watching import hide_gradients, input_seen, watch_inputs
 from sw.training.pruner.selection import SPREADS, parse_pattern, select
-from sw.training.pruner.watching import hide_gradients, input_seen, watch_inputs
 from sw.training.pruner.weights import Weight, adopt, check_model, find, masks_of
-from sw.training.unit_strides import UnitStrides, is_at_risk
 
 __all__ = ["Pruner", "PruningWarning"]
 
@@ -326,7 +326,7 @@ class Pruner:
                 self._warn_once(
                     "strides",
                     f"Gradients of {name}, a strided 1 x 1 convolution, may be wrong on this "
-                    "processor: train within sw.training.unit_strides.UnitStrides()",
+                    "processor: train within sw.training.loop.unit_strides.UnitStrides()",
                 )
 
         return [
