@@ -28,6 +28,7 @@ from sw.training.loop.distillation import Distillation
 from sw.training.loop.objective import CLASSIFICATION, Batches, Loss, Objective, pair
 from sw.training.loop.progress import Progress
 from sw.training.loop.unit_strides import UnitStrides
+from sw.training.pruner.weights import check_module
 
 __all__ = ["Optimise", "Phase", "Session", "adam", "sgd"]
 
@@ -176,11 +177,12 @@ class Session:
         Raises
         ------
         UserError
-            Batches are no pairs, the model has no parameters, or by cross-entropy outputs are no
-            classes or labels not among them. The loss is not finite; checkpoints of earlier
-            epochs and phases are kept. Or the name was used already, or the training data have no
-            batch.
+            The model is no module or has no parameters, batches are no pairs, or by cross-entropy
+            outputs are no classes or labels not among them. The loss is not finite; checkpoints of
+            earlier epochs and phases are kept. Or the name was used already, or the training data
+            have no batch.
         """
+        check_module(model)
         if phase.name in self._phases:
             raise ValueError(f"phase {phase.name!r} twice in one run")
         self._phases.add(phase.name)

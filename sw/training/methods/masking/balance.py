@@ -15,6 +15,7 @@ from sw.training import masks
 from sw.training.cost import run_layers
 from sw.training.methods.masking.magnitude import keep_largest, prune_in_rounds
 from sw.training.methods.method import Task, check_density
+from sw.training.pruner.weights import check_model
 
 __all__ = ["Balance", "by_chunk", "by_filter", "chunk_numbers"]
 
@@ -58,10 +59,12 @@ class Balance:
                 raise UserError(f"{name} must be 1 at least, not {count}")
 
     def check(self, model: nn.Module, task: Task) -> None:
-        """Take any model."""
+        """Refuse what no method can prune."""
+        check_model(model)
 
     def prune(self, model: nn.Module, task: Task) -> nn.Module:
         """Prune and retrain ``rounds`` times; ``task.epochs`` epochs each time."""
+        self.check(model, task)
         numbers = {
             run.name: chunk_numbers(_shape(run.layer, run.flattened), self.chunk)
             for run in run_layers(model, torch.zeros(task.input_shape))

@@ -19,6 +19,7 @@ from sw.blocks import Blocks, Size, check_score, parse_size
 from sw.training import masks
 from sw.training.methods.masking.magnitude import keep_by_layer, prune_in_rounds
 from sw.training.methods.method import Task, check_density
+from sw.training.pruner.weights import check_model
 
 __all__ = ["Coarse", "blocks_of", "weights_krsc"]
 
@@ -79,7 +80,8 @@ class Coarse:
         return parse_size(self.block)
 
     def check(self, model: nn.Module, task: Task) -> None:
-        """Refuse names of layers that there are not."""
+        """Refuse what no method can prune, and names of layers that there are not."""
+        check_model(model)
         masks.check_names(model, self.densities or {})
 
     def prune(self, model: nn.Module, task: Task) -> nn.Module:

@@ -15,6 +15,7 @@ from sw.training import masks
 from sw.training.methods.masking.magnitude import Magnitude
 from sw.training.methods.masking.sensitivity import first, scan, score
 from sw.training.methods.method import Task, check_density
+from sw.training.pruner.weights import check_model
 
 __all__ = ["Cycles", "choose"]
 
@@ -84,6 +85,7 @@ class Cycles:
 
     def check(self, model: nn.Module, task: Task) -> None:
         """Refuse a task without the cycles of each layer where they are asked for."""
+        check_model(model)
         if "cycles" in (self.by, self.of) and task.layer_cost is None:
             raise UserError("Method cycles must be given the cycles of each layer")
 

@@ -98,7 +98,8 @@ class Magnitude:
             raise UserError(f"Share of the rate must be above 0, not {self.rate_share}")
 
     def check(self, model: nn.Module, task: Task) -> None:
-        """Refuse names of layers that there are not."""
+        """Refuse what no method can prune, and names of layers that there are not."""
+        check_model(model)
         masks.check_names(model, self.densities or {})
         if self.convolution_rounds is not None:
             in_two_parts(model)

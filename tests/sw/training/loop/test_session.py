@@ -130,6 +130,12 @@ def test_a_penalty_is_added_to_the_loss(tmp_path: Path) -> None:
     assert norms[1] < 0.3 * norms[0]
 
 
+def test_a_state_dict_is_no_model(tmp_path: Path) -> None:
+    session = Session(toy_loader(), [], tmp_path)
+    with pytest.raises(UserError, match=r"must be a torch\.nn\.Module, not a dict of weights"):
+        session.train(toy_net().state_dict(), Phase(name="dense", epochs=1, rate=0.1))
+
+
 def test_data_without_a_batch_are_refused(tmp_path: Path) -> None:
     empty = toy_loader(8, batch=32)
     session = Session(empty, empty, tmp_path)

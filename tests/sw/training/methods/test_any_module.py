@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,39 @@ def test_a_method_makes_a_strangers_network_smaller(name: str, tmp_path: Path) -
         assert masks.density(pruned) < 0.75
     images = torch.cat([images for images, _ in Batches().batches])
     assert to_network(pruned, images[:4].numpy(), name).convolutions
+
+
+def prepared() -> nn.Module:
+    from torch.ao.quantization import get_default_qat_qconfig, prepare_qat
+
+    model = stranger().train()
+    model.qconfig = get_default_qat_qconfig("x86")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return prepare_qat(model)
+
+
+def scripted() -> nn.Module:
+    with pytest.warns(DeprecationWarning, match="script"):
+        return torch.jit.script(stranger())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_refuses_what_none_can_prune(name: str, tmp_path: Path) -> None:
+    session = Session(Batches(), Batches(), tmp_path)
+    task = Task(
+        session=session, recipe=RECIPE, input_shape=INPUT, epochs=1, layer_cost=lambda _: {}
+    )
+    for model, words in (
+        (stranger().state_dict(), "must be a torch.nn.Module, not a dict of weights"),
+        (scripted(), "must be one of Python, not compiled"),
+        (prepared(), "must not be prepared for quantisation"),
+    ):
+        method = make(name, OPTIONS[name])
+        with pytest.raises(UserError, match=words):
+            method.check(model, task)
+        with pytest.raises(UserError, match=words):
+            method.prune(model, task)
 
 
 def test_widths_are_the_channels_that_can_go() -> None:
