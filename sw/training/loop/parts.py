@@ -75,20 +75,28 @@ class Features:
         One that knows its length.
     seed : int
         Of the augmentation.
+    batch : int, optional
+        Images of a batch; as many as ``batches`` have by default.
     """
 
-    def __init__(self, model: nn.Module, batches: Batches, seed: int) -> None:
+    def __init__(
+        self, model: nn.Module, batches: Batches, seed: int, batch: int | None = None
+    ) -> None:
         self._model, self._batches, self._seed = model, batches, seed
         self._found: tuple[Tensor, Tensor] | None = None
-        self._batch = 0
+        self._batch = batch
+        self._largest = 0
 
     def __len__(self) -> int:
-        return len(self._batches)  # type: ignore[arg-type]
+        if self._batch is None:
+            return len(self._batches)  # type: ignore[arg-type]
+        self._found = self._found or self._compute()
+        return -(-len(self._found[1]) // self._batch)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         features, labels = self._found = self._found or self._compute()
         order = torch.randperm(len(labels))
-        for chosen in order.split(self._batch):
+        for chosen in order.split(self._batch or self._largest):
             yield features[chosen], labels[chosen]
 
     @torch.no_grad()
@@ -101,7 +109,7 @@ class Features:
             found = []
             for images, labels in map(pair, self._batches):
                 found.append((compute(images.to(device)).cpu(), labels))
-                self._batch = max(self._batch, len(labels))
+                self._largest = max(self._largest, len(labels))
         for module, training in modes:
             module.training = training
         features, labels = (torch.cat(each) for each in zip(*found, strict=True))

@@ -26,7 +26,8 @@ class Progress:
 
     def __init__(self, name: str, done: int, total: int) -> None:
         self._name, self._done, self._total = name, done, total
-        self._begin = self._said = time.monotonic()
+        self._said = time.monotonic()
+        self._begin: float | None = None
 
     def say(self, steps: int, loss: float) -> None:
         """Log that so many steps of the phase are done, if it is time to.
@@ -37,6 +38,9 @@ class Progress:
             Mean of the epoch so far.
         """
         now = time.monotonic()
+        if self._begin is None:  # the first step makes ready what the others find
+            self._begin, self._done = now, steps
+            return
         if now - self._said < EVERY_SECONDS:
             return
         self._said = now

@@ -54,6 +54,9 @@ class Magnitude:
         are augmented once for the latter. ``density`` is of each part. Together by default.
     convolution_epochs : int, optional
         Of retraining after each of these rounds; those of the others by default.
+    connected_batch : int, optional
+        Images of a batch of the latter, whose weights cost more to move than to use; as of the
+        former by default.
     rate_share : float, optional
         Learning rate of retraining as a share of the dense network's, 0.1 in the paper (section
         3.3); the recipe's own rate by default.
@@ -73,6 +76,7 @@ class Magnitude:
     rounds: int = 5
     convolution_rounds: int | None = None
     convolution_epochs: int | None = None
+    connected_batch: int | None = None
     rate_share: float | None = None
     dead_neurons: bool = False
 
@@ -87,6 +91,7 @@ class Magnitude:
         for what, count in (
             ("Rounds", self.rounds),
             ("Rounds of convolutions", self.convolution_rounds),
+            ("Batch of the fully connected layers", self.connected_batch),
         ):
             if count is not None and count < 1:
                 raise UserError(f"{what} must be at least 1, not {count}")
@@ -120,10 +125,11 @@ class Magnitude:
             partial(self._choose, first, kind=nn.Conv2d),
             train=partial(_train_convolutions, task, self.convolution_epochs),
         )
+        features = Features(model, task.session.train_batches, 0, self.connected_batch)
         return rounds(
             self.rounds,
             partial(self._choose, first, kind=nn.Linear),
-            train=partial(_train_head, task, Features(model, task.session.train_batches, 0)),
+            train=partial(_train_head, task, features),
         )
 
     def _choose(

@@ -99,6 +99,33 @@ def test_features_are_computed_once_and_drawn_anew() -> None:
     assert {tuple(row) for row in found.tolist()} == wanted
 
 
+def test_features_have_batches_of_their_own(tmp_path: Path) -> None:
+    images, labels = toy_images(40)
+    batches = [(images[i : i + 8], labels[i : i + 8]) for i in range(0, 40, 8)]
+    features = Features(TwoParts(), batches, 0, batch=16)
+    assert [len(found) for _, found in features] == [16, 16, 8]
+    assert len(features) == 3
+    steps: list[int] = []
+
+    def count(model: nn.Module, progress: float) -> None:
+        steps.append(1)
+
+    session = Session(toy_loader(), toy_loader(), tmp_path)  # 5 batches of 32
+    plain = session.train
+
+    def train(*arguments: object, **options: object) -> None:
+        plain(*arguments, before_step=count, **options)  # type: ignore[arg-type]
+
+    session.train = train  # type: ignore[method-assign]
+    recipe = Recipe(epochs=1, rate=0.05, retrain_rate=0.05)
+    task = Task(session=session, recipe=recipe, input_shape=SHAPE, epochs=1)
+    options = {"rounds": 1, "convolution_rounds": 1, "connected_batch": 40}
+    make("magnitude", options).prune(TwoParts(), task)
+    assert len(steps) == 5 + 4
+    with pytest.raises(UserError, match="fully connected layers must be at least 1, not 0"):
+        make("magnitude", {"connected_batch": 0})
+
+
 def test_a_network_that_is_not_in_two_parts_is_refused(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, CLASSES))
     session = Session(toy_loader(), toy_loader(), tmp_path)
