@@ -38,8 +38,8 @@ def test_verify_reports_a_difference(accel, monkeypatch, what):
 
     right = run.run_layers
 
-    def wrong(*arguments):
-        (codes, counters), *others = right(*arguments)
+    def wrong(*arguments, **options):
+        (codes, counters), *others = right(*arguments, **options)
         if what == "code":
             codes = codes.copy()
             codes[0, 0, 3] ^= 1
@@ -164,7 +164,7 @@ def test_verilog_refuses(refuses, tmp_path):
 def test_hardware_that_breaks_its_contract_is_one_line_and_status_1(accel, monkeypatch):
     from rtl.sim import run
 
-    def broken(*arguments):
+    def broken(*arguments, **options):
         raise HardwareError("The design was not done in time")
 
     monkeypatch.setattr(run, "run_layers", broken)

@@ -402,8 +402,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "hardware ExTensor: sums that were handed out are not set to zero",
         "rtl/extensor/sums.py",
-        "ram.write_data.eq(Mux(grows, new, 0))",
-        "ram.write_data.eq(Mux(grows, new, self.sum))",
+        "ram.write_data.eq(Mux(grows & ~self.clearing, new, 0))",
+        "ram.write_data.eq(Mux(grows & ~self.clearing, new, self.sum))",
         (_EXTENSOR_HARDWARE,),
     ),
     Mutant(
@@ -457,7 +457,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "compiler: output channels are in the collector's order",
         "golden/chip/streams.py",
-        'channels = order.astype("<u2").tobytes()',
+        'channels = np.maximum(order, 0).astype("<u2").tobytes()',
         'channels = np.arange(len(order)).astype("<u2").tobytes()',
         _CHIP,
     ),

@@ -37,10 +37,12 @@ DESIGNS = {
 SMALL = {
     "cluster": {
         *(f"registers.unit{unit}.counts" for unit in range(2)),
-        *(f"unit{unit}.queue" for unit in range(2)),
-        "broadcaster.chunks.items", "broadcaster.rows.items", "broadcaster.sent.items",
-        "collector.passes.rows.items", "collector.queue.items",
-        "loader.passes.rows.items", "loader.queue.items", "sequencer.passes.rows.items",
+        *(f"core.unit{unit}.queue" for unit in range(2)),
+        "core.broadcaster.chunks.items", "core.broadcaster.rows.items",
+        "core.broadcaster.sent.items",
+        "core.collector.passes.rows.items", "core.collector.queue.items",
+        "core.loader.passes.rows.items", "core.loader.queue.items",
+        "core.sequencer.passes.rows.items",
     },
     "extensor": {"registers.unit0.counts", "fibres.tasks.rows", "fetch.queue.rows"},
     "cambricon-s": {
@@ -52,7 +54,7 @@ LARGE = {
     "cluster": {
         "buffer.index", "buffer.even", "buffer.odd", "buffer.requantisation",
         *(f"buffer.passes{port}" for port in range(3)),
-        *(f"unit{unit}.{name}" for unit in range(2)
+        *(f"core.unit{unit}.{name}" for unit in range(2)
           for name in ("activations", "weights", "entries", "mac.psums")),
     },
 }  # fmt: skip
