@@ -55,8 +55,8 @@ def export(
     UserError
         The chip can't run the network, there is no such image, or a file can't be written.
     """
+    from rtl.chip.control.partition import COUNTERS
     from rtl.chip.driver.headers import driver_sources, image_header, registers_header
-    from rtl.chip.partition import COUNTERS
 
     target = Path(path)
     if target.suffix != ".bin":

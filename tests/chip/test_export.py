@@ -13,8 +13,8 @@ from golden.chip.config import ChipConfig
 from golden.chip.formats import HEADER
 from golden.chip.graph import with_fixed_averages
 from golden.chip.interpreter import run_image
+from rtl.chip.control.partition import COUNTERS
 from rtl.chip.driver.headers import registers_header
-from rtl.chip.partition import COUNTERS
 from sw.networks import zoo
 
 
