@@ -196,7 +196,7 @@ def show_store(
 @commands.command(
     epilog=examples(
         "accel sweep export sweep.sqlite points.parquet",
-        "accel sweep export sweep.sqlite points.log    # then: optuna-dashboard points.log",
+        "accel sweep export sweep.sqlite points.log    # for optuna-dashboard",
     )
 )
 def export(

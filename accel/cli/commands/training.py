@@ -47,7 +47,7 @@ commands = typer.Typer(rich_markup_mode=None)
         "accel prune lenet5 --density 0.1 --epochs 2",
         "accel prune resnet8 --method cycles --set budget=0.5 -o build/mine",
         "accel prune --check my.py:Net --input-shape 1,3,32,32 --density 0.1",
-        "accel prune my.py:Net --weights w.pt --data folder/ --method slimming --density 0.3",
+        "accel prune my.py:Net --weights w.pt --data folder/ --method slimming",
     )
 )
 def prune(

@@ -141,10 +141,13 @@ class DaskEngine:
             done = None
         finished = [future for future in futures if future in done] if done else []
         if done is None or any(future.cancelled() for future in finished):
-            raise UserError(
-                f"Scheduler {self._address} must not end during a sweep: what was counted is kept"
-            )
+            raise self._ended()
         return finished
+
+    def _ended(self) -> UserError:
+        return UserError(
+            f"Scheduler {self._address} must not end during a sweep: what was counted is kept"
+        )
 
     def _drop_silent(self, futures: list[Any]) -> None:
         """End the workers that have tasks in hand, and finish none: others take these over."""
@@ -178,7 +181,9 @@ class DaskEngine:
         if network.content not in self._sent:
             try:
                 self._client.register_plugin(network_plugin(self._distributed, network))
-            except (ImportError, AttributeError, TypeError) as error:
+            except OSError:
+                raise self._ended() from None
+            except Exception as error:  # what a worker can't import or read comes as any of these
                 raise _other_version(error) from None
             self._sent.add(network.content)
 

@@ -193,7 +193,7 @@ def test_workers_and_schedulers_that_are_no_use(monkeypatch, future, words):
 
 
 def test_a_scheduler_that_has_no_worker(monkeypatch):
-    monkeypatch.setattr(dask, "_ANSWER_SECONDS", 2)
+    monkeypatch.setattr(dask, "_ANSWER_SECONDS", 5)
     from distributed import LocalCluster
 
     with LocalCluster(n_workers=0, dashboard_address=None) as cluster:
@@ -225,3 +225,29 @@ def test_a_block_holds_whole_groups(monkeypatch):
 def test_workers_with_other_code_are_refused():
     with pytest.raises(UserError, match="Workers must have the same version of this package"):
         worker.count_block("content", "other code", (), False)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        # What a worker can't import, distributed tells as a plain exception.
+        (Exception("ModuleNotFoundError(\"No module named 'accel.new'\")"), "same version"),
+        (AttributeError("gone"), "same version"),
+        (OSError("closed"), "Scheduler tcp://head must not end during a sweep"),
+    ],
+)
+def test_a_network_that_workers_cannot_take(error, told):
+    class WorkerPlugin:
+        pass
+
+    def register_plugin(plugin):
+        raise error
+
+    engine = object.__new__(DaskEngine)
+    engine._distributed = SimpleNamespace(WorkerPlugin=WorkerPlugin)
+    engine._client = SimpleNamespace(register_plugin=register_plugin)
+    engine._address, engine._sent = "tcp://head", set()
+    loaded = accel.load("lenet5")
+    network = SweptNetwork(network=loaded.network, images=loaded.images)
+    with pytest.raises(UserError, match=told):
+        next(engine.run(network, [Point("innerjoin", {"units": 4})], print))
