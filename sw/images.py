@@ -152,7 +152,7 @@ def images_by_input(images: Images, inputs: Sequence[Any]) -> dict[str, NDArray[
 
     names = [item.name for item in inputs]
     if isinstance(images, Mapping):
-        if set(images) != set(names):
+        if not set(names) <= set(images):
             raise UserError(
                 f"Images must have arrays {', '.join(names)}, one an input of the model, "
                 f"not {', '.join(images)}"
@@ -172,7 +172,9 @@ def images_by_input(images: Images, inputs: Sequence[Any]) -> dict[str, NDArray[
         if array.shape[1:] != shape:
             array = check_images(_other_layout(array, shape), shape)
         dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type)
-        if dtype.kind in "iu":
+        if dtype.kind == "b":
+            array = array != 0
+        elif dtype.kind in "iu":
             limits = np.iinfo(dtype)
             array = np.clip(np.rint(array), limits.min, limits.max)
         elif array.dtype.kind != "f":
