@@ -116,6 +116,8 @@ def check_images(images: NDArray[Any], shape: tuple[int, ...] | None) -> NDArray
         Floats as float32; integers as they are.
     """
     images = np.asarray(images)
+    if not images.dtype.isnative:
+        images = images.astype(images.dtype.newbyteorder("="))
     if images.ndim and not len(images):
         raise UserError("Images must be one or more, not 0")
     if images.dtype.kind in "iub":

@@ -118,6 +118,8 @@ def check_model(model: ModelProto, where: str = "model") -> None:
             with foreign(f"Model {where}: weight {tensor.name} can't be read"):
                 values = numpy_helper.to_array(tensor)
             # Without a copy: weights may be hundreds of megabytes.
+            if tensor.name in multiplied and not values.size:
+                raise UserError(f"Model {where}: weight {tensor.name} must have elements")
             largest = max(float(values.max(initial=0)), -float(values.min(initial=0)))
             if tensor.name in multiplied and WEIGHT_MAX < largest < np.inf:
                 raise UserError(

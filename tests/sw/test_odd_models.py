@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from accel.functional import run_nodes
 from golden.errors import UserError
 from golden.network import HostNode
 from sw.compress import compress
-from sw.images import images_by_input, network_codes
+from sw.images import check_images, images_by_input, network_codes
 from sw.onnx.check import check_model
 from sw.onnx.file import load_model, model_inputs
 from sw.onnx.floats import to_floats
@@ -205,6 +205,44 @@ def test_weights_of_4_bits_run_on_the_machine(kind, zero, tmp_path):
     assert not network.host_nodes
     found = network.convolutions[0].weights.transpose(0, 3, 1, 2)
     np.testing.assert_array_equal(found, codes.reshape(8, 4, 3, 3) - zero)
+
+
+@pytest.mark.parametrize("is_flat", [True, False])
+def test_sparse_weights(is_flat, tmp_path):
+    wanted = np.zeros((8, 3, 3, 3), np.float32)
+    places = np.array([[0, 0, 0, 1], [3, 2, 1, 0], [7, 2, 2, 2]])
+    wanted[tuple(places.T)] = [0.5, -0.25, 1]
+    values = numpy_helper.from_array(np.float32([0.5, -0.25, 1]), "w")
+    where = np.ravel_multi_index(tuple(places.T), wanted.shape) if is_flat else places
+    graph = Graph((1, 3, SIZE, SIZE), 1)
+    graph.op("Conv", "image", "w", name="y")
+    model = graph.model("y")
+    indices = numpy_helper.from_array(where.astype(np.int64), "places")
+    sparse = helper.make_sparse_tensor(values, indices, wanted.shape)
+    model.graph.sparse_initializer.append(sparse)
+    network = agree(model, tmp_path)
+    layer = network.convolutions[0]
+    found = layer.weights.transpose(0, 3, 1, 2) * layer.weight_scales.reshape(-1, 1, 1, 1)
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    sparse.dims[0] = 1 << 40
+    del model.graph.sparse_initializer[:]
+    model.graph.sparse_initializer.append(sparse)
+    with pytest.raises(UserError, match=r"sparse weight w must have 1 to 268,435,456|rules"):
+        loaded(model, tmp_path)
+
+
+def test_weights_of_no_element_are_refused(tmp_path):
+    graph = Graph((1, 3, SIZE, SIZE), 1)
+    graph.op("Conv", "image", graph.constant(np.zeros((0, 3, 3, 3), np.float32)), name="y")
+    with pytest.raises(UserError, match="weight c0 must have elements"):
+        loaded(graph.model("y"), tmp_path)
+
+
+def test_arrays_of_the_other_byte_order():
+    found = check_images(np.arange(4, dtype=">f4").reshape(1, 4), None)
+    assert found.dtype == np.float32
+    assert found.tolist() == [[0, 1, 2, 3]]
+    assert check_images(np.arange(4, dtype=">i4").reshape(1, 4), None).tolist() == [[0, 1, 2, 3]]
 
 
 # -- codes that the machine has not -------------------------------------------------------------
