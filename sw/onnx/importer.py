@@ -128,6 +128,8 @@ class Importer(Hosting):
     def network(self, name: str, source: str) -> tuple[Network, dict[str, OnnxCodes]]:
         """Return the network, without what its outputs do not need, and its ONNX tensors."""
         outputs = [name for output in self._outputs for name in self._numbers(output)]
+        varying = [name for name in outputs if not self.is_constant(name)]
+        outputs = varying or outputs
         results = [self._result(output) for output in dict.fromkeys(outputs)]
         if not self.writer.inputs:
             raise UserError("Model must have an output that depends on its input")

@@ -231,6 +231,31 @@ def test_sparse_weights(is_flat, tmp_path):
         loaded(model, tmp_path)
 
 
+def test_values_that_are_infinite_are_told_as_such(tmp_path):
+    graph, x = stem()
+    x = graph.conv(graph.op("Log", x), 8, 4)
+    with pytest.raises(UserError, match="it makes values that are infinite, or no numbers"):
+        check_model(loaded(graph.model(x), tmp_path))
+
+
+def test_a_node_that_fails_is_named_in_our_words(tmp_path):
+    graph = Graph((1, 3, SIZE, SIZE), 1)
+    weights = graph.constant(np.ones((4, 3, 3, 3), np.float32))
+    graph.op("Conv", "image", weights, graph.constant(np.ones(5, np.float32)), name="bad")
+    with pytest.raises(UserError, match=r"Conv node bad: bias must be a 1D tensor") as caught:
+        check_model(loaded(graph.model("bad"), tmp_path))
+    assert "status" not in str(caught.value)
+
+
+def test_constants_among_outputs_are_left_out(tmp_path):
+    graph, x = stem()
+    kept = graph.conv(x, 8, 4)
+    graph.op("Constant", value=numpy_helper.from_array(np.ones(3, np.float32)), name="fixed")
+    model = graph.model(kept)
+    model.graph.output.append(value("fixed", shape=[3]))
+    assert len(agree(model, tmp_path).outputs) == 1
+
+
 def test_weights_of_no_element_are_refused(tmp_path):
     graph = Graph((1, 3, SIZE, SIZE), 1)
     graph.op("Conv", "image", graph.constant(np.zeros((0, 3, 3, 3), np.float32)), name="y")
