@@ -162,12 +162,16 @@ def boxes(graph, x):
 def chosen_rows(graph, x):
     rows = graph.op("Reshape", x, graph.constant(np.array([SIZE * SIZE, 8])))
     sums = graph.op("ReduceSum", rows, graph.constant(np.array([1])), keepdims=0)
-    # Of an image of zeros it is all of them.
     some = graph.op("Less", sums, graph.constant(np.float32(3)))
     return graph.gemm(graph.op("Compress", rows, some, axis=0), 8, 4)
 
 
-@pytest.mark.parametrize("build", [boxes, chosen_rows])
+def distinct(graph, x):
+    """Of an image of zeros it is one value."""
+    return graph.op("Unique", graph.op("Round", graph.conv(x, 8, 4)))
+
+
+@pytest.mark.parametrize("build", [boxes, chosen_rows, distinct])
 def test_sizes_that_the_image_decides(build, tmp_path):
     graph, x = stem()
     model = graph.model(build(graph, x))
