@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from accel.functional import run_nodes
+from accel.activations.functional import run_nodes
 from golden.errors import UserError
 from golden.network import HostNode
 from sw.compress import compress
