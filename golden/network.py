@@ -51,7 +51,8 @@ class TensorInfo:
     ----------
     shape : tuple of int
         Axes y, x, channel, of codes and of every input of a network. What a host node makes
-        and is no code has the axes of the model that it comes from.
+        and is no code has the axes of the model that it comes from; there a size of 0 is one that
+        the image decides.
     dtype : str
         ``uint8`` or ``int8``; of a tensor that stays on the host any of NumPy's, such as
         ``float32``, and then scale and zero point mean nothing.

@@ -17,6 +17,7 @@ from sw.images import Images, images_by_input
 from sw.onnx.check import model_kind
 from sw.onnx.convert import modernise
 from sw.onnx.file import fix_shapes, is_quantised, load_model, model_inputs
+from sw.onnx.floats import to_floats
 from sw.onnx.importer import OnnxCodes, import_codes
 from sw.onnx.prepare import prepare
 from sw.onnx.runtime import load_session, run_session
@@ -24,11 +25,17 @@ from sw.onnx.shapes import check_sizes
 from sw.prune import prune
 from sw.quantise import quantise
 
-__all__ = ["channel_density", "compress", "compress_quantised", "onnx_activations"]
+__all__ = ["WithoutLayer", "channel_density", "compress", "compress_quantised", "onnx_activations"]
+
+_AS_IT_CAME = "quantised as it came"
 
 #: What makes the codes of a network's tensors, by name, for one image with its batch axis, or a
 #: mapping of one an input.
 Runner = Callable[[Any], Mapping[str, NDArray[np.int8 | np.uint8]]]
+
+
+class WithoutLayer(UserError):
+    """Nothing of a model can run on the machine."""
 
 
 def compress(
@@ -83,7 +90,7 @@ def compress(
         quantised = modernise(quantised)
         fix_shapes(quantised, input_shape)
         check_sizes(quantised)
-        steps = ["quantised as it came"]
+        steps = [_AS_IT_CAME]
     else:
         prepared = prepare(model, input_shape)
         feeds = images_by_input(images, model_inputs(prepared))
@@ -93,7 +100,14 @@ def compress(
             prepared = prune(prepared, density, densities, keep_first)
             steps.insert(0, "pruned by magnitude in one shot, without retraining")
         quantised = quantise(prepared, images, method)
-    return compress_quantised(quantised, images, name, "; ".join([source, *steps]))
+    try:
+        return compress_quantised(quantised, images, name, "; ".join([source, *steps]))
+    except WithoutLayer:
+        floats = to_floats(quantised) if steps[0] == _AS_IT_CAME else None
+        if floats is None:
+            raise
+    origin = f"{source}; its own codes have no form on the machine and were made anew"
+    return compress(floats, images, name=name, source=origin, method=method)
 
 
 def compress_quantised(model: ModelProto, images: Images, name: str, source: str) -> Network:
@@ -109,7 +123,7 @@ def compress_quantised(model: ModelProto, images: Images, name: str, source: str
     if not network.convolutions:
         found = {node.operator: node.reason for node in reversed(network.host_nodes)}
         kinds = "; ".join(f"{kind}: {reason}" for kind, reason in sorted(found.items()))
-        raise UserError(
+        raise WithoutLayer(
             f"Model {name}, {model_kind(model)}, must have a convolution or matrix product that "
             f"fits the machine; what would run on the host: {kinds or 'nothing'}"
         )

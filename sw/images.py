@@ -116,6 +116,8 @@ def check_images(images: NDArray[Any], shape: tuple[int, ...] | None) -> NDArray
         Floats as float32; integers as they are.
     """
     images = np.asarray(images)
+    if not images.dtype.isnative:
+        images = images.astype(images.dtype.newbyteorder("="))
     if images.ndim and not len(images):
         raise UserError("Images must be one or more, not 0")
     if images.dtype.kind in "iub":
@@ -152,7 +154,7 @@ def images_by_input(images: Images, inputs: Sequence[Any]) -> dict[str, NDArray[
 
     names = [item.name for item in inputs]
     if isinstance(images, Mapping):
-        if set(images) != set(names):
+        if not set(names) <= set(images):
             raise UserError(
                 f"Images must have arrays {', '.join(names)}, one an input of the model, "
                 f"not {', '.join(images)}"
@@ -172,7 +174,9 @@ def images_by_input(images: Images, inputs: Sequence[Any]) -> dict[str, NDArray[
         if array.shape[1:] != shape:
             array = check_images(_other_layout(array, shape), shape)
         dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type)
-        if dtype.kind in "iu":
+        if dtype.kind == "b":
+            array = array != 0
+        elif dtype.kind in "iu":
             limits = np.iinfo(dtype)
             array = np.clip(np.rint(array), limits.min, limits.max)
         elif array.dtype.kind != "f":

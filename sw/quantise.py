@@ -88,6 +88,20 @@ def quantise(
         accepted = ", ".join(CALIBRATION_METHODS)
         raise UserError(f"Calibration method must be one of {accepted}, not {method!r}")
     feeds = images_by_input(images, model_inputs(model))
+    try:
+        return _quantise(model, feeds, method, operator_format)
+    except UserError as error:
+        if not str(error).endswith(": scale issue"):
+            raise
+        raise UserError(
+            "Model can't be quantised: on these images it makes values that are infinite, or no "
+            "numbers; give others, or mend what divides by 0 or overflows"
+        ) from None
+
+
+def _quantise(
+    model: ModelProto, feeds: Mapping[str, NDArray], method: str, operator_format: bool
+) -> ModelProto:
     with (
         temporary_folder() as folder,
         quiet("Model can't be quantised by ONNX Runtime", UserError),

@@ -66,12 +66,13 @@ def quantise_images(network: Network, images: NDArray[Any]) -> Codes:
     images = np.asarray(images)
     if images.dtype.names is not None:  # a record an image, made by the frontend
         return images
-    if images.ndim == 3:
+    if images.ndim == len(info.shape):
         images = images[None]
-    if images.ndim != 4 or images.shape[1:] != info.shape or len(images) == 0:
+    if images.shape[1:] != info.shape or len(images) == 0:
+        axes = " axes n, y, x, channel and" if len(info.shape) == 3 else ""
         raise UserError(
-            f"Images must have axes n, y, x, channel and shape (n, {info.shape[0]}, "
-            f"{info.shape[1]}, {info.shape[2]}) for network {network.name}, not {images.shape}"
+            f"Images must have{axes} shape {('n', *info.shape)} for network {network.name}, "
+            f"not {images.shape}".replace("'n'", "n")
         )
     if images.dtype == np.dtype(info.dtype):
         return images

@@ -13,6 +13,7 @@ from onnx import ModelProto, helper
 from golden.layer import LayerShape
 from golden.network import Convolution, HostNode, Network
 from sw.onnx.file import is_quantised, load_model, model_inputs
+from sw.onnx.floats import to_floats
 from sw.onnx.importer import import_onnx
 from sw.onnx.prepare import prepare
 from sw.quantise import quantise
@@ -102,10 +103,16 @@ def check_model(
         model = load_model(model, input_shape)
     came_quantised = is_quantised(model)
     kind = model_kind(model)
-    if not came_quantised:
+    called = name or model.graph.name or "model"
+    network = None
+    if came_quantised:
+        network = import_onnx(model, called, "checked only", input_shape)
+        # Where none of its codes fit, they are made anew, as ``sw.compress`` does.
+        floats = None if network.convolutions else to_floats(model)
+        network, model = (network, model) if floats is None else (None, floats)
+    if network is None:
         ready = prepare(model, input_shape)
-        model = quantise(ready, _drawn_images(ready))
-    network = import_onnx(model, name or model.graph.name or "model", "checked only", input_shape)
+        network = import_onnx(quantise(ready, _drawn_images(ready)), called, "checked only")
     return ModelCheck(network=network, kind=kind, is_quantised=came_quantised)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
@@ -16,6 +19,9 @@ CONVERTED_OPSET = 13
 
 #: IR version from which initialisers need not be inputs.
 _IR_VERSION = 4
+
+#: Elements of a weight that is written out.
+_SPARSE_ELEMENTS_MAX = 1 << 28
 
 _HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
@@ -41,6 +47,7 @@ def modernise(model: ModelProto, where: str = "model") -> ModelProto:
         )
     if operator_set(model) and operator_set(model) < MINIMUM_OPSET:
         model = to_operator_set(model, CONVERTED_OPSET, where)
+    _fill(model, where)
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [item for item in model.graph.input if item.name not in weights]
     if len(inputs) != len(model.graph.input) and inputs:
@@ -50,6 +57,26 @@ def modernise(model: ModelProto, where: str = "model") -> ModelProto:
     _name_nodes(model)
     _widen(model)
     return model
+
+
+def _fill(model: ModelProto, where: str) -> None:
+    """Write sparse weights out with their zeros, in place: they are pruned and coded here anew."""
+    for sparse in model.graph.sparse_initializer:
+        name, shape = sparse.values.name, tuple(sparse.dims)
+        with foreign(f"Model {where}: sparse weight {name} can't be read"):
+            places = numpy_helper.to_array(sparse.indices)
+            values = numpy_helper.to_array(sparse.values)
+            if math.prod(shape) > _SPARSE_ELEMENTS_MAX or min(shape, default=0) < 1:
+                raise UserError(
+                    f"Model {where}: sparse weight {name} must have 1 to "
+                    f"{_SPARSE_ELEMENTS_MAX:,} elements, not shape {shape}"
+                )
+            flat = np.zeros(math.prod(shape), values.dtype)
+            flat[places if places.ndim == 1 else np.ravel_multi_index(tuple(places.T), shape)] = (
+                values
+            )
+        model.graph.initializer.append(numpy_helper.from_array(flat.reshape(shape), name))
+    del model.graph.sparse_initializer[:]
 
 
 def to_operator_set(model: ModelProto, version: int, where: str = "model") -> ModelProto:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from golden.files import read_bytes
 from golden.foreign import foreign
 from sw.onnx.convert import modernise
 from sw.onnx.shapes import check_sizes, fix_shapes, model_inputs
+from sw.onnx.tidy import tidy, with_stated_types
 
 __all__ = [
     "QUANTISED_OPERATORS",
@@ -50,6 +51,11 @@ QUANTISED_OPERATORS = frozenset(
 
 #: Magnitude of the largest float weight; sums of larger ones leave float32.
 WEIGHT_MAX = 1e30
+
+#: Operators whose weights those are, and all whose constants must be finite; masks, which are
+#: added, hold infinite values.
+_LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+_FINITE = _LAYERS | QUANTISED_OPERATORS | {"BatchNormalization", "GRU", "LSTM", "PRelu", "RNN"}
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 
@@ -90,6 +96,7 @@ def load_model(
         )
     with foreign(f"Model {path} lacks its external data"):
         onnx.load_external_data_for_model(model, str(path.parent))
+    tidy(model, str(path))
     check_model(model, str(path))
     model = modernise(model, str(path))
     fix_shapes(model, input_shape)
@@ -101,23 +108,25 @@ def check_model(model: ModelProto, where: str = "model") -> None:
     """Raise where a model breaks ONNX's rules or holds a weight that is not finite."""
     if not all(isinstance(name, str) for name in _names(model)):
         raise FormatError(f"Model {where} must have names in UTF-8")
-    with foreign(f"Model {where} breaks ONNX's rules"):
+    with with_stated_types(model), foreign(f"Model {where} breaks ONNX's rules"):
         onnx.checker.check_model(model)
     bounds = _bounds(model)
-    layers = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]
-    multiplied = {name for node in layers for name in node.input}
+    multiplied = _read_by(model, _LAYERS)
+    finite = _read_by(model, _FINITE)
     for tensor in _constants(model):
         if tensor.data_type in _FLOATS and tensor.name not in bounds:
             with foreign(f"Model {where}: weight {tensor.name} can't be read"):
                 values = numpy_helper.to_array(tensor)
             # Without a copy: weights may be hundreds of megabytes.
+            if tensor.name in multiplied and not values.size:
+                raise UserError(f"Model {where}: weight {tensor.name} must have elements")
             largest = max(float(values.max(initial=0)), -float(values.min(initial=0)))
             if tensor.name in multiplied and WEIGHT_MAX < largest < np.inf:
                 raise UserError(
                     f"Model {where}: weight {tensor.name} must be within {WEIGHT_MAX:g}, "
                     f"not {largest:g}: sums of it would leave float32"
                 )
-            if not np.isfinite(largest):
+            if np.isnan(largest) or (largest == np.inf and tensor.name in finite):
                 bad = int(values.size - np.isfinite(values).sum())
                 raise UserError(
                     f"Model {where}: weight {tensor.name} must be finite, "
@@ -146,8 +155,12 @@ def _names(model: ModelProto) -> Iterator[object]:
 
 def _bounds(model: ModelProto) -> set[str]:
     """Names of constants that may well be infinite: bounds of clips, values of borders."""
-    readers = ("Clip", "Max", "Min", "Pad", "Where")
-    return {name for node in model.graph.node if node.op_type in readers for name in node.input}
+    return _read_by(model, ("Clip", "Max", "Min", "Pad", "Where"))
+
+
+def _read_by(model: ModelProto, operators: Collection[str]) -> set[str]:
+    """Names that nodes of some operators read."""
+    return {name for node in model.graph.node if node.op_type in operators for name in node.input}
 
 
 def _constants(model: ModelProto) -> list[TensorProto]:

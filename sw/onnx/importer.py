@@ -21,11 +21,20 @@ from golden.errors import CapacityError, FormatError, UserError, one_line
 from golden.network import Network, Node, TensorInfo
 from sw.onnx.file import fix_shapes, load_model, model_inputs
 from sw.onnx.graph.host import OnHost
-from sw.onnx.graph.hosting import Hosting, captured_names
-from sw.onnx.graph.nodes import NotOnMachine, attributes, label
+from sw.onnx.graph.hosting import Hosting
+from sw.onnx.graph.nodes import NotOnMachine, attributes, captured_names, label
 from sw.onnx.graph.operands import HostCodes, OnnxCodes, lay_out
 from sw.onnx.graph.sources import GraphInput
-from sw.onnx.graph.values import Codes, HostTensor, Quantisation, RawInput, Real, View, Weights
+from sw.onnx.graph.values import (
+    Codes,
+    HostTensor,
+    HostValue,
+    Quantisation,
+    RawInput,
+    Real,
+    View,
+    Weights,
+)
 from sw.onnx.operators.movement import MOVES
 from sw.onnx.operators.registry import OPERATORS, QUANTISED
 from sw.onnx.runtime import run_node
@@ -118,7 +127,10 @@ class Importer(Hosting):
 
     def network(self, name: str, source: str) -> tuple[Network, dict[str, OnnxCodes]]:
         """Return the network, without what its outputs do not need, and its ONNX tensors."""
-        results = [self._result(output) for output in self._outputs]
+        outputs = [name for output in self._outputs for name in self._numbers(output)]
+        varying = [name for name in outputs if not self.is_constant(name)]
+        outputs = varying or outputs
+        results = [self._result(output) for output in dict.fromkeys(outputs)]
         if not self.writer.inputs:
             raise UserError("Model must have an output that depends on its input")
         needed, kept = {info.name for info in results}, []
@@ -147,6 +159,19 @@ class Importer(Hosting):
         )
         known = {key: codes for key, codes in self.known_codes.items() if key in needed}
         return network.validate(), known
+
+    def _numbers(self, name: str) -> list[str]:
+        """Name an output, or what it is made of where it is no tensor of numbers."""
+        value = self.values[name]
+        if not isinstance(value, HostValue):
+            return [name]
+        self.note(f"output {name} ({value.info.dtype}) left out, what it is made of shown")
+        return [
+            source
+            for part in value.node.input
+            if part and not self.is_constant(part)
+            for source in self._numbers(part)
+        ]
 
     def _result(self, name: str) -> TensorInfo:
         """Return the tensor of the network that an output of the graph is."""
@@ -251,7 +276,8 @@ class Importer(Hosting):
 
     def _import(self, node: NodeProto) -> list[Any]:
         operands = [self.values[name] for name in node.input if name]
-        if node.op_type == "Shape" and not isinstance(operands[0], np.ndarray):
+        is_open = isinstance(operands[0], HostTensor) and 0 in operands[0].info.shape
+        if node.op_type == "Shape" and not isinstance(operands[0], np.ndarray) and not is_open:
             return [self._shape(node, operands[0])]
         is_fixed = all(isinstance(item, np.ndarray) for item in operands)
         if is_fixed and node.op_type not in QUANTISED and not captured_names(node):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import onnx
-from onnx import GraphProto, ModelProto, ValueInfoProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from golden.errors import UserError
 from golden.foreign import foreign
@@ -15,6 +15,7 @@ __all__ = ["check_sizes", "fix_shapes", "infer_shapes", "model_inputs", "tensor_
 #: Elements of the largest activation that is run (1 GiB of float32), and of all together.
 TENSOR_ELEMENTS_MAX = 1 << 28
 ALL_ELEMENTS_MAX = 1 << 32
+_NO_NUMBERS = (TensorProto.STRING, TensorProto.COMPLEX64, TensorProto.COMPLEX128)
 #: Elements of a constant that may say the shape of something.
 _SHAPE_ELEMENTS_MAX = 1024
 
@@ -59,6 +60,14 @@ def _fix(item: ValueInfoProto, given: tuple[int, ...] | None) -> tuple[int, bool
     if not item.type.HasField("tensor_type") or not item.type.tensor_type.HasField("shape"):
         raise UserError(f"Model input {item.name} must be a tensor with a stated rank")
     dims = item.type.tensor_type.shape.dim
+    if item.type.tensor_type.elem_type in _NO_NUMBERS:
+        kind = TensorProto.DataType.Name(item.type.tensor_type.elem_type).lower()
+        raise UserError(f"Model input {item.name} must be of real numbers, not {kind}")
+    if len(dims) < 2:
+        sizes = ", ".join(str(dim.dim_value or dim.dim_param or "?") for dim in dims)
+        raise UserError(
+            f"Model input {item.name} must have an axis of images and one more, not shape ({sizes})"
+        )
     if given is not None and len(given) != len(dims):
         raise UserError(
             f"Input shape must have {len(dims)} sizes as {item.name} has, not {given!r}"

@@ -285,9 +285,12 @@ def test_bias_at_the_end_of_int32_runs(tmp_path):
     assert np.abs(network.convolutions[0].requantisation.bias).max() == 2**31
 
 
-@pytest.mark.parametrize("scale", [0.25, 0.5])
-def test_halves_go_to_the_even_code(scale, tmp_path):
-    """QCDQ with exact powers of two: every other sum ends in a half, and none may be off."""
+@pytest.mark.parametrize(("scale", "unequal"), [(0.25, 0), (0.5, 0), (0.1, 0.12)])
+def test_halves_go_to_the_even_code(scale, unequal, tmp_path):
+    """QCDQ: every other sum ends in a half, and with exact powers of two none may be off.
+
+    With 0.1 ONNX Runtime's own float sums leave the half; every code that is off is at one.
+    """
     graph = Graph((1, 3, 8, 8), 4)
 
     def clipped(source, low, high, kind):
@@ -303,7 +306,7 @@ def test_halves_go_to_the_even_code(scale, tmp_path):
     out, none = graph.constant(np.float32(2 * 0.5 * scale)), graph.constant(np.int8(0))
     x = clipped(graph.op("QuantizeLinear", x, out, none), -60, 55, np.int8)
     model = graph.model(graph.op("DequantizeLinear", x, out, none))
-    network = agree(model, tmp_path, unequal=0)
+    network = agree(model, tmp_path, unequal)
     assert kinds(network).count("Convolution") == 1
 
 
@@ -673,10 +676,12 @@ def test_scale_beyond_the_machine_says_so_in_plain_numbers():
     weights = graph.rng.integers(-127, 128, (4, 3, 3, 3)).astype(np.int8)
     x = quantised_layer(graph, x, weights, np.full(4, 1, np.float32), np.zeros(4, np.int8))
     model = graph.model(pair(graph, x, 0.1, np.int8(0)))
-    with pytest.raises(UserError, match=r"Conv: Requantisation scales must be below 2\*\*23, no"):
-        compress(model, np.zeros((1, 3, 6, 6), np.float32))
     (reason,) = {node.reason for node in import_onnx(model).host_nodes}
-    assert "np." not in reason
+    assert reason.startswith("Requantisation scales must be below 2**23, not 1e+3")
+    # A scale of its own makes a layer of it again.
+    network = compress(model, np.ones((1, 3, 6, 6), np.float32))
+    assert len(network.convolutions) == 1
+    assert "its own codes have no form on the machine and were made anew" in network.source
 
 
 def test_rearrangements_are_made_once():

@@ -255,72 +255,20 @@ def test_host_nodes_of_a_container_are_data_that_may_be_wrong(described, kind, t
     assert not re.search(r"\d : [A-Z_]+ : ", str(caught.value))
 
 
-WHOLE = small().model(small().last).SerializeToString()
-NPY = b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }"
-NPY = NPY.ljust(127) + b"\n" + np.arange(3, dtype="<f4").tobytes()
-
-
-def mutated(whole: bytes) -> st.SearchStrategy[bytes]:
-    """Flip, cut, repeat and insert bytes of a valid file."""
-
-    def change(edits):
-        data = bytearray(whole)
-        for kind, place, value in edits:
-            place %= len(data) + 1
-            if kind == 0 and place < len(data):
-                data[place] = value
-            elif kind == 1:
-                del data[place:]
-            elif kind == 2:
-                data[place:place] = data[: value % 40]
-            else:
-                data[place:place] = bytes([value])
-        return bytes(data)
-
-    edit = st.tuples(st.integers(0, 3), st.integers(0, len(whole)), st.integers(0, 255))
-    return st.lists(edit, min_size=1, max_size=4).map(change)
-
-
-def survives(read, data: bytes, path) -> None:
-    """Read a damaged file: it is taken, or refused in one line."""
-    path.write_bytes(data)
-    try:
-        read(path)
-    except UserError as error:
-        line = str(error)
-        assert line.isprintable()
-        assert 0 < len(line) <= 300
-        assert "np." not in line
-
-
-@settings(max_examples=60, deadline=None)
-@given(mutated(WHOLE))
-def test_mutated_models(tmp_path_factory, data):
-    survives(check_model, data, tmp_path_factory.mktemp("m") / "model.onnx")
-
-
-@settings(max_examples=150, deadline=None)
-@given(mutated(NPY))
-def test_mutated_images(tmp_path_factory, data):
-    survives(load_images, data, tmp_path_factory.mktemp("m") / "x.npy")
-
-
-@settings(max_examples=90, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=64), st.booleans())
 def test_files_of_other_kinds(tmp_path_factory, data, is_archive):
     folder = tmp_path_factory.mktemp("m")
-    survives(load_images, b"PK\x03\x04" + data, folder / ("x.npz" if is_archive else "x.npy"))
-    survives(container.load, data, folder / "net.safetensors")
-    survives(check_model, data, folder / "model.onnx")
-
-
-@pytest.mark.slow
-@settings(max_examples=5000, deadline=None)
-@given(mutated(WHOLE), mutated(NPY))
-def test_many_mutated_files(tmp_path_factory, model, pixels):
-    folder = tmp_path_factory.mktemp("m")
-    survives(check_model, model, folder / "model.onnx")
-    survives(load_images, pixels, folder / "x.npy")
+    for read, start, name in (
+        (load_images, b"PK\x03\x04", "x.npz" if is_archive else "x.npy"),
+        (container.load, b"", "net.safetensors"),
+        (check_model, b"", "model.onnx"),
+    ):
+        (folder / name).write_bytes(start + data)
+        with pytest.raises(UserError) as caught:
+            read(folder / name)
+        assert str(caught.value).isprintable()
+        assert 0 < len(str(caught.value)) <= 300
 
 
 def test_onnx_runtime_writes_nothing_to_the_home(tmp_path):

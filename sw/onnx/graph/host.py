@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from golden.errors import UserError, one_line
+from golden.errors import one_line
 from golden.network import HostNode, TensorInfo
-from sw.onnx.graph.nodes import label
 from sw.onnx.graph.values import Quantisation, Real, Source, Target, View, Writing
 from sw.onnx.runtime import load_session, run_session
 
-__all__ = ["HostGraph", "OnHost"]
+__all__ = ["HostGraph", "OnHost", "Probed"]
+
+
+#: Operators whose result has a size that its operands' values decide, and its axis.
+_OPEN_AXES = {"Compress": 0, "NonMaxSuppression": 0, "NonZero": 1, "Unique": 0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probed(TensorInfo):
+    """What a host node makes; a size of 0 is one that images decide."""
+
+    is_numbers: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,18 +199,18 @@ class HostGraph:
             macs=macs,
         )
 
-    def probe(self, node: NodeProto) -> TensorInfo:
+    def probe(self, node: NodeProto) -> Probed:
         """Describe the last result: run the graph on zeros."""
         session = load_session(self._model())
         feeds = {name: np.zeros(info.shape, info.dtype) for info, name in self._inputs.values()}
         (result,) = run_session(session, None, feeds)
-        if result.dtype == object:
-            raise UserError(f"{label(node)}: result must be a tensor of numbers")
-        return replace(
-            TensorInfo(name="", shape=(), dtype="float32"),
-            shape=tuple(result.shape),
-            dtype=str(result.dtype),
-        )
+        kind = session.get_outputs()[0].type
+        if not kind.startswith("tensor(") or result.dtype == object:
+            return Probed(name="", shape=(0,), dtype=kind, is_numbers=False)
+        shape = list(result.shape)
+        if node.op_type in _OPEN_AXES:
+            shape[_OPEN_AXES[node.op_type]] = 0
+        return Probed(name="", shape=tuple(shape), dtype=str(result.dtype), is_numbers=True)
 
     def _model(self) -> Any:
         inputs = [

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from onnx import ModelProto, NodeProto
 
 from golden.errors import UserError
+from golden.network import TensorInfo
 from sw.onnx.graph.host import HostGraph, OnHost
 from sw.onnx.graph.macs import host_macs
-from sw.onnx.graph.nodes import label
+from sw.onnx.graph.nodes import captured_names, label
 from sw.onnx.graph.operands import HostCodes, Operands, lay_out
-from sw.onnx.graph.values import Codes, HostTensor, Quantisation, RawInput, Real, Weights
+from sw.onnx.graph.values import (
+    Codes,
+    HostTensor,
+    HostValue,
+    Quantisation,
+    RawInput,
+    Real,
+    Weights,
+)
 
-__all__ = ["Hosting", "captured_names"]
+__all__ = ["Hosting"]
 
 
 class Hosting(Operands):
@@ -36,23 +44,22 @@ class Hosting(Operands):
         if output in self.hosted:
             return self.hosted[output]
         graph = HostGraph(self.opsets)
-        for name in captured_names(node):
-            if name in self.values:
-                graph.bind(name, self._host_input(graph, node, name, reason))
-        inputs = [
-            self._host_input(graph, node, name, reason) if name else "" for name in node.input
-        ]
-        graph.operator(node, inputs, output)
+        self._append(graph, node, output, reason)
         try:
             found = graph.probe(node)
         except UserError as error:
             raise UserError(f"{label(node)}: {reason}; nor on the host: {error}") from None
-        info = replace(found, name=self.writer.name(output))
+        if not found.is_numbers or (found.is_codes and 0 in found.shape):
+            self.hosted[output] = HostValue(
+                TensorInfo(name=output, shape=found.shape, dtype=found.dtype), node, output
+            )
+            return self.hosted[output]
+        info = TensorInfo(name=self.writer.name(output), shape=found.shape, dtype=found.dtype)
         shapes = [self._shape_of(name) for name in node.input if name]
         macs = host_macs(node, shapes, info.shape) if output == node.output[0] else 0
         if not info.is_codes:
             self.writer.append(graph.node(info, node.op_type, node.name or output, reason, macs))
-        if info.dtype == "float32":
+        if info.dtype == "float32" and 0 not in info.shape:
             layout = lay_out(info.shape)
             result: Any = Real(output, OnHost(info, layout, self.opsets), layout)
         elif info.is_codes:
@@ -62,6 +69,16 @@ class Hosting(Operands):
             result = HostTensor(info)
         self.hosted[output] = result
         return result
+
+    def _append(self, graph: HostGraph, node: NodeProto, output: str, reason: str) -> str:
+        """Append a node, and the reading of what it reads, to a host node's graph."""
+        for name in captured_names(node):
+            if name in self.values:
+                graph.bind(name, self._host_input(graph, node, name, reason))
+        inputs = [
+            self._host_input(graph, node, name, reason) if name else "" for name in node.input
+        ]
+        return graph.operator(node, inputs, output)
 
     def on_host(self, name: str, reason: str) -> Any:
         """Make a tensor on the host that is wanted there as floats; return it as a real."""
@@ -82,6 +99,8 @@ class Hosting(Operands):
             value = self.adopt(name, value, Quantisation(1.0, 0, value.info.dtype))
         if isinstance(value, Codes):
             return graph.codes(value.tensor, value.view, value.quantisation.offset)
+        if isinstance(value, HostValue):
+            return self._append(graph, value.node, value.output, reason)
         if isinstance(value, HostTensor):
             return graph.feed(value.info)
         if not isinstance(value.source, OnHost) and value.grid is None:
@@ -102,21 +121,3 @@ class Hosting(Operands):
         if isinstance(value, HostTensor):
             return value.info.shape
         return value.view.shape
-
-
-def captured_names(node: NodeProto) -> list[str]:
-    """Return the names that a node's subgraphs read from outside."""
-    names: dict[str, None] = {}
-    for attribute in node.attribute:
-        graphs = [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
-        for graph in graphs:
-            own = {item.name for item in [*graph.input, *graph.initializer]}
-            own |= {name for inner in graph.node for name in inner.output}
-            for inner in graph.node:
-                for name in [*inner.input, *captured_names(inner)]:
-                    if name and name not in own:
-                        names[name] = None
-            for item in graph.output:
-                if item.name not in own:
-                    names[item.name] = None
-    return list(names)

@@ -8,7 +8,15 @@ from onnx import NodeProto, helper
 
 from golden.errors import UserError
 
-__all__ = ["NotOnMachine", "attributes", "is_standard", "label", "layer_name", "window"]
+__all__ = [
+    "NotOnMachine",
+    "attributes",
+    "captured_names",
+    "is_standard",
+    "label",
+    "layer_name",
+    "window",
+]
 
 
 class NotOnMachine(UserError):
@@ -97,3 +105,21 @@ def window(
         (dilation[0], dilation[1]),
         (top, left, bottom, right),
     )
+
+
+def captured_names(node: NodeProto) -> list[str]:
+    """Return the names that a node's subgraphs read from outside."""
+    names: dict[str, None] = {}
+    for attribute in node.attribute:
+        graphs = [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
+        for graph in graphs:
+            own = {item.name for item in [*graph.input, *graph.initializer]}
+            own |= {name for inner in graph.node for name in inner.output}
+            for inner in graph.node:
+                for name in [*inner.input, *captured_names(inner)]:
+                    if name and name not in own:
+                        names[name] = None
+            for item in graph.output:
+                if item.name not in own:
+                    names[item.name] = None
+    return list(names)

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import NodeProto
 
 from golden.errors import FormatError, UserError
 from golden.network import Node, TensorInfo
@@ -321,6 +322,17 @@ class HostTensor:
 
 
 @dataclass(frozen=True, eq=False)
+class HostValue(HostTensor):
+    """What no network tensor can be: a sequence, strings, codes of a number that images decide.
+
+    Nodes that read it make it anew; its ``dtype`` is ONNX Runtime's word for it.
+    """
+
+    node: NodeProto
+    output: str
+
+
+@dataclass(frozen=True, eq=False)
 class Weights:
     """A constant in codes, as a ``DequantizeLinear`` gives it.
 
@@ -360,7 +372,7 @@ class Weights:
             Codes have more than 8 bits, scales run along another axis, or a scale is negative
             or not finite.
         """
-        if self.codes.dtype not in (np.int8, np.uint8):
+        if str(self.codes.dtype) not in ("int8", "uint8", "int4", "uint4", "int2", "uint2"):
             raise UserError(f"{where}: weights must be int8 or uint8, not {self.codes.dtype}")
         count = self.codes.shape[out_axis]
         scale = self.scale.reshape(-1).astype(np.float64)

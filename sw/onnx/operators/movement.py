@@ -118,6 +118,7 @@ def join(
     graph: Graph, node: NodeProto, found: dict[str, Any], parts: list[Real | np.ndarray]
 ) -> Real:
     """Concatenate reals and constants along an axis."""
+    parts = [part for part in parts if isinstance(part, Real) or part.size]
     shapes = [part.view.shape if isinstance(part, Real) else part.shape for part in parts]
     rank = len(shapes[0])
     axis = found["axis"] % max(rank, 1)
