@@ -34,7 +34,7 @@ AVX2 = ONEDNN_MAX_CPU_ISA=AVX2 NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=
 test-avx2: $(BIN)/.simulators ## the kernels and training as a processor without AVX-512 runs them
 	$(AVX2) $(PYTEST) tests/conformance/test_kernels.py tests/conformance/test_functional.py tests/accel/test_simulator.py
 	@if grep -qw avx512f /proc/cpuinfo; then \
-	  $(AVX2) $(PYTEST) $(addprefix tests/sw/training/test_,unit_strides.py scratch.py slimming.py session.py channels.py tas.py); \
+	  $(AVX2) $(PYTEST) $(addprefix tests/sw/training/,loop search methods/test_scratch.py methods/test_slimming.py methods/test_tas.py); \
 	else echo 'Training is not repeated: this processor has no AVX-512, so that make test has shown it.'; fi
 
 test-slow: $(BIN)/.simulators ## whole networks on the hardware, long runs

@@ -13,19 +13,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from accel.api import check, compare, machine, simulate, timeline, verify, write_verilog
+    from accel.api import check, compare, machine, simulate, timeline, verify
     from accel.chip.results import ChipResult
     from accel.chip.simulator import simulate_chip
-    from accel.chip_export import export
+    from accel.exports.chip import export
+    from accel.exports.verilog import write_verilog
     from accel.loading import LoadedNetwork, compress, load, networks
     from accel.machines.timeline import Timeline
     from accel.placement import Placement
     from accel.results import LayerResult, MachineResult, Run, Timing
     from accel.sweeps.api import evaluate, sweep
-    from accel.sweeps.space import Space, log2
-    from accel.sweeps.study import Study
+    from accel.sweeps.results.study import Study
+    from accel.sweeps.space.axes import log2
+    from accel.sweeps.space.space import Space
     from accel.timelines.make import write_timeline
-    from accel.verification import Verification
+    from accel.verification.layers import Verification
     from golden.chip.config import ChipConfig
     from golden.config import TomlConfig
     from golden.errors import (
@@ -44,19 +46,21 @@ if TYPE_CHECKING:
 
 #: Where each public name is.
 _PLACES = {
-    "accel.api": ("check", "compare", "machine", "simulate", "timeline", "verify", "write_verilog"),
+    "accel.api": ("check", "compare", "machine", "simulate", "timeline", "verify"),
     "accel.chip.results": ("ChipResult",),
     "accel.chip.simulator": ("simulate_chip",),
-    "accel.chip_export": ("export",),
+    "accel.exports.chip": ("export",),
+    "accel.exports.verilog": ("write_verilog",),
     "accel.loading": ("LoadedNetwork", "compress", "load", "networks"),
     "accel.machines.timeline": ("Timeline",),
     "accel.placement": ("Placement",),
     "accel.results": ("LayerResult", "MachineResult", "Run", "Timing"),
     "accel.sweeps.api": ("evaluate", "sweep"),
-    "accel.sweeps.space": ("Space", "log2"),
-    "accel.sweeps.study": ("Study",),
+    "accel.sweeps.results.study": ("Study",),
+    "accel.sweeps.space.axes": ("log2",),
+    "accel.sweeps.space.space": ("Space",),
     "accel.timelines.make": ("write_timeline",),
-    "accel.verification": ("Verification",),
+    "accel.verification.layers": ("Verification",),
     "golden.chip.config": ("ChipConfig",),
     "golden.config": ("TomlConfig",),
     "golden.errors": (

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from accel.placement import Placement
     from accel.results import Run
     from accel.run import Progress
-    from accel.verification import Verification
+    from accel.verification.layers import Verification
 
 __all__ = [
     "MODELS",
@@ -52,7 +52,6 @@ __all__ = [
     "simulate",
     "timeline",
     "verify",
-    "write_verilog",
 ]
 
 
@@ -209,7 +208,7 @@ def verify(
     UserError
         There is no such layer, image, simulator or block, or the waves can't be written.
     """
-    from accel.verification import verify_layer
+    from accel.verification.layers import verify_layer
 
     chosen = _machine(machine, hardware=True)
     return verify_layer(
@@ -262,80 +261,6 @@ def timeline(
     return layer_timeline(_network(net), layer, chosen, skip, source=source, image=image, rows=rows)
 
 
-def write_verilog(
-    machine: str | TomlConfig | Machine,
-    folder: str | os.PathLike[str],
-    net: LoadedNetwork | str | None = None,
-    layer: str | None = None,
-    *,
-    image: int = 0,
-    rows: int | None = None,
-    mode: SkipMode | str | None = None,
-) -> list[Path]:
-    """Write a machine's hardware as Verilog, a description of it, and a bench that runs it.
-
-    With a network, the bench has a layer of it: what the hardware is given, the golden model's
-    outputs and the simulator's counters. ``docs/verilog.md`` says what each file is.
-
-    Parameters
-    ----------
-    machine : str, TomlConfig or Machine
-        One that has hardware; small where it is named without a preset.
-    folder : path
-        It is made where there is none.
-    net : LoadedNetwork or str, optional
-    layer : str, optional
-        Its name; the smallest of the network where None.
-    image : int
-        Which image, from 0.
-    rows : int, optional
-        Only so many output rows, from the first.
-    mode : SkipMode, optional
-        The mode that skips most where None.
-
-    Returns
-    -------
-    list of path
-        What was written.
-
-    Raises
-    ------
-    CapacityError, ConfigError
-        There is no such hardware, it can't do what the configuration asks for, or the layer does
-        not fit.
-    UserError
-        There is no such layer or image, the folder can't be written, or a package is missing.
-    """
-    from accel.verification import LayerCase, load_hardware
-
-    chosen = _machine(machine, hardware=True)
-    hardware = load_hardware(chosen)
-    from rtl.verilog.writer import LayerAnswer, write
-
-    answers: list[LayerAnswer] = []
-    if net is not None:
-        loaded = _network(net)
-        case = LayerCase.build(loaded, layer, chosen, image, rows)
-        (skip,) = read_modes(chosen, chosen.modes[-1:] if mode is None else [mode])
-        name = case.node.layer.name
-        answers.append(
-            LayerAnswer(
-                name=f"{loaded.name}_{name}",
-                run=case.run,
-                mode=skip,
-                codes=case.golden,
-                counters=case.counters(skip),
-                about={
-                    "network": loaded.name,
-                    "layer": name,
-                    "image": image,
-                    "rows": case.run.task.layer.out_height,
-                },
-            )
-        )
-    return write(hardware, chosen.config, Path(folder), answers)
-
-
 def _run(
     machines: Mapping[Machine, Sequence[SkipMode]],
     net: LoadedNetwork | str,
@@ -344,9 +269,9 @@ def _run(
     keep_counters: bool,
     progress: Progress | None,
 ) -> Run:
+    from accel.activations.trace import Trace
     from accel.costs.energy import EnergyTable
     from accel.run import run_machines
-    from accel.trace import Trace
 
     table = EnergyTable.load(technology_node)
     loaded = _network(net)

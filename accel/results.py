@@ -486,10 +486,11 @@ def _kept_counters(machine: MachineResult) -> list[dict[str, Any]]:
 
 
 def csv_text(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return flat rows as CSV text with a header line; None is an empty field."""
+    """Return flat rows as CSV text with a header line; None, and what a row lacks, are empty."""
     rows = list(rows)
+    names = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

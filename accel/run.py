@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from accel.activations.trace import LayerTrace, Trace
 from accel.costs.energy import EnergyTable
 from accel.machines.machine import Count, LayerCounts, Machine, Program
 from accel.placement import capacity_error, network_tasks
 from accel.results import HostPart, LayerResult, MachineResult, Run, Timing
-from accel.trace import LayerTrace, Trace
 from golden.errors import CapacityError, UserError
 from golden.layer import LayerShape
 from golden.machines.cluster.config import SkipMode

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from accel.functional import run_nodes
+from accel.activations.functional import run_nodes
 from accel.machines.cluster.packing import activation_masks, pack_filters
 from accel.machines.cluster.program import prepare_layer, run_layer
 from benchmarks.vgg16 import choose_network

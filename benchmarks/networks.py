@@ -152,7 +152,7 @@ def photos(pixels: int) -> np.ndarray:
 def measure(folder: Path, name: str) -> dict[str, Any]:
     """Quantise, import, compare node by node with ONNX Runtime, and simulate."""
     import accel
-    from accel.functional import run_node
+    from accel.activations.functional import run_node
     from accel.loading import LoadedNetwork
     from accel.placement import fitting_settings, network_tasks, shortages
     from golden.network import Convolution, HostNode

@@ -10,8 +10,8 @@ import sys
 import numpy as np
 
 import accel
+from accel.activations.functional import run_network
 from accel.chip.simulator import ChipImage
-from accel.functional import run_network
 from golden.chip.compiler import compile_network
 from golden.chip.config import ChipConfig
 from golden.chip.memory import Memory

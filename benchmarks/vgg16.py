@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from accel.functional import run_nodes
+from accel.activations.functional import run_nodes
 from accel.machines.cluster.model import count_layer
 from accel.machines.cluster.packing import activation_masks, pack_filters
 from accel.machines.cluster.program import LayerProgram, prepare_layer, run_layer

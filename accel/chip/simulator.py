@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from accel.activations.trace import Trace
 from accel.chip.arrange import arrange_clusters, arrange_tensors, arrange_walk
 from accel.chip.arrays import TILE_COUNTERS, Work
 from accel.chip.results import ChipLayerResult, ChipResult, Stream
 from accel.chip.walk import walk_list
-from accel.trace import Trace
 from golden.chip.compiler import compile_network
 from golden.chip.config import CHIP_LATENCY, ChipConfig, ChipLatency
 from golden.chip.formats import Kind

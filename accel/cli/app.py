@@ -11,7 +11,16 @@ from typing import Annotated, Any
 
 import typer
 
-from accel.cli import coding, hardware, listing, matrix, simulation, sweep, timeline, training
+from accel.cli.commands import (
+    coding,
+    hardware,
+    listing,
+    matrix,
+    simulation,
+    sweep,
+    timeline,
+    training,
+)
 from accel.cli.options import examples
 from accel.cli.output import complain
 from golden.errors import UserError

@@ -10,7 +10,7 @@ from accel.report.table import Column, Kind, Table, figure
 from accel.report.tables import Item
 
 if TYPE_CHECKING:
-    from accel.sweeps.study import Found, Study
+    from accel.sweeps.results.study import Found, Study
 
 __all__ = ["area_bases", "study_report"]
 
@@ -18,15 +18,19 @@ __all__ = ["area_bases", "study_report"]
 _ROWS_MAX, _REASONS_MAX = 40, 5
 
 
-def study_report(study: Study) -> list[Item]:
-    """Return the front, and why points can't be or have failed."""
+def study_report(study: Study, beside: Sequence[Found] = ()) -> list[Item]:
+    """Return the front, and why points can't be or have failed.
+
+    Fields in which all points are alike are left out; those ``beside`` the study count too.
+    """
     counts = Counter(each.status for each in study.found)
     front = study.pareto()
     names = [each.name for each in study.objectives]
     said = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-    items: list[Item] = [f"{len(study)} points: {said}; {len(front)} on the Pareto front."]
+    said = f": {said}; {len(front)} on the Pareto front" if counts else ""
+    items: list[Item] = [f"{len(study)} points{said}."]
     if len(front):
-        points = [each.point for each in study.found]
+        points = [each.point for each in (*study.found, *beside)]
         fields = [
             key
             for key in points[0].config

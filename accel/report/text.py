@@ -13,9 +13,9 @@ from accel.report.tables import Item
 
 if TYPE_CHECKING:
     from accel.chip.results import ChipResult
-    from accel.chip_verification import ChipVerification
     from accel.results import Run
-    from accel.verification import Verification
+    from accel.verification.chip import ChipVerification
+    from accel.verification.layers import Verification
 
 __all__ = [
     "WIDTH",

@@ -21,7 +21,7 @@ from sw.coding.stages import ENTROPY_CODERS, LayerCodes, LayerStages, measure, t
 
 if TYPE_CHECKING:
     from sw.images import Images
-    from sw.training.data import Split
+    from sw.training.data.batches import Split
 
 __all__ = [
     "CodedNetwork",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from golden.errors import UserError
 
 if TYPE_CHECKING:
-    from sw.training.data import Split
+    from sw.training.data.batches import Split
     from sw.training.networks.definition import Definition
 
 __all__ = ["DataOptions"]
@@ -28,7 +28,7 @@ class DataOptions:
     batch : int, optional
         Images of a training batch.
     augment : str, optional
-        As ``sw.training.data.parse_augmentation`` reads it; by the data set where left out.
+        As ``sw.training.data.batches.parse_augmentation`` reads it; by the data set where left out.
 
     Raises
     ------
@@ -60,8 +60,8 @@ class DataOptions:
         UserError
             They can't be read, or the network brings its own.
         """
-        from sw.training.data import parse_augmentation, split
-        from sw.training.dataset import find_folder, load_dataset
+        from sw.training.data.batches import parse_augmentation, split
+        from sw.training.data.dataset import find_folder, load_dataset
 
         batch = {} if self.batch is None else {"batch": self.batch}
         if definition is not None and definition.data is not None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accel import api
-from accel.functional import quantise_images
+from accel.activations.functional import quantise_images
 from accel.machines.machine import Machine
 from accel.results import csv_text
 from accel.run import count_cycles
@@ -23,7 +23,7 @@ from golden.machines.cluster.config import SkipMode
 from golden.network import Network
 
 if TYPE_CHECKING:
-    from accel.studies.training.study import Study
+    from accel.studies.study import Study
     from sw.training.methods.method import Method
     from sw.training.networks.definition import Definition
     from sw.training.pipeline import Outcome
@@ -318,7 +318,7 @@ class StudyResult:
 
     Parameters
     ----------
-    study : accel.studies.training.study.Study
+    study : accel.studies.study.Study
     machine : Machine
         Whose cycles they are.
     rows : list of dict
@@ -331,7 +331,7 @@ class StudyResult:
 
     def summary(self) -> list[dict[str, Any]]:
         """Return means over seeds and their standard deviations, a row a network."""
-        from accel.studies.training.study import summarise
+        from accel.studies.study import summarise
 
         return summarise(self.rows, self.study.columns).to_dict("records")
 
@@ -381,7 +381,7 @@ def run_study(
         raise UserError(f"Seeds must be at least 1 and scale above 0, not {seeds} and {scale}")
     data = data or DataOptions()
     split = data.split()
-    from accel.studies.training.study import StudyTask
+    from accel.studies.study import StudyTask
 
     layers = layer_cycles(machine, split.calibration)
     task = StudyTask(

@@ -13,14 +13,18 @@ from accel.api import LoadedNetwork, load
 from accel.costs.energy import EnergyTable
 from accel.results import Timing
 from accel.sweeps.bounds import check_bounded
-from accel.sweeps.engine import DaskEngine, Engine, LocalEngine
-from accel.sweeps.evaluator import INFEASIBLE, OK, SweptNetwork
-from accel.sweeps.objectives import find_objectives
+from accel.sweeps.engine.blocks import Engine
+from accel.sweeps.engine.dask import DaskEngine
+from accel.sweeps.engine.local import LocalEngine
+from accel.sweeps.engine.network import SweptNetwork
+from accel.sweeps.engine.outcome import INFEASIBLE, OK
+from accel.sweeps.results.objectives import find_objectives
+from accel.sweeps.results.store import Store
+from accel.sweeps.results.study import Study, found_points
 from accel.sweeps.running import Progress, Sweeping
 from accel.sweeps.search import make_search
-from accel.sweeps.space import Point, Space
-from accel.sweeps.store import Store
-from accel.sweeps.study import Study, found_points
+from accel.sweeps.space.point import Point
+from accel.sweeps.space.space import Space
 from golden.config import TomlConfig
 from golden.errors import ConfigError, UserError
 from golden.machines import registry
@@ -63,7 +67,7 @@ def sweep(
     space : Space, dict or list of dict
         As ``docs/sweeps.md`` says.
     objectives : sequence of str
-        Of ``accel.sweeps.objectives.OBJECTIVES``.
+        Of ``accel.sweeps.results.objectives.OBJECTIVES``.
     search : str
         ``grid``, ``random``, ``latin``, ``tpe`` or ``nsga2``.
     trials : int, optional

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from accel.sweeps.objectives import Objective
-from accel.sweeps.study import pareto_front
+from accel.sweeps.results.objectives import Objective
+from accel.sweeps.results.study import pareto_front
 from golden.errors import UserError
 
 __all__ = ["Bounded", "check_bounded"]

@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accel.sweeps.bounds import Bounded
-from accel.sweeps.engine import Engine, Tick
-from accel.sweeps.evaluator import BOUNDED, DOMINATED, FAILED, OK, Outcome, SweptNetwork
-from accel.sweeps.objectives import Objective, measure
+from accel.sweeps.engine.blocks import Engine, Tick
+from accel.sweeps.engine.network import SweptNetwork
+from accel.sweeps.engine.outcome import BOUNDED, DOMINATED, FAILED, OK, Outcome
+from accel.sweeps.results.keys import code_digest, package_version, point_key
+from accel.sweeps.results.objectives import Objective, measure
+from accel.sweeps.results.store import Row, Store
+from accel.sweeps.results.study import Found, Study
 from accel.sweeps.search import Search
-from accel.sweeps.space import Point
-from accel.sweeps.store import Row, Store, code_digest, package_version, point_key
-from accel.sweeps.study import Found, Study
+from accel.sweeps.space.point import Point
 
 __all__ = ["Progress", "Sweeping"]
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
 from accel.costs.area import Cells
 from accel.sweeps.api import open_study
-from accel.sweeps.space import Point
-from accel.sweeps.store import Store
-from accel.sweeps.study import Study
+from accel.sweeps.results.store import Store
+from accel.sweeps.results.study import Study
+from accel.sweeps.space.point import Point
 from golden.errors import ConfigError, UserError
 
 __all__ = ["synthesise_front", "synthesise_point"]
@@ -22,11 +22,18 @@ def synthesise_front(
     objectives: list[str] | None = None,
     clock_mhz: float | None = None,
     progress: Callable[[int, int, str], None] | None = None,
+    at_most: Mapping[str, float] | None = None,
+    best: int | None = None,
 ) -> Study:
     """Synthesise the machines on a store's front, which takes a minute or more each, and keep that.
 
     The front that is returned may have other points, whose estimates are now better than what was
     synthesised: call it again for these. What has been synthesised is not again.
+
+    Parameters
+    ----------
+    at_most, best
+        Which points of the front, as `Study.narrowed` takes them; all where both are None.
 
     Raises
     ------
@@ -39,7 +46,8 @@ def synthesise_front(
             "Objectives must have cells, such as lut4, for their front to be synthesised"
         )
     known: dict[str, Cells] = {}
-    waiting = [each for each in study.front() if "cells" not in each.rows[0].figures]
+    wanted = study.narrowed(at_most or {}, best)
+    waiting = [each for each in wanted.front() if "cells" not in each.rows[0].figures]
     with Store(store) as opened:
         for number, found in enumerate(waiting):
             if progress:

@@ -9,7 +9,7 @@ import numpy as np
 
 from accel.machines.machine import Machine
 from accel.machines.timeline import Timeline, Track, track_of_cycles
-from accel.verification import choose_run, fast_codes, record_states
+from accel.verification.layers import choose_run, fast_codes, record_states
 from golden.counters import UNIT_COUNTERS
 from golden.errors import UserError
 from golden.files import write_whole

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from golden.chip.config import ChipConfig
 from rtl.chip.core import Core
 from rtl.chip.csr import Csr, axi_lite_signature
-from rtl.chip.memory_side import MemorySide
+from rtl.chip.memory.memory_side import MemorySide
 from rtl.chip.signatures import axi_signature
 from rtl.lib.component import Component
 

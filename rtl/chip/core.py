@@ -11,18 +11,18 @@ from amaranth.lib.wiring import Out
 
 from golden.chip.config import ChipConfig
 from golden.counters import CLUSTER_COUNTERS
-from rtl.chip.assembly import Assembly
-from rtl.chip.job_registers import JobRegisters
-from rtl.chip.parser import Parser
-from rtl.chip.partition import COUNTERS, Partition
-from rtl.chip.payloads import Payloads
-from rtl.chip.program_store import ProgramStore
-from rtl.chip.ring import Ring
-from rtl.chip.scatter import Scatter
-from rtl.chip.sequencer import Sequencer
+from rtl.chip.control.job_registers import JobRegisters
+from rtl.chip.control.partition import COUNTERS, Partition
+from rtl.chip.control.payloads import Payloads
+from rtl.chip.control.program_store import ProgramStore
+from rtl.chip.control.sequencer import Sequencer
+from rtl.chip.datapath.assembly import Assembly
+from rtl.chip.datapath.parser import Parser
+from rtl.chip.datapath.ring import Ring
+from rtl.chip.datapath.scatter import Scatter
+from rtl.chip.datapath.vector_pipeline import VectorPipeline
+from rtl.chip.datapath.vector_unit import VectorUnit
 from rtl.chip.signatures import core_signature
-from rtl.chip.vector_pipeline import VectorPipeline
-from rtl.chip.vector_unit import VectorUnit
 from rtl.cluster.core import Core as ClusterCore
 from rtl.lib.bits import add_up
 from rtl.lib.component import Component

@@ -1,10 +1,9 @@
 """What the parts of a chip say to one another: the memory side to the compute side, and AXI4.
 
-The memory side (`rtl.chip.memory_side`) walks the transfer list, and owns the FIFOs and the write
-buffer; the compute side parses rows, runs the clusters and the vector unit. Symbols are those of
-``docs/chip.md``, *Timing*. In the cycle of an event stand the strobes that the compute side gives;
-those that the memory side gives stand in the cycle after it.
-"""
+The memory side (`rtl.chip.memory.memory_side`) walks the transfer list, and owns the FIFOs and the
+write buffer; the compute side parses rows, runs the clusters and the vector unit. Symbols are those
+of ``docs/chip.md``, *Timing*. In the cycle of an event stand the strobes that the compute side
+gives; those that the memory side gives stand in the cycle after it."""
 
 from __future__ import annotations
 

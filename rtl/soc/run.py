@@ -13,7 +13,7 @@ from golden.chip.config import ChipConfig
 from golden.chip.memory import Memory
 from golden.errors import HardwareError, UserError
 from rtl.chip.chip import Chip
-from rtl.chip.partition import COUNTERS
+from rtl.chip.control.partition import COUNTERS
 from rtl.host import Written
 from rtl.lib.component import Component
 from rtl.sim import runner

@@ -33,12 +33,12 @@ from sw.compress import compress_quantised
 from sw.onnx.prepare import prepare
 from sw.quantise import quantise
 from sw.training import masks
-from sw.training.data import Split
+from sw.training.data.batches import Split
+from sw.training.loop.objective import CLASSIFICATION
+from sw.training.loop.session import Phase, Session
 from sw.training.models import load_model, to_onnx
 from sw.training.networks import find
-from sw.training.objective import CLASSIFICATION
 from sw.training.pipeline import start
-from sw.training.session import Phase, Session
 
 __all__ = [
     "RATE",

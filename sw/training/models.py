@@ -19,7 +19,7 @@ from golden.files import read_bytes, write_whole
 from golden.foreign import foreign
 from golden.network import Network
 from sw.onnx.file import model_input
-from sw.training.data import ImageBatches
+from sw.training.data.batches import ImageBatches
 from sw.training.masks import fix
 from sw.training.networks import find
 

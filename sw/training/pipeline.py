@@ -22,8 +22,10 @@ from sw.quantise import quantise as onnx_quantise
 from sw.storage import container
 from sw.training import masks
 from sw.training.cost import Cost, LayerCost, macs
-from sw.training.data import Split
-from sw.training.distillation import Distillation
+from sw.training.data.batches import Split
+from sw.training.loop.distillation import Distillation
+from sw.training.loop.objective import CLASSIFICATION
+from sw.training.loop.session import Phase, Session, adam, sgd
 from sw.training.methods import Method, Task
 from sw.training.models import (
     load_model,
@@ -32,9 +34,7 @@ from sw.training.models import (
     to_onnx,
 )
 from sw.training.networks import Definition
-from sw.training.objective import CLASSIFICATION
 from sw.training.pruner.result import LayerDensity
-from sw.training.session import Phase, Session, adam, sgd
 from sw.training.unrolled import Unrolled, unroll
 
 __all__ = ["Outcome", "check_data", "prune", "quantise", "start", "train_dense"]

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import accel
-from accel.trace import Trace
+from accel.activations.trace import Trace
 from golden.errors import CapacityError, ConfigError, UserError
 from golden.machines import registry
 

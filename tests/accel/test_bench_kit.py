@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("amaranth")
 pytest.importorskip("cocotb")
 
-from accel import api
+from accel.exports.verilog import write_verilog
 
 #: The layer that each machine's toy runs; fc is the last one of ResNet-8.
 MACHINES = {
@@ -33,7 +33,7 @@ def written(tmp_path_factory):
     def call(machine: str) -> Path:
         folder = tmp_path_factory.mktemp(machine) / "build"
         network, _, layer = MACHINES[machine].partition(":")
-        api.write_verilog(f"{machine}:toy", folder, network, layer)
+        write_verilog(f"{machine}:toy", folder, network, layer)
         return folder
 
     return call

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 
-from accel.verification import first_rows
+from accel.verification.layers import first_rows
 from golden import reference
 from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS
 from golden.errors import HardwareError
@@ -172,7 +172,7 @@ def test_hardware_that_breaks_its_contract_is_one_line_and_status_1(accel, monke
 
 
 def test_verify_notices_one_wrong_code_only_in_the_simulator(accel, monkeypatch):
-    from accel import functional
+    from accel.activations import functional
 
     right = functional.convolve
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from sw.storage import container  # noqa: E402
 
 SOURCE = '''
 """A stranger's file."""
+import functools
+import warnings
 import torch
 from torch import nn
 from beside import WIDTH
@@ -40,6 +43,18 @@ class Odd(nn.Module):
         return self.out(x.flatten(1) * torch.linalg.svdvals(x.flatten(1)).sum())
 
 
+def without_warnings(make):
+    """Call without PyTorch's warnings of what it will drop."""
+
+    @functools.wraps(make)
+    def call():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return make()
+
+    return call
+
+
 def heat():
     return nn.Conv2d(1, 1, 3, padding=1)
 
@@ -48,8 +63,34 @@ def broken():
     raise RuntimeError("no luck\\nat all")
 
 
+@without_warnings
+def compiled():
+    return torch.jit.script(Net())
+
+
+@without_warnings
+def prepared():
+    from torch.ao.quantization import get_default_qat_qconfig, prepare_qat
+
+    model = Net().train()
+    model.qconfig = get_default_qat_qconfig("x86")
+    return prepare_qat(model)
+
+
+def map_of_classes():
+    return nn.Conv2d(1, 4, 3, padding=1)
+
+
 number = 3
+state = Net().state_dict()
 '''
+
+
+class Evil:
+    """Makes a file where it is unpickled."""
+
+    def __reduce__(self):
+        return Path.touch, (Path("owned"),)
 
 
 @pytest.fixture
@@ -113,11 +154,21 @@ def test_a_check_tells_what_would_come_of_it(accel, own: Path) -> None:
         (("no.py:Net",), "there is no no.py"),
         (("my.py:Gone",), "File my.py must define Gone, which it does not"),
         (("my.py:broken",), "Network my.py:broken can't be made: RuntimeError: no luck"),
-        (("my.py:number",), "can't be made: TypeError"),
+        (("my.py:number",), "must be a module, its class or a function that returns one, not int"),
+        (("my.py:state",), "function that returns one, not OrderedDict"),
+        (("my.py:compiled", "--dense-epochs", "1"), "Module RecursiveScriptModule must be one of"),
+        (
+            ("my.py:compiled", "--method", "slimming", "--dense-epochs", "1"),
+            "Module RecursiveScriptModule must be one of Python",
+        ),
+        (("my.py:prepared", "--dense-epochs", "1"), "must not be prepared for quantisation"),
+        (("my.py:map_of_classes",), "Network map_of_classes must return classes, axes n, class"),
         (("wrong.py:Net",), "File wrong.py can't be run: SyntaxError"),
         (("my.py:heat",), "Network heat must return classes, axes n, class"),
         (("my.py:Net", "--weights", "gone.pt"), "Weights gone.pt must be a file"),
         (("my.py:Net", "--weights", "pickle.pt"), "must hold tensors alone, not pickled objects"),
+        (("my.py:Net", "--weights", "evil.pt"), "must hold tensors alone, not pickled objects"),
+        (("my.py:Net", "--weights", "text.pt"), "must be a file that torch.save wrote: "),
         (("my.py:Net", "--weights", "other.pt"), "must be those of my.py:Net: Missing key(s)"),
         (("my.py:Net", "--weights", "list.pt"), "must hold a state dict, not list"),
         (("my.py:Net", "--input-shape", "8,8"), "must be 1,channels,rows,columns, not '8,8'"),
@@ -131,6 +182,8 @@ def test_a_check_tells_what_would_come_of_it(accel, own: Path) -> None:
 def test_bad_input_is_one_line_and_status_2(accel, own: Path, arguments, words: str) -> None:
     (own / "wrong.py").write_text("def :\n")
     torch.save(torch.nn.Linear(2, 2), own / "pickle.pt")
+    (own / "evil.pt").write_bytes(pickle.dumps(Evil()))
+    (own / "text.pt").write_text("hello")
     torch.save({"a": torch.zeros(2)}, own / "other.pt")
     torch.save([torch.zeros(2)], own / "list.pt")
     data = () if "--check" in arguments else ("--data", "data")
@@ -138,3 +191,4 @@ def test_bad_input_is_one_line_and_status_2(accel, own: Path, arguments, words: 
     assert status == 2
     assert words in err
     assert err.count("\n") == 1
+    assert not (own / "owned").exists()

@@ -194,7 +194,7 @@ def test_data_that_do_not_fit_are_refused(accel, data: Path, tmp_path: Path) -> 
 
 def test_a_study_writes_rows_and_a_page(accel, data: Path, tmp_path: Path, monkeypatch) -> None:
     from accel.studies import training as studies
-    from accel.studies.training.study import Plot, Study
+    from accel.studies.study import Plot, Study
     from sw.training.methods import make
     from sw.training.networks import find
 

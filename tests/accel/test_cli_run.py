@@ -273,7 +273,7 @@ main()
 INTERRUPTED_PROGRAM = """
 import contextlib, os, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from accel.cli import simulation
+from accel.cli.commands import simulation
 from accel.cli.app import main
 
 def progress(done, total, doing):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from accel import functional
-from accel.functional import convolve
+from accel.activations import functional
+from accel.activations.functional import convolve
 from golden.arithmetic import Requantisation
 from golden.layer import LayerShape
 

@@ -15,7 +15,7 @@ import pytest
 from accel import api
 from accel.costs.energy import EnergyTable
 from accel.machines.machine import Access, DramTraffic, LayerCounts
-from accel.results import SCHEMA, SCHEMA_VERSION, LayerResult, MachineResult, Run, Timing
+from accel.results import SCHEMA, SCHEMA_VERSION, LayerResult, MachineResult, Run, Timing, csv_text
 from golden.counters import CLUSTER_COUNTERS, UNIT_COUNTERS, LayerCounters
 from golden.layer import LayerShape
 from golden.machines.cluster.config import SkipMode
@@ -164,6 +164,11 @@ def test_rows_of_machines_with_other_details_have_the_same_columns():
     assert run["b"].total.cycles == 100
     with pytest.raises(KeyError):
         run["c"]
+
+
+def test_a_row_may_lack_what_another_has():
+    assert csv_text([{"a": 1}, {"b": None, "a": 2}, {"b": 3}]) == "a,b\n1,\n2,\n,3\n"
+    assert csv_text([]) == "\n"
 
 
 def test_csv_and_data_frame_hold_the_same_rows(run):

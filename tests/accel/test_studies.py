@@ -16,7 +16,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from sw.training.dataset import FOLDER
+from sw.training.data.dataset import FOLDER
 
 pytestmark = [
     pytest.mark.slow,

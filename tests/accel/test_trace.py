@@ -10,8 +10,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from accel import trace as module
-from accel.trace import Trace, count_effectual_pairs
+from accel.activations import trace as module
+from accel.activations.trace import Trace, count_effectual_pairs
 from golden import reference
 from golden.layer import LayerShape
 from golden.network import Convolution

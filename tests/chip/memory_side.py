@@ -7,7 +7,7 @@ from typing import Any
 from amaranth.sim import Simulator
 
 from golden.chip.program import ChipProgram
-from rtl.chip.memory_side import MemorySide
+from rtl.chip.memory.memory_side import MemorySide
 from tests.chip.axi_memory import BUS, AxiMemory
 from tests.chip.scripted_core import ScriptedCore
 

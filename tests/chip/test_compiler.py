@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from accel.functional import run_network
+from accel.activations.functional import run_network
 from golden import reference
 from golden.chip.compiler import compile_network
 from golden.chip.config import ChipConfig

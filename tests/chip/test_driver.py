@@ -14,9 +14,9 @@ from golden.chip.compiler import compile_network
 from golden.chip.config import ChipConfig
 from golden.chip.formats import HEADER
 from golden.errors import FormatError, HardwareError
+from rtl.chip.control.partition import COUNTERS
 from rtl.chip.driver.chip_driver import ChipDriver, Words
 from rtl.chip.driver.headers import driver_sources, registers_header
-from rtl.chip.partition import COUNTERS
 from sw.networks import zoo
 from tests.chip.cases import draw_case, small_chip
 from tests.chip.fake_chip import (

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 import accel
-from accel.functional import run_network
+from accel.activations.functional import run_network
 from golden.chip.config import ChipConfig
 from golden.chip.formats import HEADER
 from golden.chip.graph import with_fixed_averages
 from golden.chip.interpreter import run_image
+from rtl.chip.control.partition import COUNTERS
 from rtl.chip.driver.headers import registers_header
-from rtl.chip.partition import COUNTERS
 from sw.networks import zoo
 
 

@@ -13,7 +13,7 @@ import accel
 from accel.chip.arrange import arrange_clusters, arrange_tensors, arrange_walk
 from accel.chip.arrays import TILE_COUNTERS
 from accel.chip.walk import walk_list
-from accel.chip_verification import verify_chip
+from accel.verification.chip import verify_chip
 from golden import reference
 from golden.chip.compiler import compile_network
 from golden.chip.config import CHIP_LATENCY

@@ -8,8 +8,8 @@ from amaranth.sim import Simulator
 
 from golden.chip.config import CHIP_LATENCY
 from golden.chip.derived import derived_fields
-from rtl.chip.job_registers import JobRegisters
-from rtl.chip.payloads import Payloads
+from rtl.chip.control.job_registers import JobRegisters
+from rtl.chip.control.payloads import Payloads
 from tests.chip.cases import small_chip
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from rtl.chip.parser import Parser
-from rtl.chip.payloads import Payloads
+from rtl.chip.control.payloads import Payloads
+from rtl.chip.datapath.parser import Parser
 from tests.chip.cases import small_chip
 
 #: Input width, channels, groups of a layer.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import accel
-from accel.trace import Trace
+from accel.activations.trace import Trace
 from golden.chip.config import ChipConfig
 from golden.errors import CapacityError, ConfigError
 from golden.machines.cluster.config import SkipMode

@@ -9,8 +9,8 @@ import pytest
 from amaranth.sim import Simulator
 
 from golden.chip.formats import VectorOp
-from rtl.chip.payloads import Payloads
-from rtl.chip.vector_pipeline import VectorPipeline, divide
+from rtl.chip.control.payloads import Payloads
+from rtl.chip.datapath.vector_pipeline import VectorPipeline, divide
 from tests.chip.cases import small_chip
 
 _HEIGHT, _WIDTH, _CHANNELS, _LANES = 3, 4, 5, 3

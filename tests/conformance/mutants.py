@@ -557,14 +557,14 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "chip engine: one burst less under way",
-        "rtl/chip/engine.py",
+        "rtl/chip/memory/engine.py",
         "(in_flight != self._config.outstanding)",
         "(in_flight + 1 != self._config.outstanding)",
         (f"{_MEMORY_SIDE}[8]",),
     ),
     Mutant(
         "chip engine: entries do not wait for writes",
-        "rtl/chip/engine.py",
+        "rtl/chip/memory/engine.py",
         "~behind.any()",
         "~behind[0]",
         (f"{_MEMORY_SIDE}[8]", f"{_MEMORY_SIDE}[43]"),
@@ -572,7 +572,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "chip list: the second block is read after the first one",
-        "rtl/chip/list_reader.py",
+        "rtl/chip/memory/list_reader.py",
         "due.eq(2)",
         "due.eq(1)",
         (f"{_MEMORY_SIDE}[-1]",),
@@ -580,7 +580,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "chip FIFO: bursts are there a cycle early",
-        "rtl/chip/burst_fifo.py",
+        "rtl/chip/memory/burst_fifo.py",
         "there.eq(there + late - ends)",
         "there.eq(there + arrives - ends)",
         (f"{_MEMORY_SIDE}[8]",),
@@ -588,7 +588,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "chip FIFO: the window's rows are those of the next cycle",
-        "rtl/chip/burst_fifo.py",
+        "rtl/chip/memory/burst_fifo.py",
         "odd = place[row_bits]",
         "odd = next_place[row_bits]",
         (f"{_MEMORY_SIDE}[8]",),
@@ -596,7 +596,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "chip FIFO: a row burst's place is free a cycle early",
-        "rtl/chip/memory_side.py",
+        "rtl/chip/memory/memory_side.py",
         "        m.d.sync += fifo.free.eq(fifo.used)",
         "        m.d.comb += fifo.free.eq(fifo.used)",
         (f"{_MEMORY_SIDE}[12]", f"{_MEMORY_SIDE}[43]", f"{_MEMORY_SIDE}[-1]"),
@@ -604,7 +604,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "chip writes: all that is granted counts as done",
-        "rtl/chip/write_count.py",
+        "rtl/chip/memory/write_count.py",
         "self.written.eq(Mux(under_way.any(), read.data.through, through))",
         "self.written.eq(through)",
         (f"{_MEMORY_SIDE}[8]", f"{_MEMORY_SIDE}[43]"),
@@ -612,7 +612,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "chip writes: the last beat's strobes are whole",
-        "rtl/chip/write_buffer.py",
+        "rtl/chip/memory/write_buffer.py",
         "Mux(last_word, end[:bus_bits], config.bus_bytes - 1)",
         "Const(config.bus_bytes - 1)",
         (f"{_MEMORY_SIDE}[8]",),
@@ -620,7 +620,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "chip rows: a tile's empty entry waits for a burst to come",
-        "rtl/chip/closings.py",
+        "rtl/chip/memory/closings.py",
         "granted + ~self.empty",
         "granted + 1",
         (f"{_MEMORY_SIDE}[43]",),
@@ -628,7 +628,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "chip records: words are numbered by beats",
-        "rtl/chip/read_router.py",
+        "rtl/chip/memory/read_router.py",
         "word + words",
         "word + 1",
         (f"{_MEMORY_SIDE}[8]",),
@@ -636,14 +636,14 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "chip vector unit: halves round up",
-        "rtl/chip/vector_pipeline.py",
+        "rtl/chip/datapath/vector_pipeline.py",
         "(half & (below | quotient[0]))",
         "half",
         (f"{_VECTOR}[1-1]",),
     ),
     Mutant(
         "chip vector unit: padding counts in an average",
-        "rtl/chip/vector_pipeline.py",
+        "rtl/chip/datapath/vector_pipeline.py",
         "Mux(taps[2].first, 0, before) + inside[2]",
         "Mux(taps[2].first, 0, before) + 1",
         (f"{_VECTOR}[3-1]",),
@@ -651,7 +651,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "chip vector unit: a window's largest code is compared as if padding were 0",
-        "rtl/chip/vector_pipeline.py",
+        "rtl/chip/datapath/vector_pipeline.py",
         "value = Mux(inside[5], code, -256)",
         "value = Mux(inside[5], code, 0)",
         (f"{_VECTOR}[2-3]",),
@@ -659,7 +659,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "chip parser: a gap moves masks, not values",
-        "rtl/chip/parser.py",
+        "rtl/chip/datapath/parser.py",
         "value_now.eq(value_row + skips * layer.row_bytes[: len(value_row)])",
         "value_now.eq(value_row)",
         ("chip/test_parser.py::test_rows[3-5-1]",),
@@ -667,7 +667,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "chip parser: a tile's operand follows the one before",
-        "rtl/chip/parser.py",
+        "rtl/chip/datapath/parser.py",
         "base.eq(Mux(same, kept_base, 0))",
         "base.eq(kept_base)",
         ("chip/test_parser.py::test_operands[1]",),
@@ -675,14 +675,14 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "chip parser: groups of a pixel follow one another in the ring",
-        "rtl/chip/parser.py",
+        "rtl/chip/datapath/parser.py",
         "group_base.eq(group_base + layer.line_places)",
         "group_base.eq(group_base + layer.row_chunks)",
         ("chip/test_parser.py::test_rows[4-6-3]",),
     ),
     Mutant(
         "chip registers: a row of positions does not end within a round of clusters",
-        "rtl/chip/job_registers.py",
+        "rtl/chip/control/job_registers.py",
         "following.place.eq(window.place + d.column_places + d.wrap_places)",
         "following.place.eq(window.place + d.column_places)",
         ("chip/test_job_registers.py::test_windows_of_positions[3]",),
@@ -690,7 +690,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "chip sequencer: registers have a cycle less",
-        "rtl/chip/sequencer.py",
+        "rtl/chip/control/sequencer.py",
         "self.waited.eq(Mux(job_done, 0, waited))",
         "self.waited.eq(Mux(job_done, 1, waited))",
         (f"{_CHIP_HARDWARE}[52]",),
@@ -698,7 +698,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "chip scatter: a pass begins where the one before ended",
-        "rtl/chip/scatter.py",
+        "rtl/chip/datapath/scatter.py",
         "m.d.sync += [positions.eq(all_positions), base.eq(0), pass_row.eq(following)]",
         "m.d.sync += [positions.eq(all_positions), pass_row.eq(following)]",
         (f"{_CHIP_LONG}[43]",),
@@ -706,7 +706,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "chip vector unit: a half is read a cycle late",
-        "rtl/chip/vector_unit.py",
+        "rtl/chip/datapath/vector_unit.py",
         "range(CHIP_LATENCY.encode - 1)",
         "range(CHIP_LATENCY.encode)",
         (f"{_CHIP_HARDWARE}[52]",),
@@ -714,7 +714,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "chip counters: the first cycle is of no kind",
-        "rtl/chip/partition.py",
+        "rtl/chip/control/partition.py",
         "late(self.start | active)",
         "late(active)",
         (f"{_CHIP_HARDWARE}[52]",),

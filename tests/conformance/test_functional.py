@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accel import functional
+from accel.activations import functional
 from golden import reference
 from golden.arithmetic import Requantisation
 from golden.layer import LayerShape

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import sw.networks.zoo
-from accel import functional
+from accel.activations import functional
 from accel.machines.cluster.model import count_layer
 from golden import reference
 from golden.machines.cluster.config import AcceleratorConfig, SkipMode

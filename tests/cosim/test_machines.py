@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 pytest.importorskip("amaranth")
 pytest.importorskip("cocotb")
 
-from accel import functional
+from accel.activations import functional
 from golden import reference
 from golden.config import TomlConfig
 from golden.machines import registry

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 pytest.importorskip("amaranth")
 pytest.importorskip("cocotb")
 
-from accel import functional
+from accel.activations import functional
 from accel.machines.cluster.model import count_layer
 from golden import reference
 from golden.machines.cluster.config import AcceleratorConfig, SkipMode

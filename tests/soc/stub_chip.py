@@ -7,8 +7,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.chip.config import ChipConfig
+from rtl.chip.control.partition import COUNTERS
 from rtl.chip.csr import Csr, axi_lite_signature
-from rtl.chip.partition import COUNTERS
 from rtl.chip.signatures import axi_signature
 from rtl.lib.component import Component
 

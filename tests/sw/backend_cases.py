@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from accel.host import run_host
+from accel.activations.host import run_host
 from golden.reference import run_network
 from sw.images import image_codes
 from sw.onnx.importer import import_codes

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from accel.host import run_host
+from accel.activations.host import run_host
 from golden import reference
 from golden.network import Convolution, Network
 from sw.compress import onnx_activations

@@ -11,9 +11,9 @@ import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from accel.functional import run_nodes
-from accel.host import run_host
-from accel.trace import Trace
+from accel.activations.functional import run_nodes
+from accel.activations.host import run_host
+from accel.activations.trace import Trace
 from golden import reference
 from golden.errors import UserError
 from golden.network import Convolution, HostNode, Network, Rearrangement, Table

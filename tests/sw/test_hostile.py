@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from accel.functional import run_nodes
+from accel.activations.functional import run_nodes
 from golden.errors import UserError
 from sw.compress import compress
 from sw.images import load_images

@@ -58,7 +58,7 @@ def test_pruned_int8_backbone_gives_nearly_the_dense_edge_map() -> None:
     import onnxruntime
     from onnx import helper
 
-    from accel import functional
+    from accel.activations import functional
 
     model = vgg16.float_model()
     names = [f"{side}.relu" for side in SIDES]

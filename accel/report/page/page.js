@@ -46,7 +46,8 @@
     for (let power = Math.floor(Math.log10(low)); 10 ** power <= high; power++)
       for (const digit of [1, 2, 5]) found.push(digit * 10 ** power);
     const inside = found.filter((value) => value >= low && value <= high);
-    return inside.length > count ? inside.filter((value) => /^1/.test(value.toExponential())) : inside;
+    const powers = inside.filter((value) => /^1/.test(value.toExponential()));
+    return inside.length > count && powers.length > 1 ? powers : inside;
   }
 
   // A scale from values to 0..1: numbers evenly or by ratio, other values by their order.
@@ -378,7 +379,7 @@
     names.forEach((name, number) => {
       const at = main(number), across = scales[number];
       add(svg, "path", { d: `M${xy(at, low)}L${xy(at, high)}`, class: "axis" });
-      if (down) label(svg, 16, at - 8, words(name), "start");
+      if (down) label(svg, 16, at - 8, words(name), "start", "clear");
       else words(name).split(" ").reduce((rows, word) => {
         const joined = rows.length && `${rows.at(-1)} ${word}`;
         if (joined && joined.length <= 11) rows[rows.length - 1] = joined; else rows.push(word);
@@ -388,8 +389,7 @@
         const [x, y] = xy(at, cross(share));
         add(svg, "path", { d: down ? `M${x} ${y - 3}v6` : `M${x - 3} ${y}h6`, class: "axis" });
         const side = share < 0.03 ? "start" : share > 0.97 ? "end" : "middle";
-        const tick = label(svg, down ? x : x + 6, down ? y + 16 : y + 4, text, down ? side : "start", "soft");
-        tick.setAttribute("style", "paint-order: stroke; stroke: var(--paper); stroke-width: 3px");
+        label(svg, down ? x : x + 6, down ? y + 16 : y + 4, text, down ? side : "start", "soft clear");
       }
       brushAxis(svg, name, across, at, { down, low, high, xy });
     });

@@ -16,7 +16,7 @@ from accel.report.tables import short_counter
 from golden.counters import UNIT_COUNTERS
 
 if TYPE_CHECKING:
-    from accel.sweeps.study import Found, Study
+    from accel.sweeps.results.study import Found, Study
 
 __all__ = ["space_toml", "sweep_command", "sweep_page"]
 

@@ -5,6 +5,7 @@ A study is a file here and a line in ``STUDIES``.
 
 from __future__ import annotations
 
+from accel.studies.study import Study, StudyTask
 from accel.studies.training.deep_compression import DEEP_COMPRESSION
 from accel.studies.training.distillation import DISTILLATION
 from accel.studies.training.granularity import GRANULARITY
@@ -14,7 +15,6 @@ from accel.studies.training.scores import SCORES_STUDY
 from accel.studies.training.sensitivity import SENSITIVITY
 from accel.studies.training.sparsity import SPARSITY
 from accel.studies.training.structured import STRUCTURED
-from accel.studies.training.study import Study, StudyTask
 from golden.errors import look_up
 
 __all__ = ["STUDIES", "Study", "StudyTask", "find"]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from accel.studies.training.study import Plot, Study, StudyTask
+from accel.studies.study import Plot, Study, StudyTask
 from sw.coding.codebook import CodebookOptions
 from sw.coding.sources import int8_layers
 from sw.coding.stages import FLOAT_BITS, LayerStages, measure, total
 from sw.training.codebooks import RATE, fingerprint, train_codebooks
+from sw.training.loop.objective import accuracy
 from sw.training.methods import Magnitude
 from sw.training.networks import LENET_5, LENET_300_100, Definition
-from sw.training.objective import accuracy
 
 __all__ = ["DEEP_COMPRESSION"]
 

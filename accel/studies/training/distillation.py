@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from accel.studies.training.study import Plot, Study, StudyTask
-from sw.training.distillation import Distillation
-from sw.training.methods.magnitude import Magnitude
+from accel.studies.study import Plot, Study, StudyTask
+from sw.training.loop.distillation import Distillation
+from sw.training.methods.masking.magnitude import Magnitude
 from sw.training.networks.resnet import RESNET_8
 
 __all__ = ["DISTILLATION"]

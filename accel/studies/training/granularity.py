@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import nn
 
-from accel.studies.training.study import Plot, Study, StudyTask
+from accel.studies.study import Plot, Study, StudyTask
 from sw.coding.formats import block_bits
 from sw.training import masks
-from sw.training.methods.coarse import Coarse, blocks_of, weights_krsc
+from sw.training.methods.masking.coarse import Coarse, blocks_of, weights_krsc
 from sw.training.networks import find
 
 __all__ = ["GRANULARITY", "at_accuracy", "equal_accuracy", "index_row"]

@@ -6,13 +6,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from accel.studies.training.study import Plot, Study, StudyTask
+from accel.studies.study import Plot, Study, StudyTask
 from golden.errors import UserError
 from golden.network import Network
 from sw.training.methods import Method
-from sw.training.methods.balance import Balance
-from sw.training.methods.cycles import Cycles
-from sw.training.methods.magnitude import Magnitude
+from sw.training.methods.masking.balance import Balance
+from sw.training.methods.masking.cycles import Cycles
+from sw.training.methods.masking.magnitude import Magnitude
 from sw.training.networks import Definition
 from sw.training.networks.lenet import LENET_5
 from sw.training.networks.resnet import RESNET_8

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from accel.studies.training.study import Plot, Study, StudyTask
+from accel.studies.study import Plot, Study, StudyTask
 from golden.network import Network
 from sw.training import masks
-from sw.training.methods.magnitude import Magnitude
+from sw.training.loop.objective import accuracy
+from sw.training.methods.masking.magnitude import Magnitude
 from sw.training.networks.lstm import LSTM
-from sw.training.objective import accuracy
 from sw.training.unrolled import Unrolled
 
 __all__ = ["LSTM_STUDY", "zero_shares"]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from accel.studies.training.study import Plot, Study, StudyTask
+from accel.studies.study import Plot, Study, StudyTask
 from sw.training.networks import LENET_300_100
 from sw.training.pruner.pruner import Pruner
 from sw.training.pruner.scores import SCORES

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from accel.studies.training.study import Plot, Study, StudyTask
-from sw.training.methods.sensitivity import Score, first, scan, score
+from accel.studies.study import Plot, Study, StudyTask
+from sw.training.methods.masking.sensitivity import Score, first, scan, score
 from sw.training.networks.lenet import LENET_5
 from sw.training.networks.resnet import RESNET_8
 

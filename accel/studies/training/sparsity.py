@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from accel.studies.training.study import Plot, Study, StudyTask
-from sw.training.methods.magnitude import Magnitude
+from accel.studies.study import Plot, Study, StudyTask
+from sw.training.methods.masking.magnitude import Magnitude
 from sw.training.networks.vgg_small import VGG_SMALL
 
 __all__ = ["SPARSITY"]

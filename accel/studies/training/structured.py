@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from accel.studies.training.study import Plot, Study, StudyTask
+from accel.studies.study import Plot, Study, StudyTask
 from sw.training.methods import make
 from sw.training.networks.definition import Definition
 from sw.training.networks.resnet import RESNET_8

@@ -1,4 +1,4 @@
-"""Pruning methods: a file here and a line in ``METHODS`` each."""
+"""Pruning methods: a file of ``masking`` or ``narrowing`` and a line in ``METHODS`` each."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from golden.errors import UserError, look_up
-from sw.training.methods.balance import Balance
-from sw.training.methods.coarse import Coarse
-from sw.training.methods.cycles import Cycles
-from sw.training.methods.magnitude import Magnitude
-from sw.training.methods.meta import MetaPruning
+from sw.training.methods.masking.balance import Balance
+from sw.training.methods.masking.coarse import Coarse
+from sw.training.methods.masking.cycles import Cycles
+from sw.training.methods.masking.magnitude import Magnitude
 from sw.training.methods.method import Method, Task
-from sw.training.methods.scratch import ScratchB, ScratchE
-from sw.training.methods.slimming import Slimming
-from sw.training.methods.tas import Tas
-from sw.training.methods.uniform import Uniform
+from sw.training.methods.narrowing.meta import MetaPruning
+from sw.training.methods.narrowing.scratch import ScratchB, ScratchE
+from sw.training.methods.narrowing.slimming import Slimming
+from sw.training.methods.narrowing.tas import Tas
+from sw.training.methods.narrowing.uniform import Uniform
 
 __all__ = ["METHODS", "Method", "Task", "make"]
 

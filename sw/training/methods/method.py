@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import ClassVar, Protocol
 
 from torch import nn
 
 from golden.errors import UserError
 from sw.training.cost import Cost, LayerCost
+from sw.training.loop.session import Session
 from sw.training.networks.definition import Definition, Recipe
-from sw.training.session import Session
 
 __all__ = ["Method", "Task", "check_density"]
 
@@ -93,5 +94,5 @@ class Method(Protocol):
 
 def check_density(value: float, of: str = "Density") -> None:
     """Refuse a share of weights that is not in (0, 1]."""
-    if not 0 < value <= 1:
-        raise UserError(f"{of} must be above 0 and at most 1, not {value}")
+    if not isinstance(value, Real) or not 0 < value <= 1:
+        raise UserError(f"{of} must be above 0 and at most 1, not {value!r}")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 if TYPE_CHECKING:
-    from sw.training.data import Split
-    from sw.training.objective import Objective
+    from sw.training.data.batches import Split
+    from sw.training.loop.objective import Objective
 
 __all__ = ["Definition", "Recipe"]
 

@@ -17,9 +17,9 @@ from onnx import ModelProto, helper
 from torch import Tensor, nn
 
 from sw.networks import vgg16
+from sw.training.data.photos import SIDE, photo_split
 from sw.training.networks.definition import Definition, Recipe
 from sw.training.networks.imagenet import VGG_BLOCKS, VGG_WIDTHS
-from sw.training.photos import SIDE, photo_split
 
 __all__ = ["VGG_16_HED", "Backbone", "EdgeMaps", "OwnFeatures"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from golden.errors import FormatError, UserError
+from golden.foreign import foreign
 from sw.training.networks.definition import Definition, Recipe
 
 __all__ = ["is_own", "load_own", "load_weights"]
@@ -90,17 +92,16 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise UserError(f"Weights {path} must be a file")
-    try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    # What a damaged file raises depends on where it is damaged.
-    except Exception as error:
-        if "Unsupported" in str(error) or "weights_only" in str(error):
+    with foreign(f"Weights {path} must be a file that torch.save wrote"):
+        try:
+            state: Any = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            if "Unsupported" not in str(error) and "weights_only" not in str(error):
+                raise
             raise FormatError(
                 f"Weights {path} must hold tensors alone, not pickled objects: reading those may "
                 "run any code; save model.state_dict()"
             ) from None
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise FormatError(f"Weights {path} can't be read: {reason}") from None
     for key in STATE_KEYS:
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
@@ -134,6 +135,11 @@ def _find(network: str) -> Callable[[], nn.Module]:
     found = getattr(module, name, None)
     if found is None:
         raise UserError(f"File {path} must define {name}, which it does not")
+    if not callable(found):
+        raise UserError(
+            f"Network {network} must be a module, its class or a function that returns one, not "
+            f"{type(found).__name__}"
+        )
 
     def make() -> nn.Module:
         import copy
@@ -155,7 +161,7 @@ def _classes(model: nn.Module, input_shape: tuple[int, ...]) -> int:
     from sw.training.pruner.example import run
 
     outputs = run(model, torch.zeros((1, *input_shape)))
-    is_classes = isinstance(outputs, Tensor) and outputs.ndim > 1
+    is_classes = isinstance(outputs, Tensor) and outputs.ndim == 2
     return int(outputs.shape[1]) if is_classes else 0
 
 

@@ -15,7 +15,7 @@ from sw.training import masks
 from sw.training.pruner.example import Example
 from sw.training.pruner.pruner import Pruner, PruningWarning
 from sw.training.pruner.result import Cycles, LayerDensity, Pruned, table
-from sw.training.pruner.weights import LeftAlone, check_model, find
+from sw.training.pruner.weights import LeftAlone, check_model, find, names_of
 
 __all__ = ["Preflight", "check"]
 
@@ -88,7 +88,7 @@ def check(
     *,
     pattern: str | None = None,
     spread: str | None = None,
-    ignore: Iterable[str] = (),
+    ignore: str | Iterable[str] = (),
     cycles: Cycles | None = None,
 ) -> Preflight:
     """Prune a copy of a model by magnitude at once, convert it, and report; nothing is trained.
@@ -110,6 +110,7 @@ def check(
         The model is none, or does not take the example: there is nothing to report about.
     """
     check_model(model)
+    ignore = names_of(ignore)
     trial = masks.copied(model).cpu()
     few = example[:IMAGES] if isinstance(example, Tensor) else example
     refused, notes = None, []
@@ -129,7 +130,7 @@ def check(
             pruned = pruner.finish()
         except UserError as error:
             refused = str(error)
-            pruned = _unpruned(trial, few, tuple(ignore))
+            pruned = _unpruned(trial, few, ignore)
     notes = [str(each.message) for each in caught if each.category is PruningWarning]
     pruned = dataclasses.replace(pruned, count=cycles)
     unconvertible, count = None, None

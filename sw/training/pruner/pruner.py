@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from golden.errors import UserError, look_up
+from sw.training.loop.unit_strides import UnitStrides, is_at_risk
 from sw.training.methods.method import check_density
 from sw.training.pruner import dropout
 from sw.training.pruner.example import Example, run, single
 from sw.training.pruner.result import Cycles, Pruned, layer_densities, table
 from sw.training.pruner.schedule import Schedule
 from sw.training.pruner.scores import SCORES, Score
+from sw.training.pruner.scores.watching import hide_gradients, input_seen, watch_inputs
 from sw.training.pruner.selection import SPREADS, parse_pattern, select
-from sw.training.pruner.watching import hide_gradients, input_seen, watch_inputs
-from sw.training.pruner.weights import Weight, adopt, check_model, find, masks_of
-from sw.training.unit_strides import UnitStrides, is_at_risk
+from sw.training.pruner.weights import Weight, adopt, check_model, find, masks_of, names_of
 
 __all__ = ["Pruner", "PruningWarning"]
 
@@ -66,7 +66,7 @@ class Pruner:
         the same share; the score's own by default.
     begin, end, every, rounds
         As ``Schedule`` has them.
-    ignore : iterable of str
+    ignore : str or iterable of str
         Layers to leave alone.
     rescale_dropout : bool
         Lower dropout rates with the root of the density of what reads them (Han et al., 2015).
@@ -101,12 +101,13 @@ class Pruner:
         end: float = 0.75,
         every: int | None = None,
         rounds: int = 5,
-        ignore: Iterable[str] = (),
+        ignore: str | Iterable[str] = (),
         rescale_dropout: bool = False,
         dead_neurons: bool = False,
     ) -> None:
         check_model(model)
-        self._score = look_up("Method", SCORES, method) if isinstance(method, str) else method
+        ignore = names_of(ignore)
+        self._score = _find_score(method)
         self._schedule = Schedule(
             kind=schedule, steps=steps, begin=begin, end=end, every=every, rounds=rounds
         )
@@ -326,7 +327,7 @@ class Pruner:
                 self._warn_once(
                     "strides",
                     f"Gradients of {name}, a strided 1 x 1 convolution, may be wrong on this "
-                    "processor: train within sw.training.unit_strides.UnitStrides()",
+                    "processor: train within sw.training.loop.unit_strides.UnitStrides()",
                 )
 
         return [
@@ -452,6 +453,18 @@ class Pruner:
 
     def _warn(self, message: str) -> None:
         warnings.warn(message, PruningWarning, stacklevel=3)
+
+
+def _find_score(method: Any) -> Score:
+    if isinstance(method, str):
+        return look_up("Method", SCORES, method)
+    members = ("name", "watches", "spread", "forgets", "regrows", "watch", "score")
+    if lacking := [each for each in members if not hasattr(method, each)]:
+        raise UserError(
+            f"Method must be one of {', '.join(SCORES)}, or have the members of a Score, not "
+            f"{type(method).__name__}, which lacks {lacking[0]}"
+        )
+    return method
 
 
 def _check_spread(spread: str | None, score: Score, blocks: bool) -> str:

@@ -19,7 +19,16 @@ from torch.nn.utils import prune
 from golden.errors import UserError
 from sw.training import masks
 
-__all__ = ["LeftAlone", "Weight", "adopt", "check_model", "find", "masks_of"]
+__all__ = [
+    "LeftAlone",
+    "Weight",
+    "adopt",
+    "check_model",
+    "check_module",
+    "find",
+    "masks_of",
+    "names_of",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +107,8 @@ class LeftAlone:
     reason: str
 
 
-def check_model(model: Any) -> None:
-    """Raise ``UserError`` for what can't be pruned: no module, a compiled or quantised one."""
+def check_module(model: Any) -> None:
+    """Raise ``UserError`` for what is no module."""
     if isinstance(model, dict):
         raise UserError(
             "Model must be a torch.nn.Module, not a dict of weights: make the module and give "
@@ -107,6 +116,11 @@ def check_model(model: Any) -> None:
         )
     if not isinstance(model, nn.Module):
         raise UserError(f"Model must be a torch.nn.Module, not {type(model).__name__}")
+
+
+def check_model(model: Any) -> None:
+    """Raise ``UserError`` for what can't be pruned: no module, a compiled or quantised one."""
+    check_module(model)
     from torch.ao.quantization import FakeQuantizeBase, ObserverBase
 
     for name, module in model.named_modules():
@@ -176,6 +190,11 @@ def find(model: nn.Module, ignore: Iterable[str] = ()) -> tuple[list[Weight], li
             f"not {next(iter(unused))!r}"
         )
     return list(found.values()), list(others.values())
+
+
+def names_of(ignore: str | Iterable[str]) -> tuple[str, ...]:
+    """Return names that were given as an iterable, or as one string."""
+    return (ignore,) if isinstance(ignore, str) else tuple(ignore)
 
 
 def masks_of(weights: Iterable[Weight]) -> dict[str, Tensor]:

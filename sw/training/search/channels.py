@@ -21,6 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from golden.errors import UserError
 from sw.training import masks
 from sw.training.cost import run_layers
+from sw.training.pruner.weights import check_model
 
 __all__ = ["Group", "find", "find_readers", "remove"]
 
@@ -62,7 +63,7 @@ def find(model: nn.Module, input_shape: tuple[int, ...]) -> list[Group]:
     Raises
     ------
     UserError
-        The model can't be traced, or has masks.
+        The model can't be pruned (``check_model``), can't be traced, or has masks.
     """
     return [group for group, _ in find_readers(model, input_shape)]
 
@@ -82,6 +83,7 @@ def find_readers(
     UserError
         As ``find``.
     """
+    check_model(model)
     graph = _trace(model, input_shape)
     names = {module: name for name, module in model.named_modules()}
     found: list[tuple[Group, dict[str, Tensor]]] = []

@@ -10,7 +10,7 @@ from torch import nn
 
 from golden.errors import UserError
 from sw.training import masks
-from sw.training.methods.fresh import redraw
+from sw.training.methods.narrowing.fresh import redraw
 from sw.training.networks.definition import Definition, Recipe
 from sw.training.search import channels
 

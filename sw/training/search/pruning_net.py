@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from golden.errors import UserError
+from sw.training.loop.objective import Batches
 from sw.training.masks import layers, weight
 from sw.training.networks.definition import Definition
-from sw.training.objective import Batches
 from sw.training.search.evolution import Widths
 
 __all__ = ["LayerGenerator", "PruningNet", "recalibrate"]

@@ -16,7 +16,7 @@ from accel.report.page.document import Bar, Chart, Html, Listing, bars, document
 from accel.report.page.runs import comparison_page, study_page
 from accel.report.page.sweeps import space_toml, sweep_command, sweep_page
 from accel.sweeps.api import sweep
-from accel.sweeps.space import Space
+from accel.sweeps.space.space import Space
 
 _SPACE = {
     "units": [4, 8],

@@ -12,7 +12,7 @@ from accel.machines.cluster.batch.bounds import bound_shared
 from accel.machines.cluster.shared import SharedLayer
 from accel.sweeps.api import open_study, sweep
 from accel.sweeps.bounds import Bounded
-from accel.sweeps.evaluator import Evaluator
+from accel.sweeps.engine.evaluator import Evaluator
 from golden.errors import CapacityError, UserError
 from golden.layer import LayerShape
 from golden.machines.cluster.config import SkipMode

@@ -13,12 +13,15 @@ from types import SimpleNamespace
 import pytest
 
 import accel
-from accel.sweeps import engine
 from accel.sweeps.api import sweep
-from accel.sweeps.engine import DaskEngine
-from accel.sweeps.evaluator import Outcome, SweptNetwork
-from accel.sweeps.space import Point, Space
-from accel.sweeps.store import Store
+from accel.sweeps.engine import blocks, dask, worker
+from accel.sweeps.engine.blocks import sort_points, take_block
+from accel.sweeps.engine.dask import DaskEngine
+from accel.sweeps.engine.network import SweptNetwork
+from accel.sweeps.engine.outcome import Outcome
+from accel.sweeps.results.store import Store
+from accel.sweeps.space.point import Point
+from accel.sweeps.space.space import Space
 from golden.errors import UserError
 
 pytest.importorskip("distributed")
@@ -143,9 +146,9 @@ def test_a_point_that_kills_workers_takes_no_other_with_it(monkeypatch):
 
 @pytest.mark.slow
 def test_a_worker_that_hangs(scheduler, tmp_path, monkeypatch):
-    monkeypatch.setattr(engine, "_SILENT_SECONDS", 20)
-    monkeypatch.setattr(engine, "_SILENT_BLOCKS", 1)
-    monkeypatch.setattr(engine, "_ANSWER_SECONDS", 5)
+    monkeypatch.setattr(dask, "_SILENT_SECONDS", 20)
+    monkeypatch.setattr(dask, "_SILENT_BLOCKS", 1)
+    monkeypatch.setattr(dask, "_ANSWER_SECONDS", 5)
     address, workers = scheduler
     here, there = tmp_path / "here.sqlite", tmp_path / "there.sqlite"
     sweep("lenet5", _SPACE, store=here)
@@ -190,7 +193,7 @@ def test_workers_and_schedulers_that_are_no_use(monkeypatch, future, words):
 
 
 def test_a_scheduler_that_has_no_worker(monkeypatch):
-    monkeypatch.setattr(engine, "_ANSWER_SECONDS", 2)
+    monkeypatch.setattr(dask, "_ANSWER_SECONDS", 2)
     from distributed import LocalCluster
 
     with LocalCluster(n_workers=0, dashboard_address=None) as cluster:
@@ -200,7 +203,7 @@ def test_a_scheduler_that_has_no_worker(monkeypatch):
 
 
 def test_a_scheduler_that_does_not_answer(monkeypatch):
-    monkeypatch.setattr(engine, "_ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(dask, "_ANSWER_SECONDS", 0.3)
     with pytest.raises(UserError, match=r"Scheduler tcp://127.0.0.1:9 must answer within 0\.3"):
         sweep("lenet5", _SPACE, scheduler="tcp://127.0.0.1:9")
     with pytest.raises(UserError, match="Workers must be between 1 and 1024, not 0"):
@@ -209,16 +212,16 @@ def test_a_scheduler_that_does_not_answer(monkeypatch):
 
 def test_a_block_holds_whole_groups(monkeypatch):
     space = Space({"units": [4, 8, 16], "fifo_depth": range(1, 11), "collector_width": 4})
-    left = engine.sort_points(list(space.grid()))
+    left = sort_points(list(space.grid()))
     assert len({point.sharing_key() for point in left}) == 3
-    assert [len(engine.take_block(left, wanted)) for wanted in (1, 9, 10, 11, 19, 25, 99)] == [
+    assert [len(take_block(left, wanted)) for wanted in (1, 9, 10, 11, 19, 25, 99)] == [
         10, 10, 10, 10, 10, 20, 30
     ]  # fmt: skip
     # A group that is too large is cut.
-    monkeypatch.setattr(engine, "_BLOCK_POINTS_MAX", 7)
-    assert len(engine.take_block(left, 5)) == 7
+    monkeypatch.setattr(blocks, "BLOCK_POINTS_MAX", 7)
+    assert len(take_block(left, 5)) == 7
 
 
 def test_workers_with_other_code_are_refused():
     with pytest.raises(UserError, match="Workers must have the same version of this package"):
-        engine._count_block("content", "other code", (), False)
+        worker.count_block("content", "other code", (), False)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import accel
-from accel.sweeps.pruning import PATTERNS, prune_network
+from accel.sweeps.space.pruning import PATTERNS, prune_network
 from golden.network import Convolution
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from accel.sweeps.objectives import find_objectives
+from accel.sweeps.results.objectives import find_objectives
+from accel.sweeps.results.study import pareto_front
 from accel.sweeps.search import SEARCHES, make_search
-from accel.sweeps.space import Space
-from accel.sweeps.study import pareto_front
+from accel.sweeps.space.space import Space
 from golden.errors import UserError
 
 _SPACE = Space(

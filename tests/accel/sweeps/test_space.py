@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from accel.sweeps.expressions import Expression
-from accel.sweeps.pruning import prune_network
-from accel.sweeps.space import Space, log2
+from accel.sweeps.space.axes import log2
+from accel.sweeps.space.expressions import Expression
+from accel.sweeps.space.pruning import prune_network
+from accel.sweeps.space.space import Space
 from golden.errors import ConfigError, UserError
 from golden.machines.cluster.config import Balance
 from sw.networks import zoo

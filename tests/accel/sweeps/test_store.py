@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from accel.sweeps.space import Point
-from accel.sweeps.store import Row, Store, code_digest, point_key
+from accel.sweeps.results.keys import code_digest, point_key
+from accel.sweeps.results.store import Row, Store
+from accel.sweeps.space.point import Point
 from golden.errors import UserError
 
 _ROW = Row(
@@ -91,6 +92,23 @@ def test_a_damaged_file_is_told(path):
     data[4096:-4096] = b"\xff" * (len(data) - 8192)
     path.write_bytes(data)
     with pytest.raises(UserError, match="must not be damaged"), Store(path) as store:
+        store.rows()
+
+
+@pytest.mark.parametrize("figures", [None, "{", "7", "\xff"])
+def test_a_row_that_holds_something_else_is_told(path, figures):
+    with Store(path) as store:
+        store.add([_ROW])
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA ignore_check_constraints = 1")
+        connection.execute("PRAGMA writable_schema = 1")
+        connection.execute("UPDATE sqlite_master SET sql = replace(sql, 'NOT NULL', '')")
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE points SET figures = ?", [figures])
+    with (
+        pytest.raises(UserError, match="must not be damaged"),
+        Store(path, write=False) as store,
+    ):
         store.rows()
 
 

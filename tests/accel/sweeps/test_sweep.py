@@ -14,10 +14,10 @@ import accel
 from accel.machines.cluster.model import InnerJoin
 from accel.results import Timing
 from accel.sweeps.api import evaluate, sweep
-from accel.sweeps.evaluator import Evaluator
-from accel.sweeps.pruning import prune_network
-from accel.sweeps.space import Space
-from accel.sweeps.store import Store
+from accel.sweeps.engine.evaluator import Evaluator
+from accel.sweeps.results.store import Store
+from accel.sweeps.space.pruning import prune_network
+from accel.sweeps.space.space import Space
 from golden.errors import ConfigError, UserError
 from golden.machines.cluster.config import SkipMode
 
@@ -154,7 +154,7 @@ def test_a_sweep_goes_on_where_it_was_stopped(net, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return evaluate_points(self, points, tick)
 
-    monkeypatch.setattr("accel.sweeps.engine._BLOCK_POINTS_MAX", 16)
+    monkeypatch.setattr("accel.sweeps.engine.local.BLOCK_POINTS_MAX", 16)
     monkeypatch.setattr(Evaluator, "evaluate", count)
     with pytest.raises(KeyboardInterrupt):
         sweep(net, _SPACE, ["cycles", "energy_pj"], store=path)

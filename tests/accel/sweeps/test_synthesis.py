@@ -8,7 +8,7 @@ import accel
 from accel.costs.area import Cells
 from accel.sweeps import synthesis
 from accel.sweeps.api import open_study, sweep
-from accel.sweeps.space import Point
+from accel.sweeps.space.point import Point
 from golden.errors import ConfigError, UserError
 from golden.machines import registry
 from rtl.synth import measure as measuring
@@ -80,3 +80,43 @@ def test_yosys_finds_what_the_table_has():
     cells = synthesis.synthesise_point(Point.of(config, "innerjoin"), known)
     # The table's row of this cluster (accel/costs/data/clusters.csv).
     assert (cells.lut4, cells.ff, cells.dp16kd, cells.mult18) == (3 * 7644, 3 * 8239, 3 * 44, 54)
+
+
+def test_only_the_best_within_a_limit_is_synthesised(tmp_path, monkeypatch, accel):
+    path = tmp_path / "sweep.sqlite"
+    before = sweep("lenet5", _SPACE, ["cycles", "lut4"], store=path)
+    tables = sorted(each.figures[1] for each in before.found)
+    limit = tables[len(tables) // 2]
+    within = [each for each in before.found if each.figures[1] <= limit]
+    best = min(within, key=lambda each: (each.figures[0], each.figures[1]))
+    asked = []
+
+    def measure(name, block, config, seeds):
+        asked.append(config.units)
+        return measuring.Figures(name, 9, 7, 6, 5, 4, 3)
+
+    monkeypatch.setattr(measuring, "measure", measure)
+    status, out, _ = accel(
+        "sweep", "show", str(path), "--at-most", f"luts={limit}", "--best", "1",
+        "--synthesise-front",
+    )  # fmt: skip
+    assert status == 0
+    assert asked == [best.point.config["units"]]
+    assert "1 on the Pareto front" in out
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        (["--at-most", "lut4"], "Limit must be NAME=VALUE with a number, not 'lut4'"),
+        (["--at-most", "ff=3"], "Objective of a limit must be one of cycles, lut4, luts"),
+        (["--best", "0"], "Best points must be at least 1, not 0"),
+    ],
+)
+def test_bad_limits(tmp_path, accel, option, told):
+    path = tmp_path / "sweep.sqlite"
+    sweep("lenet5", _SPACE, ["cycles", "lut4"], store=path)
+    status, out, error = accel("sweep", "show", str(path), *option)
+    assert (status, out) == (2, "")
+    assert error.count("\n") == 1
+    assert told in error

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from sw.training.data import Augmentation, ImageBatches
+from sw.training.data.batches import Augmentation, ImageBatches
+from sw.training.loop.session import Session
 from sw.training.methods import Task
 from sw.training.networks import Definition, Recipe
 from sw.training.networks.resnet import ResNet
-from sw.training.session import Session
 
 INPUT = (1, 8, 8)
 #: Between the blocks of each stage, then inside each block.

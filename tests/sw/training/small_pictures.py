@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from golden.machines.cluster.config import AcceleratorConfig
-from sw.training.data import Augmentation, ImageBatches, Split
+from sw.training.data.batches import Augmentation, ImageBatches, Split
+from sw.training.loop.session import Session
 from sw.training.methods import Task
 from sw.training.networks.definition import Definition, Recipe
-from sw.training.session import Session
 
 MACHINE = AcceleratorConfig.preset("toy")
 SIZE = 8

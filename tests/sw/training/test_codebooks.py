@@ -9,18 +9,18 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from accel.studies.training.study import StudyTask  # noqa: E402
+from accel.studies.study import StudyTask  # noqa: E402
 from golden.errors import UserError  # noqa: E402
 from sw.coding import coded_file  # noqa: E402
 from sw.coding.codebook import CodebookOptions  # noqa: E402
 from sw.training import codebooks, masks  # noqa: E402
-from sw.training.data import split  # noqa: E402
-from sw.training.dataset import Dataset  # noqa: E402
+from sw.training.data.batches import split  # noqa: E402
+from sw.training.data.dataset import Dataset  # noqa: E402
+from sw.training.loop.objective import accuracy  # noqa: E402
+from sw.training.loop.session import Session  # noqa: E402
 from sw.training.models import save_model  # noqa: E402
 from sw.training.networks import LENET_300_100, RESNET_8  # noqa: E402
-from sw.training.objective import accuracy  # noqa: E402
 from sw.training.pipeline import start  # noqa: E402
-from sw.training.session import Session  # noqa: E402
 
 SMALL = CodebookOptions(convolution_bits=3, connected_bits=2)
 

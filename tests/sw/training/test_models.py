@@ -12,13 +12,13 @@ torch = pytest.importorskip("torch")
 import onnxruntime  # noqa: E402
 from torch import nn  # noqa: E402
 
-from accel.functional import run_nodes  # noqa: E402
+from accel.activations.functional import run_nodes  # noqa: E402
 from golden.errors import FormatError, UserError  # noqa: E402
 from golden.network import Convolution  # noqa: E402
 from sw.training import masks  # noqa: E402
 from sw.training.cost import macs  # noqa: E402
-from sw.training.data import Augmentation, ImageBatches, split  # noqa: E402
-from sw.training.dataset import Dataset  # noqa: E402
+from sw.training.data.batches import Augmentation, ImageBatches, split  # noqa: E402
+from sw.training.data.dataset import Dataset  # noqa: E402
 from sw.training.models import load_model, reshape, save_model, to_network, to_onnx  # noqa: E402
 from sw.training.networks import DEFINITIONS, find  # noqa: E402
 from sw.training.tensors import layer_tensors  # noqa: E402

@@ -157,12 +157,9 @@ def arrange_machines(
     run = np.array(
         [-(-shared.layer.positions // way[0]) if way[1] else 0 for way in ways], dtype=np.int64
     )
-    slots = [sorted({config.slots for config in each}) for each in machines]
-    kinds = max(map(len, slots))
-    has_slots = np.zeros((len(machines), kinds, MACHINES), dtype=np.uint16)
-    for number, each in enumerate(machines):
-        for kind, count in enumerate(slots[number]):
-            has_slots[number, kind] = [0xFFFF if x.slots == count else 0 for x in each]
+    least_slots, stages, is_delayed = _delays(
+        [[config.slots for config in each] for each in machines]
+    )
     widths = [tuple(config.broadcast_width for config in each) for each in machines]
     classes = {width: number for number, width in enumerate(dict.fromkeys(widths))}
     taken = [
@@ -176,8 +173,9 @@ def arrange_machines(
         first_batch=first_places(np.array([way[2] for way in ways], dtype=np.int64)),
     ), Batches(
         first_row=first_places(np.array([x.clusters for x in firsts], dtype=np.int64))[:-1],
-        slots=np.array([each + [0] * (kinds - len(each)) for each in slots], dtype=np.int64),
-        has_slots=has_slots,
+        least_slots=least_slots,
+        stages=stages,
+        is_delayed=is_delayed,
         taken=np.maximum(np.stack(taken), 1),
         bus_class=np.array([classes[width] for width in widths], dtype=np.int64),
         beats=_by_pass(machines, shared, count_pass_beats, np.int64),
@@ -186,6 +184,19 @@ def arrange_machines(
         ),
         drain=_by_pass(machines, shared, count_drains, np.uint16),
     )  # fmt: skip
+
+
+def _delays(
+    slots: list[list[int]],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint16]]:
+    """Return ``least_slots``, ``stages`` and ``is_delayed`` of `Batches`."""
+    table = np.array(slots, dtype=np.int64)
+    least = table.min(axis=1)
+    more = table - least[:, None]
+    powers = np.arange(int(more.max()).bit_length())
+    has_power = (more[:, None, :] >> powers[:, None]) & 1 > 0
+    stages = np.array([int(most).bit_length() for most in more.max(axis=1)], dtype=np.int64)
+    return least, stages, np.where(has_power, 0xFFFF, 0).astype(np.uint16)
 
 
 def count_pass_beats(config: AcceleratorConfig, shared: SharedLayer) -> NDArray[np.int64]:
@@ -241,7 +252,7 @@ def make_sizes(layer: Layer, deals: Deals, batches: Batches, units: int) -> Size
         mask_bytes=layer.masks.shape[1],
         filter_bytes=filter_bytes,
         least_chunks=layer.least.shape[1],
-        slot_kinds=batches.slots.shape[1],
+        stages=batches.is_delayed.shape[1],
         deals=len(deals.clusters),
         deal_rows=int(deals.first_row[-1]),
         bus_classes=len(batches.taken),
@@ -256,13 +267,14 @@ def make_scratch(sizes: Sizes) -> Scratch:
         chunks=np.zeros(sizes.filter_chunks, dtype=np.int64),
         short=np.zeros(work, dtype=np.uint16),
         work=np.zeros(work, dtype=np.int64),
+        short_words=np.zeros(MACHINES, dtype=np.uint16),
         words=np.zeros(sizes.bus_classes * MACHINES, dtype=np.int64),
         pass_work=np.zeros(sizes.deal_rows * work, dtype=np.int64),
         has_worked=np.zeros(sizes.deal_rows, dtype=np.uint8),
     )
 
 
-def make_times(rows: int, units: int) -> Times:
+def make_times(rows: int, units: int, stages: int) -> Times:
     def make(dtype: type, *axes: int) -> NDArray:
         return _aligned((rows, *axes, MACHINES), dtype)
 
@@ -272,6 +284,7 @@ def make_times(rows: int, units: int) -> Times:
         arrived=make(short),
         collector_free=make(short),
         ring=make(short, RING),
+        stages=make(short, stages, RING),
         finish=make(short, units),
         siblings=make(short, units),
         collector=make(short, units),

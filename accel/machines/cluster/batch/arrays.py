@@ -54,8 +54,8 @@ class Sizes(NamedTuple):
         Of an input mask and of a filter mask in memory.
     least_chunks : int
         1, or filter chunks.
-    slot_kinds : int
-        Different numbers of slots in a batch, at most.
+    stages : int
+        Powers of two in which a batch's machines differ in slots, at most.
     deals, deal_rows, bus_classes : int
     """
 
@@ -70,7 +70,7 @@ class Sizes(NamedTuple):
     mask_bytes: int
     filter_bytes: int
     least_chunks: int
-    slot_kinds: int
+    stages: int
     deals: int
     deal_rows: int
     bus_classes: int
@@ -150,10 +150,12 @@ class Batches(NamedTuple):
     ----------
     first_row : ndarray of int64
         Of the batch's state rows.
-    slots : ndarray of int64, axes batch, k
-        The different numbers of slots; 0 ends them.
-    has_slots : ndarray of uint16, axes batch, k, machine
-        All ones where the machine has so many slots, else 0.
+    least_slots : ndarray of int64
+        The fewest slots that a machine has.
+    stages : ndarray of int64
+        Powers of two in which its machines differ.
+    is_delayed : ndarray of uint16, axes batch, stage, machine
+        All ones where the machine's further slots have this power of two, else 0.
     taken : ndarray of uint16, axes bus class, chunk, machine
         Cycles that the broadcast of a chunk takes, at least 1.
     bus_class : ndarray of int64
@@ -164,8 +166,9 @@ class Batches(NamedTuple):
     """
 
     first_row: NDArray[np.int64]
-    slots: NDArray[np.int64]
-    has_slots: NDArray[np.uint16]
+    least_slots: NDArray[np.int64]
+    stages: NDArray[np.int64]
+    is_delayed: NDArray[np.uint16]
     taken: NDArray[np.uint16]
     bus_class: NDArray[np.int64]
     beats: NDArray[np.int64]
@@ -188,6 +191,8 @@ class Times(NamedTuple):
         C of the last position.
     ring : ndarray of uint16, axes state row, delivered step modulo 32, machine
         max F' of the last delivered steps, plus RELEASE.
+    stages : ndarray of uint16, axes state row, stage, delivered step modulo 32, machine
+        What each stage was given that delays R of machines with more slots.
     finish : ndarray of uint16, axes state row, column, machine
         F' within a pass.
     siblings, collector : ndarrays of uint16, axes state row, column, machine
@@ -207,6 +212,7 @@ class Times(NamedTuple):
     arrived: NDArray[np.uint16]
     collector_free: NDArray[np.uint16]
     ring: NDArray[np.uint16]
+    stages: NDArray[np.uint16]
     finish: NDArray[np.uint16]
     siblings: NDArray[np.uint16]
     collector: NDArray[np.uint16]
@@ -247,8 +253,8 @@ class Scratch(NamedTuple):
         Skipped steps before it, and its input chunk.
     short, work : ndarrays of uint16 and int64, axes ``WORK``, column
         Sums over a few steps, and over the position.
-    words : ndarray of int64, axes bus class, machine
-        Broadcast words.
+    short_words, words : ndarrays of uint16, axis machine, and of int64, axes bus class, machine
+        Broadcast words of a few steps, and of the position.
     pass_work : ndarray of int64, axes deal row, ``WORK``, column
         Sums over the pass's positions.
     has_worked : ndarray of uint8, axis deal row
@@ -260,6 +266,7 @@ class Scratch(NamedTuple):
     chunks: NDArray[np.int64]
     short: NDArray[np.uint16]
     work: NDArray[np.int64]
+    short_words: NDArray[np.uint16]
     words: NDArray[np.int64]
     pass_work: NDArray[np.int64]
     has_worked: NDArray[np.uint8]

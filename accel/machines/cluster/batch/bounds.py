@@ -136,8 +136,9 @@ def _count_costs(layer: Layer, deals: Deals, units: int) -> NDArray[np.int64]:
     empty, lanes = np.zeros(1, dtype=np.int64), (1, 1, MACHINES)
     batches = Batches(
         first_row=empty,
-        slots=empty[None],
-        has_slots=np.zeros(lanes, dtype=np.uint16),
+        least_slots=empty,
+        stages=empty,
+        is_delayed=np.zeros((1, 0, MACHINES), dtype=np.uint16),
         taken=np.zeros((0, 1, MACHINES), dtype=np.uint16),
         bus_class=empty,
         beats=np.zeros(lanes, dtype=np.int64),
@@ -146,9 +147,8 @@ def _count_costs(layer: Layer, deals: Deals, units: int) -> NDArray[np.int64]:
     )
     sums = make_sums(int(deals.first_row[-1]), units)
     sizes = make_sizes(layer, deals, batches, units)
-    run_batches(
-        sizes, layer, deals, batches, latencies(), make_scratch(sizes), make_times(1, units), sums
-    )
+    times = make_times(1, units, sizes.stages)
+    run_batches(sizes, layer, deals, batches, latencies(), make_scratch(sizes), times, sums)
     return sums.work[:, WORK.index("cost")].max(axis=1)
 
 

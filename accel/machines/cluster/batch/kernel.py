@@ -36,7 +36,7 @@ RING = 32
 #: The base moves when A is later than this, which is looked at every ``CHECK_STEPS`` steps.
 REBASE_CYCLES = 16384
 CHECK_STEPS = 16
-#: Short sums are added up after so many steps: a step adds at most 512.
+#: Short sums are added up after so many steps: a step adds at most 512 of work, 256 words.
 _FLUSH_STEPS = 64
 #: Bytes of a mask whose ones fit a byte.
 _BYTES = 16
@@ -189,12 +189,17 @@ def _count_words(sizes, batches, scratch, delivered):
     """Count the broadcast words of a position."""
     for bus_class in range(sizes.bus_classes):
         at_words = bus_class * MACHINES
+        at_taken = bus_class * sizes.input_chunks
         for machine in range(MACHINES):
             scratch.words[at_words + machine] = 0
-        for step in range(delivered):
-            at = (bus_class * sizes.input_chunks + scratch.chunks[step]) * MACHINES
+        for first in range(0, delivered, _FLUSH_STEPS):
+            words = splat_machines(np.uint16(0))
+            for step in range(first, min(first + _FLUSH_STEPS, delivered)):
+                at = (at_taken + scratch.chunks[step]) * MACHINES
+                words = words + load_machines(batches.taken, at)
+            store(scratch.short_words, 0, words)
             for machine in range(MACHINES):
-                scratch.words[at_words + machine] += batches.taken[at + machine]
+                scratch.words[at_words + machine] += scratch.short_words[machine]
 
 
 @inlined
@@ -214,12 +219,8 @@ def _begin_pass(sizes, layer, batches, latency, times, index, batch, state, is_f
         times.beats[at] += beats
         ready = times.loaded[at] + latency.load
         base = max(arrived, ready)
-        moved = base - times.base[at]
-        for place in range(RING):
-            at_ring = (state * RING + place) * MACHINES + machine
-            times.ring[at_ring] = max(np.int64(times.ring[at_ring]) - moved, 0)
-        times.collector_free[at] = max(np.int64(times.collector_free[at]) - moved, 0)
-        times.arrived[at] = 0
+        # Short times that are further back than 16 bits are before the base in any case.
+        times.arrived[at] = min(base - times.base[at], 0xFFFF)
         times.base[at] = base
         for column in range(layer.units[index]):
             unit = layer.unit[index * sizes.columns + column]
@@ -233,6 +234,7 @@ def _begin_pass(sizes, layer, batches, latency, times, index, batch, state, is_f
             times.waits[at_wait * MACHINES + machine] += max(ready - finish, 0)
             # What a unit waits for from here on begins at the base, or when it has finished.
             times.finish[at_column] = max(finish - base, 0)
+    _move_short(sizes, times, state)
 
 
 @inlined
@@ -273,25 +275,58 @@ def _move_base(sizes, layer, times, index, state):
             times.waits[at_collector + machine] += times.collector[at + machine]
         store(times.siblings, at, zero)
         store(times.collector, at, zero)
+    for machine in range(MACHINES):
+        times.base[state * MACHINES + machine] += times.arrived[state * MACHINES + machine]
+    _move_short(sizes, times, state)
+
+
+@helper
+def _move_short(sizes, times, state):
+    """Take A from the short times that no unit has, and from itself."""
+    at_arrived = state * MACHINES
+    arrived = load_machines(times.arrived, at_arrived)
+    free = load_machines(times.collector_free, at_arrived)
+    store(times.collector_free, at_arrived, excess(free, arrived))
     for place in range(RING):
         at = (state * RING + place) * MACHINES
         store(times.ring, at, excess(load_machines(times.ring, at), arrived))
-    at = state * MACHINES
-    store(times.collector_free, at, excess(load_machines(times.collector_free, at), arrived))
-    for machine in range(MACHINES):
-        times.base[at + machine] += times.arrived[at + machine]
-    store(times.arrived, at, zero)
+    for place in range(sizes.stages * RING):
+        at = (state * sizes.stages * RING + place) * MACHINES
+        store(times.stages, at, excess(load_machines(times.stages, at), arrived))
+    store(times.arrived, at_arrived, splat_machines(np.uint16(0)))
 
 
 @inlined
 def _freed(sizes, batches, times, batch, state, number):
-    """Return R of the delivered step of that number."""
-    freed = splat_machines(np.uint16(0))
-    for kind in range(batch * sizes.slot_kinds, (batch + 1) * sizes.slot_kinds):
-        place = (number - batches.slots[kind]) & (RING - 1)
-        of_kind = load_machines(times.ring, (state * RING + place) * MACHINES)
-        freed = maximum(freed, of_kind & load_machines(batches.has_slots, kind * MACHINES))
-    return freed
+    """Return R of the delivered step of that number, and of the next one.
+
+    A machine's slots are the fewest of its batch and a sum of powers of two: a stage delays those
+    machines once more that have its power. Each remembers what it was given. All machines have two
+    slots or more, so that both steps' times are known.
+    """
+    place = number - batches.least_slots[batch]
+    at_ring = state * RING
+    freed = load_machines(times.ring, (at_ring + (place & (RING - 1))) * MACHINES)
+    next_freed = load_machines(times.ring, (at_ring + ((place + 1) & (RING - 1))) * MACHINES)
+    at_stage = state * sizes.stages * RING
+    at_delayed = batch * sizes.stages
+    for stage in range(batches.stages[batch]):
+        at = (at_stage + (number & (RING - 1))) * MACHINES
+        at_next = (at_stage + ((number + 1) & (RING - 1))) * MACHINES
+        store(times.stages, at, freed)
+        store(times.stages, at_next, next_freed)
+        earlier = number - (1 << stage)
+        # With a delay of one step, what the next step needs is at hand: it is not loaded again.
+        next_earlier = freed
+        if stage > 0:
+            at_next = (at_stage + ((earlier + 1) & (RING - 1))) * MACHINES
+            next_earlier = load_machines(times.stages, at_next)
+        at = (at_stage + (earlier & (RING - 1))) * MACHINES
+        is_delayed = load_machines(batches.is_delayed, (at_delayed + stage) * MACHINES)
+        freed = freed ^ ((freed ^ load_machines(times.stages, at)) & is_delayed)
+        next_freed = next_freed ^ ((next_freed ^ next_earlier) & is_delayed)
+        at_stage += RING
+    return freed, next_freed
 
 
 @inlined
@@ -319,7 +354,8 @@ def _run_position(
             arrived = zero
         # Units wait until a skipped step is over, for nobody's sake.
         floor = arrived + splat_machines(np.uint16(scratch.gaps[step]))
-        sent = maximum(floor, _freed(sizes, batches, times, batch, state, number))
+        freed, next_freed = _freed(sizes, batches, times, batch, state, number)
+        sent = maximum(floor, freed)
         at = (at_taken + scratch.chunks[step]) * MACHINES
         arrived = sent + load_machines(batches.taken, at)
         at_cost = step * columns
@@ -339,7 +375,7 @@ def _run_position(
             number += 1
             break
         next_floor = arrived + splat_machines(np.uint16(scratch.gaps[step + 1]))
-        next_sent = maximum(next_floor, _freed(sizes, batches, times, batch, state, number + 1))
+        next_sent = maximum(next_floor, next_freed)
         at_chunk = (at_taken + scratch.chunks[step + 1]) * MACHINES
         next_arrived = next_sent + load_machines(batches.taken, at_chunk)
         at_next_cost = at_cost + columns

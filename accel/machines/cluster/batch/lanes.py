@@ -228,4 +228,5 @@ def _register(symbol, operation: str) -> None:
 _register(operator.add, "add")
 _register(operator.sub, "sub")
 _register(operator.and_, "and_")
+_register(operator.xor, "xor")
 _register(operator.rshift, "lshr")

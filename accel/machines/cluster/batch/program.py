@@ -39,6 +39,9 @@ __all__ = [
     "total_batched",
 ]
 
+#: Machines that are left over by full batches, and faster one by one: a batch takes two to three
+#: times as long as one machine.
+FEW_MACHINES = 2
 #: Bytes of the machines' times that are held at once.
 STATE_BYTES_MAX = 256 << 20
 
@@ -89,6 +92,7 @@ def count_shared(
     """
     found: dict[int, dict[SkipMode, Totals] | CapacityError] = {}
     groups: dict[tuple, list[int]] = {}
+    alone: list[int] = []
     for index, config in enumerate(configs):
         try:
             check_filters(config, shared.layer, shared.filter_demand(config))
@@ -99,14 +103,31 @@ def count_shared(
         if can_batch(config, shared.packed(config).layout, shared.schedule(config)):
             groups.setdefault(group_key(config), []).append(index)
         else:
-            program = shared.program(config)
-            found[index] = {mode: Totals.of(run_layer(program, mode)) for mode in modes}
+            alone.append(index)
     for indices in groups.values():
+        few = _few([configs[index] for index in indices])
+        alone += [indices[number] for number in few]
+        indices = [index for number, index in enumerate(indices) if number not in few]
+        if not indices:
+            continue
         alike = [configs[index] for index in indices]
         counted = [total_batched(alike, shared, mode) for mode in modes]
         for index, *totals in zip(indices, *counted, strict=True):
             found[index] = dict(zip(modes, totals, strict=True))
+    for index in alone:
+        program = shared.program(configs[index])
+        found[index] = {mode: Totals.of(run_layer(program, mode)) for mode in modes}
     return [found[index] for index in range(len(configs))]
+
+
+def _few(configs: Sequence[AcceleratorConfig]) -> set[int]:
+    """Return which machines of a group are better counted alone than in a batch of so few."""
+    few: set[int] = set()
+    for alike in _deals(configs):
+        left = len(alike) % MACHINES
+        if left <= FEW_MACHINES:
+            few.update(alike[len(alike) - left :])
+    return few
 
 
 def count_batched(
@@ -145,27 +166,33 @@ def _run(
     units = configs[0].units
     for part in _parts(configs):
         deals, batches = arrange_machines([[configs[i] for i in each] for each in part], shared)
-        times = make_times(sum(configs[each[0]].clusters for each in part), units)
         sums = make_sums(int(deals.first_row[-1]), units)
         sizes = make_sizes(layer, deals, batches, units)
+        rows = sum(configs[each[0]].clusters for each in part)
+        times = make_times(rows, units, sizes.stages)
         run_batches(sizes, layer, deals, batches, latencies(), make_scratch(sizes), times, sums)
         yield part, Counted(deals, batches, times, sums)
 
 
-def _parts(configs: Sequence[AcceleratorConfig]) -> Iterator[list[list[int]]]:
-    """Yield lists of batches, each the indices of at most 16 machines that deal alike."""
+def _deals(configs: Sequence[AcceleratorConfig]) -> Iterator[list[int]]:
+    """Yield the machines that deal alike, in an order in which neighbours have much in common."""
 
     def order(index: int) -> tuple:
         config = configs[index]
         return deal_of(config), config.fifo_depth, config.broadcast_width, config.filter_bus_bytes
 
+    ordered = sorted(range(len(configs)), key=order)
+    for _, alike in groupby(ordered, key=lambda index: deal_of(configs[index])):
+        yield list(alike)
+
+
+def _parts(configs: Sequence[AcceleratorConfig]) -> Iterator[list[list[int]]]:
+    """Yield lists of batches, each the indices of at most 16 machines that deal alike."""
     part: list[list[int]] = []
     held = 0
-    ordered = sorted(range(len(configs)), key=order)
-    for (clusters, _), alike in groupby(ordered, key=lambda index: deal_of(configs[index])):
-        indices = list(alike)
+    for indices in _deals(configs):
+        size = configs[indices[0]].clusters * configs[0].units * MACHINES * UNIT_BYTES
         for first in range(0, len(indices), MACHINES):
-            size = clusters * configs[0].units * MACHINES * UNIT_BYTES
             if part and held + size > STATE_BYTES_MAX:
                 yield part
                 part, held = [], 0

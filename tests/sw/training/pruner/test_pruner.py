@@ -259,7 +259,11 @@ def test_a_replaced_parameter_is_noticed() -> None:
     ("options", "words"),
     [
         ({"method": "lottery"}, "Method must be one of magnitude, taylor, snip, movement, wanda"),
+        ({"method": 3}, "or have the members of a Score, not int, which lacks name"),
         ({"density": 0.0}, "above 0 and at most 1, not 0"),
+        ({"density": "0.1"}, "above 0 and at most 1, not '0.1'"),
+        ({"density": float("nan")}, "above 0 and at most 1, not nan"),
+        ({"ignore": "head"}, "Layer to leave alone must be one of .*, not 'head'"),
         ({"density": 0.001}, r"at least 0\.0030, not 0\.001"),
         ({"spread": "even"}, "one of global, layer, row, not 'even'"),
         ({"pattern": "1,16,1,1", "spread": "row"}, "global or layer for blocks"),

@@ -1,0 +1,1 @@
+"""Which machines a sweep looks at: axes, expressions, points, pruned networks."""

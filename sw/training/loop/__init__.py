@@ -1,0 +1,1 @@
+"""Training in phases: what is minimised and measured, checkpoints, progress."""

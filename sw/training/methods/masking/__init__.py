@@ -1,0 +1,1 @@
+"""Methods that prune weights: masks on layers that keep their size."""
