@@ -203,10 +203,10 @@ def _item_words(items: list[Item], group_filters: int) -> NDArray[np.uint32]:
 def _entry_words(run: LayerRun) -> NDArray[np.uint32]:
     """Return the rows of the requantisation table as words."""
     how = run.requantisation
-    if np.any(np.abs(how.bias) >= 1 << 31):
+    wide = how.bias[(how.bias + (1 << 31)) >> 32 != 0]
+    if wide.size:
         raise CapacityError(
-            f"Layer {run.task.layer.name}: a bias of {int(np.abs(how.bias).max())} does not fit "
-            "int32"
+            f"Layer {run.task.layer.name}: a bias of {int(wide[0])} does not fit int32"
         )
     table = np.stack([how.bias, how.multiplier + (how.shift << 24)], axis=1)
     return (table.reshape(-1) & 0xFFFFFFFF).astype(np.uint32)

@@ -112,6 +112,7 @@ def build(
     *,
     long: bool,
     waves: tuple[str, ...] | None = None,
+    text: str | None = None,
 ) -> Path:
     """Return the folder with the built bench; build it where it is not in the cache.
 
@@ -123,6 +124,9 @@ def build(
         It will run for so long that compiling the model well pays.
     waves : tuple of str, optional
         Blocks that are dumped, all where empty; nothing where None.
+    text : str, optional
+        The design's Verilog where it is another than ``accel verilog`` writes: a netlist and its
+        cells.
 
     Raises
     ------
@@ -142,7 +146,8 @@ def build(
             arguments.append("--trace-fst")
     dumped = "no waves" if waves is None else " ".join(waves)
     tools = [_executable(simulator), *arguments, *(metadata.version(tool) for tool in _TOOLS)]
-    built = builds_folder() / _key(*_design_parts(design), bench, dumped, *tools)
+    parts = _design_parts(design) if text is None else [text]
+    built = builds_folder() / _key(*parts, bench, dumped, *tools)
     if built.is_dir():
         return built
     try:
@@ -152,7 +157,8 @@ def build(
         raise UserError(f"Folder {built.parent} can't be written: {error.strerror}") from None
     try:
         runtime = builds_folder() / f"runtime-{_key(*tools)}"
-        _make(design, simulator, bench, arguments, folder, runtime, waves)
+        text = verilog(design) if text is None else text
+        _make(design.top, text, simulator, bench, arguments, folder, runtime, waves)
         with contextlib.suppress(OSError):  # another process was first
             folder.rename(built)
     finally:
@@ -161,7 +167,8 @@ def build(
 
 
 def _make(
-    design: Design | Written,
+    top: str,
+    text: str,
     simulator: str,
     bench: str,
     arguments: list[str],
@@ -170,12 +177,11 @@ def _make(
     waves: tuple[str, ...] | None,
 ) -> None:
     """Build a bench in a folder; the simulator's own objects are kept in another one."""
-    text = verilog(design)
     if waves is not None:
-        waves = find_blocks(text, design.top, waves)
+        waves = find_blocks(text, top, waves)
         inside, _, after = bench.rpartition("endmodule")
         bench = f"{inside}{dump_verilog(waves)}endmodule{after}"
-    sources = {f"{design.top}.v": text, "bench.sv": bench}
+    sources = {f"{top}.v": text, "bench.sv": bench}
     for name, source in sources.items():
         (folder / name).write_text(source, encoding="utf-8")
     if simulator == "verilator":
@@ -183,7 +189,7 @@ def _make(
         if waves is not None:
             control.write_text(control_file(waves), "ascii")
             arguments = [*arguments, str(control)]
-        elif repeated := _repeated(text):
+        elif repeated := _repeated(text, top):
             control.write_text(f'`verilator_config\nhier_block -module "{repeated}"\n', "ascii")
             arguments = [*arguments, "--hierarchical", str(control)]
     compiler = folder / "cached-compiler"
@@ -213,15 +219,15 @@ def _make(
             path.unlink()
 
 
-def _repeated(text: str) -> str:
-    """Return the largest module that another one has many instances of, or nothing.
+def _repeated(text: str, top: str) -> str:
+    """Return the largest block's module that another one has many instances of, or nothing.
 
     Verilator compiles such a one once; by itself it writes code for each instance.
     """
     modules = dict(re.findall(r"^module (\w+)\((.*?)^endmodule", text, re.M | re.S))
     repeated = ""
     for body in modules.values():
-        for name, count in Counter(re.findall(r"^  (\w+) \w+ \($", body, re.M)).items():
+        for name, count in Counter(re.findall(rf"^  ({top}_\w+) \w+ +\($", body, re.M)).items():
             larger = len(modules.get(name, "")) > len(modules.get(repeated, ""))
             if count >= _MANY and larger:
                 repeated = name

@@ -24,6 +24,7 @@ def run_programs(
     simulator: str,
     stalls: int | None = None,
     waves: Waves | None = None,
+    text: str | None = None,
 ) -> list[Result]:
     """Run programs one after another on one instance of a design.
 
@@ -35,6 +36,8 @@ def run_programs(
         Seed of random idle and back-pressure on every stream; None for none.
     waves : Waves, optional
         What is kept of the run, also where it fails.
+    text : str, optional
+        Verilog that is simulated in place of the design's own: a netlist and its cells.
 
     Raises
     ------
@@ -49,7 +52,8 @@ def run_programs(
         require_waves(simulator)
     long = sum(program.cycle_limit for program in programs) > _LONG_CYCLES
     blocks = None if waves is None else waves.blocks
-    built = build(design, simulator, bench_verilog(design), long=long, waves=blocks)
+    bench = bench_verilog(design)
+    built = build(design, simulator, bench, long=long, waves=blocks, text=text)
     with tempfile.TemporaryDirectory(prefix="cosim-") as name:
         folder = Path(name)
         slack = 1 if stalls is None else 8

@@ -29,6 +29,7 @@ def run_layers(
     simulator: SimulatorName = "amaranth",
     stalls: int | None = None,
     waves: Waves | None = None,
+    text: str | None = None,
 ) -> list[tuple[Codes, Counters]]:
     """Run layers one after another on one design of a machine.
 
@@ -44,6 +45,9 @@ def run_layers(
         same, cycles are not.
     waves : Waves, optional
         What is kept of the run; not with Amaranth's simulator.
+    text : str, optional
+        Verilog that is simulated in place of the design's own, a netlist and its cells; not with
+        Amaranth's simulator, which simulates none.
 
     Returns
     -------
@@ -73,7 +77,7 @@ def run_layers(
     else:
         from rtl.sim.cosim import run_programs as cosimulate
 
-        done = iter(cosimulate(design, flat, simulator, stalls, waves))
+        done = iter(cosimulate(design, flat, simulator, stalls, waves, text))
     results = []
     for (run, mode), parts in zip(runs, programs, strict=True):
         given = [None if program is None else next(done) for program in parts]

@@ -5,7 +5,7 @@ A name with a capital letter in it is an arbitrary constant: what holds for it h
 
 from __future__ import annotations
 
-from amaranth.hdl import Assert, Assume, Cat, Fragment, Module, Mux, Signal
+from amaranth.hdl import Assert, Assume, Cat, Module, Mux, Signal
 from amaranth.hdl._ast import AnyConst, AnySeq
 from amaranth.lib import data
 
@@ -17,7 +17,8 @@ from rtl.cluster.loader import FilterLoader
 from rtl.lib.countdown import Countdown, constant_count, count_down
 from rtl.lib.fifo import CreditFifo
 from rtl.lib.registers import CONTROL, LAYER_BASE, STATUS, Register, RegisterFile, RegisterMap
-from tests.formal.prove import Proof, locals_of
+from tests.formal.join import inner_join
+from tests.formal.prove import Proof, inside, locals_of
 
 __all__ = ["PROOFS"]
 
@@ -29,16 +30,11 @@ def _drive(m: Module, *ports) -> None:
         m.d.comb += value.eq(AnySeq(len(value)))
 
 
-def _inside(block):
-    """Elaborate a block; return it, and its signals by the names of its ``elaborate``."""
-    return locals_of(lambda: Fragment.get(block, None), type(block).__module__)
-
-
 def fifo_room() -> Module:
     """Nothing is lost: whatever enters where there is room has a place when it arrives."""
     m = Module()
     dut = CreditFifo(1)
-    m.submodules.dut, inner = _inside(dut)
+    m.submodules.dut, inner = inside(dut)
     _drive(m, dut.clear, dut.enter, dut.push, dut.item, dut.pop)
     flying = Signal(6)  # entered, not yet arrived
     m.d.sync += flying.eq(flying + dut.enter - dut.push)
@@ -143,7 +139,7 @@ def register_port() -> Module:
     """A register holds what was last written to it; a start comes only where nothing runs."""
     m = Module()
     dut = RegisterFile(RegisterMap(_TABLE, ("one", "two"), 1))
-    m.submodules.dut, inner = _inside(dut)
+    m.submodules.dut, inner = inside(dut)
     _drive(m, dut.address, dut.write, dut.write_data, dut.running, dut.done, dut.hold)
     _drive(m, dut.counting, dut.increments, dut.unit_events)
     chosen = Signal(2)
@@ -200,7 +196,7 @@ def loader() -> Module:
     """A load's first beat waits for every unit that holds the buffer; no beat before a start."""
     m = Module()
     dut = FilterLoader(Layouts(_SMALL))
-    m.submodules.dut, inner = _inside(dut)
+    m.submodules.dut, inner = inside(dut)
     for port in (dut.start, dut.layer, dut.beats.payload, dut.beats.valid, dut.pass_row,
                  dut.retire_buffers):  # fmt: skip
         _drive(m, port)
@@ -232,7 +228,7 @@ def collector() -> Module:
     """A beat stays until it is taken, none is lost, and sums are taken where there is room."""
     m = Module()
     dut = Collector(Layouts(_SMALL))
-    m.submodules.dut, inner = _inside(dut)
+    m.submodules.dut, inner = inside(dut)
     for port in (dut.start, dut.pass_row, dut.entries, dut.results, dut.valid, dut.outputs.ready):
         _drive(m, port)
     m.d.comb += dut.layer.as_value().eq(AnyConst(len(dut.layer.as_value())))
@@ -261,6 +257,7 @@ PROOFS = (
     Proof(name="countdown", make=countdown, depth=2, widths="24 bits"),
     Proof(name="holders", make=holders, depth=2, widths="3 places, 8 units"),
     Proof(name="register port", make=register_port, depth=6, widths="3 registers of 9 to 32 bits"),
+    Proof(name="join", make=inner_join, depth=2, widths="chunk 128"),
     Proof(
         name="loader", make=loader, depth=10, widths="2 units, chunk 16, 10 cycles", bounded=True
     ),

@@ -17,7 +17,7 @@ from typing import Any
 from amaranth.back import rtlil
 from amaranth.hdl import Assume, Fragment, Module, ResetSignal
 
-__all__ = ["Proof", "Verdict", "locals_of", "missing_tools", "prove"]
+__all__ = ["Proof", "Verdict", "inside", "locals_of", "missing_tools", "prove"]
 
 #: sby calls its tools by these names; packages carry them by others.
 _TOOLS = {
@@ -137,3 +137,8 @@ def locals_of(made: Callable[[], Any], module: str) -> tuple[Any, dict[str, Any]
     finally:
         sys.setprofile(before)
     return result, found
+
+
+def inside(block: Any) -> tuple[Fragment, dict[str, Any]]:
+    """Elaborate a block; return it, and its signals by the names of its ``elaborate``."""
+    return locals_of(lambda: Fragment.get(block, None), type(block).__module__)

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("amaranth")
 pytest.importorskip("pyosys")
 
-from tests.formal import properties
+from tests.formal import join, properties
 from tests.formal.prove import Proof, missing_tools, prove
 
 #: Bugs by proof: module, a line of it, what stands there instead.
@@ -27,13 +27,14 @@ BUGS = {
                   "result.last.eq(count.left <= 1)"),
     "holders": ("rtl.cluster.holders", "left | Mux(begin, units, 0)", "Mux(begin, units, left)"),
     "register port": ("rtl.lib.registers", "waiting.eq(asked & self.hold)", "waiting.eq(asked)"),
+    "join": ("rtl.cluster.unit.join", "one_pair.eq(~(first & ~single).any())", "one_pair.eq(1)"),
     "loader": ("rtl.cluster.loader", "waits.eq(fresh & ~go & stays_busy.bit_select(buffer, 1))",
                "waits.eq(0)"),
     "collector": ("rtl.cluster.collector", "queue.pop.eq(accepted)",
                   "queue.pop.eq(self.outputs.valid)"),
 }  # fmt: skip
 #: Proved in `make test`; the others by `make formal`.
-QUICK = ("countdown", "register port")
+QUICK = ("countdown", "register port", "join")
 
 
 def _mark(proof: Proof):
@@ -49,15 +50,16 @@ def planted(proof: Proof) -> Callable[[], None]:
     twin = types.ModuleType(name)
     twin.__dict__.update(__file__=module.__file__, __package__=module.__package__)
     exec(compile(source.replace(old, new), str(module.__file__), "exec"), twin.__dict__)
-    kept = {}
-    for key, value in vars(properties).items():
-        if getattr(value, "__module__", None) == name and hasattr(twin, key):
-            kept[key] = value
-            setattr(properties, key, getattr(twin, key))
+    kept = []
+    for user in (properties, join):
+        for key, value in list(vars(user).items()):
+            if getattr(value, "__module__", None) == name and hasattr(twin, key):
+                kept.append((user, key, value))
+                setattr(user, key, getattr(twin, key))
 
     def remove() -> None:
-        for key, value in kept.items():
-            setattr(properties, key, value)
+        for user, key, value in kept:
+            setattr(user, key, value)
 
     return remove
 

@@ -164,10 +164,10 @@ def _requantisation_words(
     config: AcceleratorConfig, workload: LayerWorkload, schedule: Schedule
 ) -> NDArray[np.uint32]:
     lanes, requantisation = config.collector_width, workload.requantisation
-    if np.any(np.abs(requantisation.bias) >= 1 << 31):
+    wide = requantisation.bias[(requantisation.bias + (1 << 31)) >> 32 != 0]
+    if wide.size:
         raise CapacityError(
-            f"Layer {workload.layer.name}: a bias of {int(np.abs(requantisation.bias).max())} "
-            "does not fit int32"
+            f"Layer {workload.layer.name}: a bias of {int(wide[0])} does not fit int32"
         )
     tables = []
     for index in range(len(schedule.assignment)):

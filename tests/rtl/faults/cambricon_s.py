@@ -15,6 +15,7 @@ from rtl.host import Design, Program
 from tests.arch.cambricon_s_cases import CONFIGURATIONS, CambriconSCase, layer_of, make_case
 from tests.arch.cambricon_s_oracle import run_layer as run_oracle
 from tests.rtl.faults.bench import Scene, SpecifiedScene, handshakes
+from tests.rtl.faults.extremes import extreme
 
 __all__ = ["CONFIG", "design", "scenes"]
 
@@ -104,5 +105,9 @@ def scenes() -> Iterator[SpecifiedScene]:
         scene.note()
         yield SpecifiedScene(scene, beats[:count], complete=False)
     many = layer_of(1, (1, 1), CONFIG.pes * 1024 - 1)
-    yield whole("all blocks", make_case("case", CONFIG, many, block_density=1.0,
-                                        activation_density=1.0, seed=7))  # fmt: skip
+    for title, signed in (("all blocks", False), ("all blocks, signed", True)):
+        case = make_case("case", CONFIG, many, block_density=1.0, activation_density=1.0,
+                         signed=signed, output_signed=signed, seed=7)  # fmt: skip
+        yield whole(title, case)
+        how = extreme(case.requantisation, 8)
+        yield whole(f"{title}, extremes", replace(case, requantisation=how))

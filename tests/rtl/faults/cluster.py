@@ -22,6 +22,7 @@ from rtl.host import Design, Program
 from tests.case import Case, make_case
 from tests.oracle import run_layer as run_oracle
 from tests.rtl.faults.bench import Scene, SpecifiedScene, handshakes
+from tests.rtl.faults.extremes import extreme
 
 __all__ = ["CONFIGS", "design", "scenes"]
 
@@ -158,7 +159,12 @@ def scenes(name: str) -> Iterator[SpecifiedScene]:
     yield from _giants(made, config)
     yield from _drawn_geometry(made, config)
     #: 1,024 passes and 2,048 rows of requantisation: as many as the tables hold.
-    yield whole("all passes", _case(config, _layer(8, (1, 1), 4093)))
+    case = _case(config, _layer(8, (1, 1), 4093))
+    yield whole("all passes", case)
+    extremes = extreme(case.requantisation, 7)
+    yield whole("extremes", replace(case, requantisation=extremes))
+    case = _case(config, _layer(8, (1, 1), 4093), signed=True)
+    yield whole("signed extremes", replace(case, requantisation=extreme(case.requantisation, 8)))
 
 
 def _giants(made: Design, config: AcceleratorConfig) -> Iterator[SpecifiedScene]:

@@ -17,6 +17,7 @@ from rtl.host import Design, Program
 from tests.arch.extensor_oracle import run_layer as run_oracle
 from tests.case import CONFIGURATIONS, Case, make_case
 from tests.rtl.faults.bench import Scene, SpecifiedScene, handshakes
+from tests.rtl.faults.extremes import extreme
 
 __all__ = ["CONFIG", "design", "scenes"]
 
@@ -95,3 +96,6 @@ def scenes() -> Iterator[SpecifiedScene]:
     numbers = np.arange(case.layer.out_channels)
     case = replace(case, requantisation=replace(how, bias=numbers * 37 % 1021 - 500))
     yield whole("all items", case)
+    yield whole("extremes", replace(case, requantisation=extreme(how, 7)))
+    case = _case(1, (1, 1), 4095, activation_density=1.0, output_signed=False, relu=True)
+    yield whole("unsigned extremes", replace(case, requantisation=extreme(case.requantisation, 8)))

@@ -5,23 +5,26 @@ Two kinds are put into an elaborated design:
 - *a bit is lost*: the highest bit of a register, of a field of one, of a memory's row or address. A
   signed one keeps the sign that the bit below it gives.
 - *a mutant*: a statement or an operator of the source is another one. They are many; some are drawn
-  from a seed, by place in the source, so that a block that is there many times counts once.
+  from a seed, by place in the source, so that a block that is there many times counts once. A
+  place is named by module and text, not by the number of its line, which changes.
 
 Instances that are alike have the same source: a fault goes into the first one only.
 """
 
 from __future__ import annotations
 
-import random
+import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from amaranth.back import rtlil
-from amaranth.hdl import Cat, Const, Format, Fragment, Module, Mux, Signal, Value
-from amaranth.hdl._ast import Assign, Operator, Slice, Switch, SwitchValue
+from amaranth.hdl import Cat, Const, Fragment, Module, Mux, Signal, Value
+from amaranth.hdl._ast import Assign, Operator, Switch, SwitchValue
 from amaranth.hdl._ir import Instance, PortDirection
 from amaranth.hdl._mem import MemoryInstance
 from amaranth.hdl._xfrm import FragmentTransformer, StatementTransformer, ValueTransformer
@@ -29,6 +32,7 @@ from amaranth.lib import wiring
 
 from rtl.lib.component import Component, VerilogPlatform, ports
 from rtl.verilog.modules import _with_names
+from tests.rtl.faults.fields import fields
 
 __all__ = ["Fault", "FaultyDesign"]
 
@@ -112,10 +116,9 @@ class FaultyDesign:
         fragment = Fragment.get(shell, _Platform())
         survey = _Inserter(None)
         survey(fragment)
-        mutants = sorted({name for name, is_width in survey.met if not is_width})
-        random.Random(seed).shuffle(mutants)
+        mutants = {name for name, is_width in survey.met if not is_width}
         chosen = {name for name, is_width in survey.met if is_width}
-        chosen |= set(mutants[:drawn])
+        chosen |= set(sorted(mutants, key=lambda name: _lot(seed, name))[:drawn])
         inserter = _Inserter(chosen)
         faulty = inserter(fragment)
         self.mutants = len(mutants)
@@ -162,7 +165,7 @@ class _Inserter(FragmentTransformer, ValueTransformer, StatementTransformer):
         """Return a value that loses the top bit of one of its fields where that is chosen."""
         bits = [value[at] for at in range(len(value))]
         changed = False
-        for path, offset, width, is_signed in _fields(value):
+        for path, offset, width, is_signed in fields(value):
             full = f"{name}{path}"
             on = self._meet(full, True, re.sub(r"\d+", "#", full))
             if on is None:
@@ -283,42 +286,28 @@ class _Inserter(FragmentTransformer, ValueTransformer, StatementTransformer):
         path = Path(src_loc[0])
         if not path.is_relative_to(_ROOT / "rtl"):
             return None
-        name = f"{path.relative_to(_ROOT)}:{src_loc[1]}: {what}"
+        name = f"{path.relative_to(_ROOT)}: {_texts(path)[src_loc[1] - 1]}: {what}"
         return self._meet(name, False, name)
+
+
+@cache
+def _texts(path: Path) -> tuple[str, ...]:
+    """Return what names each line of a source: its text, and which of those with it it is."""
+    seen: Counter[str] = Counter()
+    result = []
+    for line in path.read_text("utf-8").splitlines():
+        text = line.strip()
+        seen[text] += 1
+        result.append(f"{text} (no. {seen[text]})" if seen[text] > 1 else text)
+    return tuple(result)
+
+
+def _lot(seed: int, name: str) -> bytes:
+    """Return what a mutant drew: another one's coming or going changes nothing in it."""
+    return hashlib.sha256(f"{seed} {name}".encode()).digest()
 
 
 def _like(right: Value, value: Value) -> Value:
     """Return a value in the shape of another one."""
     part = value[: len(right)] if len(value) >= len(right) else value
     return part.as_signed() if right.shape().signed else part
-
-
-def _fields(value: Any) -> Iterator[tuple[str, int, int, bool]]:
-    """Yield path, offset, bits and sign of each field of a register that holds no others."""
-    if isinstance(value, Signal):
-        yield from _parts(value._format, "")
-    elif len(value):
-        yield "", 0, len(value), value.shape().signed
-
-
-def _parts(format_: Any, path: str) -> Iterator[tuple[str, int, int, bool]]:
-    if isinstance(format_, Format.Struct):
-        for name, field in format_._fields.items():
-            yield from _parts(field, f"{path}.{name}")
-    elif isinstance(format_, Format.Array):
-        for number, field in enumerate(format_._fields):
-            yield from _parts(field, f"{path}[{number}]")
-    else:
-        value = format_._value if isinstance(format_, Format.Enum) else format_._chunks[0][0]
-        if len(value):
-            yield path, _offset(value), len(value), value.shape().signed
-
-
-def _offset(value: Any) -> int:
-    """Return where a part of a signal begins."""
-    if isinstance(value, Signal):
-        return 0
-    if isinstance(value, Slice):
-        return value.start + _offset(value.value)
-    (inner,) = value.operands  # its sign is another
-    return _offset(inner)
