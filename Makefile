@@ -46,6 +46,10 @@ formal: $(BIN)/.simulators ## prove properties of the hardware's blocks, and tha
 soc: $(BIN)/.simulators ## a RISC-V processor runs LeNet-5 and ResNet-8 on the chip, in Verilator
 	$(BIN)/python -m benchmarks.soc
 
+BOARD ?= ulx3s
+bitstream: $(BIN)/.all ## a bitstream of the chip with its memory for a board (BOARD=ulx3s), in build/ulx3s
+	$(BIN)/python -m rtl.soc.bitstream $(BOARD)
+
 lint: $(BIN)/.all ## style, types, and which package may import which
 	ruff check .
 	ruff format --check .
@@ -110,4 +114,4 @@ $(BIN)/.simulators: $(BIN)/.all
 	    echo 'Left out: waves of Verilator, the RISC-V processor ($(DEBIAN_EXTRA))' >&2; fi
 	@touch $@
 
-.PHONY: help demo vgg16 test test-avx2 test-slow formal soc lint bench synth registers networks clean
+.PHONY: help demo vgg16 test test-avx2 test-slow formal soc bitstream lint bench synth registers networks clean

@@ -107,6 +107,7 @@ class Soc(Component):
             (_CHIP, bridge.processor.ready, bridge.processor.read_data),
             (_SDRAM, controller.processor.ready, controller.processor.read_data),
         )
+        m.d.comb += cpu.ready.eq(1)  # nothing lies there
         for place, ready, word in answers:
             with m.If(chosen[place]):
                 m.d.comb += [cpu.ready.eq(ready), cpu.read_data.eq(word)]

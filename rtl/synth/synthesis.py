@@ -17,7 +17,7 @@ from rtl.lib.component import Component, ports
 from rtl.verilog.modules import module_name
 from rtl.verilog.writer import component_verilog
 
-__all__ = ["SynthesisError", "Wrapper", "synthesise"]
+__all__ = ["SynthesisError", "Wrapper", "run_yosys", "synthesise"]
 
 
 class SynthesisError(UserError):
@@ -64,7 +64,7 @@ class Wrapper(Component):
         return m
 
 
-def _yosys(commands: Sequence[str], folder: Path) -> None:
+def run_yosys(commands: Sequence[str], folder: Path) -> None:
     """Run yosys in a process of its own: its errors end the process."""
     script = folder / "synth.ys"
     script.write_text("\n".join(commands) + "\n", encoding="utf-8")
@@ -111,7 +111,7 @@ def synthesise(
         "clean",
         "write_json netlist.json",
     )
-    _yosys(commands, folder)
+    run_yosys(commands, folder)
     modules = json.loads((folder / "cells.json").read_text(encoding="utf-8"))["modules"]
     wrapper_tables = modules["\\top"]["num_cells_by_type"].get("LUT4", 0)
     return modules[f"\\{dut}"]["num_cells_by_type"], wrapper_tables

@@ -272,7 +272,7 @@ def export(
 ) -> None:
     """Write a network as one image for a chip's memory, and C headers beside it.
 
-    Chips are the presets board, chip-64, chip-256, chip-1024; board if left out.
+    Chips are the presets board, ulx3s, chip-64, chip-256, chip-1024; board if left out.
     """
     chip = read_chip(preset, config)
     check_writable(output)

@@ -85,7 +85,7 @@ def run(
         str | None,
         typer.Option(
             help="Run all on a chip with this memory: ideal, rate:BYTES,LATENCY or sdram; its "
-            "presets are board, chip-64, chip-256, chip-1024.",
+            "presets are board, ulx3s, chip-64, chip-256, chip-1024.",
             metavar="MODEL",
         ),
     ] = None,
