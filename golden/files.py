@@ -63,7 +63,7 @@ def read_bytes(path: str | os.PathLike[str], name: str) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         with open(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise UserError(f"{name} must be a regular file, not a folder or device")
+                raise UserError(f"{name} must be a regular file, not a folder, device or pipe")
             return file.read()
 
 
@@ -87,7 +87,7 @@ def check_writable(path: str | os.PathLike[str], name: str) -> Path:
         except RuntimeError:  # a link that leads to itself, in older versions of Python
             raise UserError(f"{name} can't be written: its links lead in a circle") from None
         if target.exists() and not target.is_file():
-            raise UserError(f"{name} must be a regular file, not a folder or device")
+            raise UserError(f"{name} must be a regular file, not a folder, device or pipe")
         if target.is_symlink():
             raise UserError(f"{name} can't be written: its links lead in a circle")
         if not target.parent.is_dir():

@@ -86,14 +86,19 @@ def _replace_closed_streams() -> None:
 def _status(command: Callable[[], Any]) -> int:
     """Run a command and return its exit status, having said what went wrong."""
     try:
+        return _told(command)
+    except (KeyboardInterrupt, typer.Abort):  # also while it is being said
+        return _complain("interrupted", INTERRUPTED)
+
+
+def _told(command: Callable[[], Any]) -> int:
+    try:
         status = command()
         sys.stdout.flush()
     except UserError as error:
         return _complain(str(error), BAD_INPUT)
     except typer.TyperException as error:  # an unknown command or option
         return _complain(getattr(error, "format_message", error.__str__)(), BAD_INPUT)
-    except (KeyboardInterrupt, typer.Abort):
-        status = INTERRUPTED
     except BrokenPipeError:
         # Who read our output has gone: leave, and keep the interpreter from flushing once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -208,7 +208,7 @@ def test_a_failed_write_keeps_the_file_that_was_there(tmp_path, monkeypatch):
 def test_a_device_is_refused_and_a_link_followed(tmp_path):
     device, link, target = tmp_path / "null", tmp_path / "link", tmp_path / "target"
     device.symlink_to("/dev/null")
-    with pytest.raises(UserError, match="must be a regular file, not a folder or device"):
+    with pytest.raises(UserError, match="must be a regular file, not a folder, device or pipe"):
         write_whole(device, lambda: "lost")
     assert device.is_symlink()
     link.symlink_to(target)

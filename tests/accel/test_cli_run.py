@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
 
@@ -263,13 +262,6 @@ def test_outputs_that_cannot_be_written_are_refused_first(refuses, files, tmp_pa
 
 #: Sends the signal from inside, so that it comes while layers are being counted.
 #: A shell starts its background jobs deaf to interrupts, and a test run may be one.
-HEEDING_PROGRAM = """
-import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from accel.cli.app import main
-main()
-"""
-
 INTERRUPTED_PROGRAM = """
 import contextlib, os, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -283,12 +275,23 @@ def progress(done, total, doing):
 simulation.progress_bar = lambda label: contextlib.nullcontext(progress)
 main()
 """
-#: Is sent the signal from outside.
-HEEDING_PROGRAM = """
-import signal
+#: Is interrupted by what reads images, or by what says why they are refused.
+READING_PROGRAM = """
+import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from accel.cli.app import main
-main()
+from accel.cli import app
+from sw import images
+
+def interrupt(*arguments):
+    os.kill(os.getpid(), signal.SIGINT)
+
+if sys.argv.pop(1) == "reading":
+    images.read_bytes = interrupt
+else:
+    app.complain = lambda message, told=app.complain: (
+        told(message) if message == "interrupted" else interrupt()
+    )
+app.main()
 """
 
 
@@ -306,16 +309,21 @@ def test_an_interrupted_run_leaves_nothing(tmp_path):
     assert path.read_text() == "before"
 
 
-def test_an_interrupt_while_reading_is_one_line(tmp_path):
-    pipe = tmp_path / "images.npy"
-    os.mkfifo(pipe)
-    process = subprocess.Popen(
-        [sys.executable, "-c", HEEDING_PROGRAM, "run", "lenet5", "--images", pipe],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+@pytest.mark.parametrize("when", ["reading", "complaining"])
+def test_an_interrupt_at_any_time_is_one_line(tmp_path, when):
+    images = tmp_path / "images.npy"
+    images.write_bytes(b"no images")
+    result = subprocess.run(
+        [sys.executable, "-c", READING_PROGRAM, when, "run", "lenet5", "--images", images],
+        capture_output=True,
         text=True,
     )
-    with open(pipe, "wb"):  # opens once the program waits for images
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (130, "", "error: interrupted\n")
+    assert (result.returncode, result.stdout) == (130, "")
+    assert result.stderr == "error: interrupted\n"
+
+
+def test_a_pipe_as_images_is_refused(accel, tmp_path):
+    pipe = tmp_path / "images.npy"
+    os.mkfifo(pipe)
+    message = f"error: Images {pipe} must be a regular file, not a folder, device or pipe\n"
+    assert accel("run", "lenet5", "--images", pipe) == (2, "", message)
