@@ -6,8 +6,10 @@ hexadecimal:
 | op | argument | |
 |---|---|---|
 | 1 | address * 2**32 + data | write a register |
+| 2 | cycles | let time pass |
 | 3 | most cycles | wait for the interrupt |
 | 4 | address | read a register |
+| 5 | cycles | reset the chip and the memory, whose bytes stay |
 
 The memory is read from a file of bytes and written to one at the end. Results: ``r`` and a
 register's value; ``b``, 1 for a write, address, bytes, cycles of request and response of a burst;
@@ -32,6 +34,7 @@ module bench;
   reg rst = 1;
   reg go = 0;        // set by cocotb
   reg finished = 0;  // all commands are done
+  reg resets = 0;
 
   reg [11:0] awaddr = 0, araddr = 0;
   reg [31:0] wdata = 0;
@@ -53,7 +56,7 @@ module bench;
   reg [8*BUS-1:0] m_rdata = 0;
 
   @TOP@ dut (
-      .clk(clk), .rst(rst), .interrupt(interrupt), .begins(),
+      .clk(clk), .rst(rst || resets), .interrupt(interrupt), .begins(),
       .host__awaddr(awaddr), .host__awvalid(awvalid), .host__awready(awready),
       .host__wdata(wdata), .host__wstrb(4'hf), .host__wvalid(wvalid), .host__wready(wready),
       .host__bresp(), .host__bvalid(bvalid), .host__bready(1'b1),
@@ -110,8 +113,8 @@ module bench;
   always @(posedge clk) dice <= dice2 ^ (dice2 << 5);
 
   // -- the host ------------------------------------------------------------------------------
-  localparam NEXT = 0, WRITE = 1, WAIT = 2, READ = 3;
-  reg [1:0] state = NEXT;
+  localparam NEXT = 0, WRITE = 1, WAIT = 2, READ = 3, PASS = 4;
+  reg [2:0] state = NEXT;
   reg [7:0] op;
   reg [63:0] argument, left;
   task finish;
@@ -134,6 +137,10 @@ module bench;
           awvalid <= 1;
           wvalid <= 1;
           state <= WRITE;
+        end else if (op == 2 || op == 5) begin
+          left <= argument;
+          resets <= op == 5;
+          state <= PASS;
         end else if (op == 3) begin
           left <= argument;
           state <= WAIT;
@@ -144,6 +151,13 @@ module bench;
         end
       end
       WRITE: if (bvalid) state <= NEXT;
+      PASS: begin
+        left <= left - 1;
+        if (left <= 1) begin
+          resets <= 0;
+          state <= NEXT;
+        end
+      end
       WAIT: begin
         left <= left - 1;
         if (interrupt) state <= NEXT;
@@ -342,6 +356,23 @@ module bench;
     m_awready <= !(stalling && dice[23:20] < 7);
     m_wready <= writes_in != written && !(stalling && dice[27:24] < 7);
     if (now != 0) now = now + 1;
+    if (resets) begin
+      now = 0;
+      through = 0;
+      refreshed = 0;
+      writing = 0;
+      for (i = 0; i < 256; i = i + 1) open_row[i] = -1;
+      reads_out = reads_in;
+      writes_out = writes_in;
+      written = writes_in;
+      beat = 0;
+      w_beat = 0;
+      was_ar = 0;
+      was_aw = 0;
+      was_w = 0;
+      m_rvalid <= 0;
+      m_bvalid <= 0;
+    end
   end
 endmodule
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +30,8 @@ _TOP = "chip"
 #: The memory is this long at least, so that small networks share a build.
 _MEMORY_BYTES = 1 << 20
 _MODELS = {"ideal": 0, "rate": 1, "sdram": 2}
+#: Commands of the bench.
+_OPS = {"write": 1, "pass": 2, "wait": 3, "read": 4, "reset": 5}
 #: Networks of more cycles are worth compiling the model well.
 _LONG_CYCLES = 50_000
 
@@ -45,11 +48,14 @@ class ChipRun:
         The memory.
     bursts : list of (int, int, int, int, int)
         1 of a write, address, bytes, cycles of request and response; in the order of responses.
+    seen : list of int
+        What was read before the end, where the host plays commands.
     """
 
     registers: dict[str, int]
     octets: NDArray[np.uint8] = field(repr=False)
     bursts: list[tuple[int, int, int, int, int]] = field(repr=False)
+    seen: list[int] = field(default_factory=list)
 
     @property
     def code(self) -> int:
@@ -89,6 +95,7 @@ def run_chip(
     *,
     stalls: int | None = None,
     fails: int | None = None,
+    commands: Sequence[tuple[str, int]] = (),
 ) -> ChipRun:
     """Run a network from one start.
 
@@ -104,6 +111,10 @@ def run_chip(
         Seed of random pauses on every channel of the bus; cycles are another then.
     fails : int, optional
         Number of the burst that is answered with an error.
+    commands : sequence of (str, int)
+        What the host does before the start: ``start``, ``pass`` or ``reset`` for so many cycles,
+        ``wait`` for the interrupt so long, ``read`` or ``write`` a register by its address, in
+        the lower 32 bits a value.
 
     Raises
     ------
@@ -121,7 +132,9 @@ def run_chip(
     built = build(chip_design(program.config), simulator, bench, long=long)
     with tempfile.TemporaryDirectory(prefix="chip-") as name:
         folder = Path(name)
-        (folder / "commands").write_text(_commands(program, cycle_limit), encoding="ascii")
+        (folder / "commands").write_text(
+            _commands(program, cycle_limit, commands), encoding="ascii"
+        )
         (folder / "image").write_text("\n".join(map("{:02x}".format, octets.tolist())), "ascii")
         values: dict[str, object] = {"bytes": octets.size, "model": _MODELS[memory.kind]}
         values |= {f"n{at}": value for at, value in enumerate(memory.values)}
@@ -149,8 +162,8 @@ def run_chip(
     return run
 
 
-def _commands(program: ChipProgram, cycle_limit: int) -> str:
-    """Return the host's commands: start, wait, read all."""
+def _commands(program: ChipProgram, cycle_limit: int, before: Sequence[tuple[str, int]]) -> str:
+    """Return the host's commands: what comes before, start, wait, read all."""
     addresses = {name: 4 * at for name, at in register_map(Core.COUNTERS).addresses.items()}
     header = program.image[:32].view("<u4").tolist()
     writes = {
@@ -159,8 +172,12 @@ def _commands(program: ChipProgram, cycle_limit: int) -> str:
         "interrupt_enable": 1,
         "control": Control.START,
     }
-    lines = [f"1 {addresses[name] << 32 | value:x}" for name, value in writes.items()]
-    lines.append(f"3 {cycle_limit:x}")
+    lines: list[str] = []
+    for name, value in (*before, ("start", 0), ("wait", cycle_limit)):
+        if name == "start":
+            lines += [f"1 {addresses[key] << 32 | word:x}" for key, word in writes.items()]
+        else:
+            lines.append(f"{_OPS[name]} {value:x}")
     lines += [f"4 {address:x}" for address in addresses.values()]
     return "\n".join(lines) + "\n"
 
@@ -185,4 +202,7 @@ def _read_results(folder: Path) -> ChipRun:
     lines = [line for line in text.splitlines() if not line.startswith("//")]
     octets = np.array([int(word, 16) for line in lines for word in line.split()], dtype=np.uint8)
     names = register_map(Core.COUNTERS).addresses
-    return ChipRun(registers=dict(zip(names, values, strict=True)), octets=octets, bursts=bursts)
+    seen, last = values[: -len(names)], values[-len(names) :]
+    return ChipRun(
+        registers=dict(zip(names, last, strict=True)), octets=octets, bursts=bursts, seen=seen
+    )

@@ -17,6 +17,10 @@ from tests.formal.prove import Proof, missing_tools, prove
 
 #: Bugs by proof: module, a line of it, what stands there instead.
 BUGS = {
+    "bus: requests": ("rtl.chip.memory.engine", "free = ~self.requests.valid | self.requests.ready",
+                      "free = self.requests.valid | self.requests.ready"),
+    "bus: write data": ("rtl.chip.memory.write_buffer", "moves.eq(~self.wvalid | self.wready)",
+                        "moves.eq(1)"),
     "FIFO: room": ("rtl.lib.fifo", "self.room.eq(next_free.any())", "self.room.eq(1)"),
     "FIFO: order": (
         "rtl.lib.fifo",
