@@ -267,7 +267,7 @@ def bus_requests() -> Module:
     """
     m = Module()
     dut = Engine(_CHIP)
-    m.submodules.dut, inner = _inside(dut)
+    m.submodules.dut, inner = inside(dut)
     entries, made, requests = dut.entries, dut.made, dut.requests
     for port in (entries.payload, entries.valid, made.payload, made.valid, requests.ready,
                  dut.start, dut.clear, dut.tile_done, dut.half_read, dut.written, dut.room,
@@ -297,7 +297,7 @@ def bus_write_data() -> Module:
     """A beat of write data stays as it is until it is taken."""
     m = Module()
     dut = WriteBuffer(_CHIP)
-    m.submodules.dut, _ = _inside(dut)
+    m.submodules.dut, _ = inside(dut)
     for port in (dut.pieces.payload, dut.pieces.valid, dut.bursts.payload, dut.bursts.valid,
                  dut.granted, dut.wready, dut.clear, dut.made.ready):  # fmt: skip
         _drive(m, port)
