@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Shape
+from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Shape, Signal
 from amaranth.lib import data
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -100,6 +100,11 @@ endmodule
 _ATTRIBUTES: Any = {"no_rw_check": 1}
 
 
+def _row(address: Signal, depth: int) -> Signal | Const:
+    """The row at an address: of a memory of one row its address, a bit wide, chooses nothing."""
+    return address if depth > 1 else Const(0, len(address))
+
+
 class Ram(Component):
     """A memory.
 
@@ -140,10 +145,10 @@ class Ram(Component):
             ports = {
                 "i_clk": ClockSignal(),
                 "i_write_enable": self.write_enable,
-                "i_write_address": self.write_address,
+                "i_write_address": _row(self.write_address, self._depth),
                 "i_write_data": self.write_data,
                 "i_read_enable": self.read_enable,
-                "i_read_address": self.read_address,
+                "i_read_address": _row(self.read_address, self._depth),
                 "o_read_data": self.read_data,
             }
             return Instance(
@@ -209,7 +214,11 @@ class DualRam(Component):
                 p_ADDRESS_BITS=len(self.address0),
                 i_clk=ClockSignal(),
                 o_read_data=self.read_data,
-                **{f"i_{name}": getattr(self, name) for name in names},
+                **{
+                    f"i_{name}": _row(port, self._depth) if "address" in name else port
+                    for name in names
+                    for port in [getattr(self, name)]
+                },
             )
         m = Module()
         m.submodules.rows = rows = Memory(shape=self._shape, depth=self._depth, init=[])
