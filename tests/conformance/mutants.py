@@ -455,6 +455,13 @@ MUTANTS: tuple[Mutant, ...] = (
         slow=True,
     ),
     Mutant(
+        "hardware chip: a request is made while all is cleared",
+        "rtl/chip/memory/memory_side.py",
+        "engine.halt.eq(failed | clear)",
+        "engine.halt.eq(failed)",
+        ("chip/test_stop.py::test_stop",),
+    ),
+    Mutant(
         "compiler: output channels are in the collector's order",
         "golden/chip/streams.py",
         'channels = np.maximum(order, 0).astype("<u2").tobytes()',

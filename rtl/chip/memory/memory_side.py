@@ -251,7 +251,7 @@ class MemorySide(Component):
         )
         m.d.sync += exhausted.eq(self.running & reader.exhausted & ~engine.in_work)
         m.d.comb += [
-            engine.halt.eq(failed),
+            engine.halt.eq(failed | clear),  # so that no request is made while all is cleared
             self.ended.eq(self.running & engine.idle & buffer.idle & (exhausted | failed)),
             self.core.ended.eq(self.ended),
         ]
