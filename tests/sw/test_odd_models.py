@@ -349,3 +349,26 @@ def test_more_arrays_than_inputs_and_truth_values():
     assert list(found) == ["a"]
     assert found["a"].dtype == bool
     assert found["a"].tolist() == [[True, False]]
+
+
+@pytest.mark.parametrize("axis", [1, 4, -5])
+@pytest.mark.parametrize("operator", ["QuantizeLinear", "DequantizeLinear"])
+def test_scales_that_do_not_fit_their_axis_are_refused(operator, axis, tmp_path):
+    """Four scales for eight filters of three channels, or along an axis that is not there."""
+    codes = np.ones((8, 3, 3, 3), np.int8 if operator == "DequantizeLinear" else np.float32)
+    constants = {"c": codes, "s": np.ones(4, np.float32), "z": np.zeros(4, np.int8)}
+    nodes = [helper.make_node(operator, ["c", "s", "z"], ["w"], axis=axis)]
+    if operator == "QuantizeLinear":
+        constants["one"] = np.float32(1)
+        nodes.append(helper.make_node("DequantizeLinear", ["w", "one"], ["w1"]))
+    weights = nodes[-1].output[0]
+    nodes.append(helper.make_node("Conv", ["x", weights], ["y"]))
+    tensors = [numpy_helper.from_array(np.asarray(item), name) for name, item in constants.items()]
+    graph = helper.make_graph(
+        nodes, "g", [value("x", shape=[1, 3, 8, 8])], [value("y")], initializer=tensors
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    with pytest.raises(UserError) as refusal:
+        check_model(loaded(model, tmp_path), "model")
+    assert "scale" in str(refusal.value) or "axis" in str(refusal.value)
+    assert len(str(refusal.value).splitlines()) == 1

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto
 
-from golden.errors import UserError
+from golden.errors import FormatError, UserError
 from sw.onnx.graph.nodes import NotOnMachine, label
 from sw.onnx.graph.protocol import Graph, Handler
 from sw.onnx.graph.values import CODE_RANGE, Codes, Real, Weights
@@ -37,12 +37,27 @@ def _quantise_constant(
     if str(zero.dtype) not in CODE_RANGE:
         raise UserError(f"{label(node)}: zero point must be uint8 or int8, not {zero.dtype}")
     shape = [1] * value.ndim
+    axis = _axis_of(node, value, found.get("axis", 1), scale, zero)
     if scale.size > 1:
-        shape[found.get("axis", 1)] = scale.size
+        shape[axis] = scale.size
     steps = np.rint(value.astype(np.float32) / scale.reshape(shape or ()).astype(np.float32))
     low, high = CODE_RANGE[str(zero.dtype)]
     steps = steps + (zero.reshape(shape) if zero.size > 1 else zero.reshape(-1)[0])
     return np.clip(steps, low, high).astype(zero.dtype)
+
+
+def _axis_of(node: NodeProto, value: NDArray, axis: int, scale: NDArray, zero: NDArray) -> int:
+    """Return the axis of scales and zero points, which must fit it."""
+    many = max(scale.size, zero.size)
+    if many <= 1:
+        return axis % max(value.ndim, 1)
+    there = -value.ndim <= axis < value.ndim
+    if not there or {scale.size, zero.size} - {1, value.shape[axis]}:
+        raise FormatError(
+            f"{label(node)}: scales and zero points must be one, or one for each index of an axis, "
+            f"not {scale.size} and {zero.size} on axis {axis} of {value.shape}"
+        )
+    return axis % value.ndim
 
 
 def _dequantise(graph: Graph, node: NodeProto, found: dict[str, Any]) -> Any:
@@ -51,8 +66,9 @@ def _dequantise(graph: Graph, node: NodeProto, found: dict[str, Any]) -> Any:
         if found.get("block_size", 0):
             raise UserError(f"{label(node)}: block_size must be 0, not {found['block_size']!r}")
         zero = graph.zero_point(node, 2, str(value.dtype))
-        axis = found.get("axis", 1)
-        return Weights(value, graph.array(node, 1), zero, axis % max(value.ndim, 1))
+        scale = graph.array(node, 1)
+        axis = _axis_of(node, value, found.get("axis", 1), scale, zero)
+        return Weights(value, scale, zero, axis)
     return graph.real_of(graph.codes_as(node, 0, 1, 2))
 
 
