@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, ValueInfoProto, numpy_helper
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from golden.errors import FormatError, UserError
 from golden.files import read_bytes
@@ -110,6 +110,7 @@ def check_model(model: ModelProto, where: str = "model") -> None:
         raise FormatError(f"Model {where} must have names in UTF-8")
     with with_stated_types(model), foreign(f"Model {where} breaks ONNX's rules"):
         onnx.checker.check_model(model)
+    _check_types(model, where)
     bounds = _bounds(model)
     multiplied = _read_by(model, _LAYERS)
     finite = _read_by(model, _FINITE)
@@ -140,6 +141,18 @@ def check_model(model: ModelProto, where: str = "model") -> None:
                     f"Model {where}: {item.name} of {node.op_type} node "
                     f"{node.name or node.output[0]} must be finite"
                 )
+
+
+def _check_types(model: ModelProto, where: str) -> None:
+    """Raise where a constant's or an input's elements are of a type that ONNX does not know."""
+    kinds = [(tensor.name, tensor.data_type) for tensor in _constants(model)]
+    kinds += [(item.name, item.type.tensor_type.elem_type) for item in model.graph.input]
+    known = {TensorProto.UNDEFINED, *helper.get_all_tensor_dtypes()}
+    for name, kind in kinds:
+        if kind not in known:
+            raise FormatError(
+                f"Model {where}: {name} must be of a type of ONNX's, not number {kind}"
+            )
 
 
 def _names(model: ModelProto) -> Iterator[object]:

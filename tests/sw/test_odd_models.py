@@ -372,3 +372,17 @@ def test_scales_that_do_not_fit_their_axis_are_refused(operator, axis, tmp_path)
         check_model(loaded(model, tmp_path), "model")
     assert "scale" in str(refusal.value) or "axis" in str(refusal.value)
     assert len(str(refusal.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("number", [29, 99, -1])
+@pytest.mark.parametrize("what", ["weight", "input"])
+def test_elements_of_a_type_that_is_none_are_refused(what, number, tmp_path):
+    graph, x = stem()
+    model = graph.model(graph.conv(x, 8, 4))
+    if what == "weight":
+        model.graph.initializer[0].data_type = number
+    else:
+        model.graph.input[0].type.tensor_type.elem_type = number
+    with pytest.raises(UserError) as refusal:
+        check_model(loaded(model, tmp_path), "model")
+    assert len(str(refusal.value).splitlines()) == 1
