@@ -115,10 +115,10 @@ def check_model(model: ModelProto, where: str = "model") -> None:
     multiplied = _read_by(model, _LAYERS)
     finite = _read_by(model, _FINITE)
     for tensor in _constants(model):
+        # Without a copy: weights may be hundreds of megabytes.
+        with foreign(f"Model {where}: weight {tensor.name} can't be read"):
+            values = numpy_helper.to_array(tensor)
         if tensor.data_type in _FLOATS and tensor.name not in bounds:
-            with foreign(f"Model {where}: weight {tensor.name} can't be read"):
-                values = numpy_helper.to_array(tensor)
-            # Without a copy: weights may be hundreds of megabytes.
             if tensor.name in multiplied and not values.size:
                 raise UserError(f"Model {where}: weight {tensor.name} must have elements")
             largest = max(float(values.max(initial=0)), -float(values.min(initial=0)))

@@ -386,3 +386,14 @@ def test_elements_of_a_type_that_is_none_are_refused(what, number, tmp_path):
     with pytest.raises(UserError) as refusal:
         check_model(loaded(model, tmp_path), "model")
     assert len(str(refusal.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int8, np.int64])
+def test_weights_of_more_bytes_than_elements_are_refused(kind, tmp_path):
+    graph, x = stem()
+    model = graph.model(graph.conv(x, 8, 4))
+    weights = numpy_helper.from_array(np.ones((2, 3), kind), "w")
+    weights.dims[0] = 1
+    model.graph.initializer.append(weights)
+    with pytest.raises(UserError, match=r"weight w can't be read|breaks ONNX's rules"):
+        loaded(model, tmp_path)
