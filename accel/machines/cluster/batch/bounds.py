@@ -25,8 +25,7 @@ from accel.machines.cluster.batch.arrange import (
 from accel.machines.cluster.batch.arrays import WORK, Batches, Deals, Layer
 from accel.machines.cluster.batch.kernel import run_batches
 from accel.machines.cluster.batch.lanes import MACHINES
-from accel.machines.cluster.batch.program import can_batch, group_key
-from accel.machines.cluster.capacity import check_filters, check_inputs
+from accel.machines.cluster.batch.program import divide
 from accel.machines.cluster.shared import SharedLayer
 from golden.errors import CapacityError
 from golden.machines.cluster.config import AcceleratorConfig, SkipMode
@@ -44,20 +43,9 @@ def bound_shared(
     list of int, or CapacityError
         0 where nothing is proved; the error says why the layer does not fit.
     """
-    found: dict[int, int | CapacityError] = {}
-    groups: dict[tuple, list[int]] = {}
-    for index, config in enumerate(configs):
-        try:
-            check_filters(config, shared.layer, shared.filter_demand(config))
-            check_inputs(config, shared.layer, shared.input_demand(config))
-        except CapacityError as error:
-            found[index] = error
-            continue
-        if can_batch(config, shared.packed(config).layout, shared.schedule(config)):
-            groups.setdefault(group_key(config), []).append(index)
-        else:
-            found[index] = 0
-    for indices in groups.values():
+    misfits, groups, alone = divide(configs, shared)
+    found: dict[int, int | CapacityError] = {**misfits, **dict.fromkeys(alone, 0)}
+    for indices in groups:
         bounds = _bound_group([configs[index] for index in indices], shared, mode)
         found.update(zip(indices, bounds, strict=True))
     return [found[index] for index in range(len(configs))]

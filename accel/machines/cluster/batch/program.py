@@ -34,6 +34,7 @@ __all__ = [
     "can_batch",
     "count_batched",
     "count_shared",
+    "divide",
     "group_key",
     "spread",
     "total_batched",
@@ -80,6 +81,37 @@ def group_key(config: AcceleratorConfig) -> tuple:
     )
 
 
+def divide(
+    configs: Sequence[AcceleratorConfig], shared: SharedLayer
+) -> tuple[dict[int, CapacityError], list[list[int]], list[int]]:
+    """Divide machines by how a layer is counted on them.
+
+    Returns
+    -------
+    dict of int to CapacityError
+        Why the layer does not fit, by machine.
+    list of list of int
+        Machines that are counted in batches, together those that can be (``group_key``).
+    list of int
+        Machines that can't be counted in batches.
+    """
+    misfits: dict[int, CapacityError] = {}
+    groups: dict[tuple, list[int]] = {}
+    alone: list[int] = []
+    for index, config in enumerate(configs):
+        try:
+            check_filters(config, shared.layer, shared.filter_demand(config))
+            check_inputs(config, shared.layer, shared.input_demand(config))
+        except CapacityError as error:
+            misfits[index] = error
+            continue
+        if can_batch(config, shared.packed(config).layout, shared.schedule(config)):
+            groups.setdefault(group_key(config), []).append(index)
+        else:
+            alone.append(index)
+    return misfits, list(groups.values()), alone
+
+
 def count_shared(
     configs: Sequence[AcceleratorConfig], shared: SharedLayer, modes: Sequence[SkipMode]
 ) -> list[dict[SkipMode, Totals] | CapacityError]:
@@ -90,21 +122,9 @@ def count_shared(
     list of dict of SkipMode to Totals, or CapacityError
         In the order of the machines; the error says why a layer does not fit.
     """
-    found: dict[int, dict[SkipMode, Totals] | CapacityError] = {}
-    groups: dict[tuple, list[int]] = {}
-    alone: list[int] = []
-    for index, config in enumerate(configs):
-        try:
-            check_filters(config, shared.layer, shared.filter_demand(config))
-            check_inputs(config, shared.layer, shared.input_demand(config))
-        except CapacityError as error:
-            found[index] = error
-            continue
-        if can_batch(config, shared.packed(config).layout, shared.schedule(config)):
-            groups.setdefault(group_key(config), []).append(index)
-        else:
-            alone.append(index)
-    for indices in groups.values():
+    misfits, groups, alone = divide(configs, shared)
+    found: dict[int, dict[SkipMode, Totals] | CapacityError] = {**misfits}
+    for indices in groups:
         few = _few([configs[index] for index in indices])
         alone += [indices[number] for number in few]
         indices = [index for number, index in enumerate(indices) if number not in few]
