@@ -20,11 +20,12 @@ from accel.loading import (
     check_name,
     compress,
     load,
+    load_if_named,
     load_model,
     load_network,
     networks,
 )
-from accel.machines.choice import choose_config, machine, read_modes
+from accel.machines.choice import choose_config, machine, read_mode, read_modes
 from golden.config import TomlConfig
 from golden.machines import registry
 from golden.machines.cluster.config import SkipMode
@@ -212,7 +213,7 @@ def verify(
 
     chosen = _machine(machine, hardware=True)
     return verify_layer(
-        _network(net), layer, chosen, read_modes(chosen, modes or chosen.modes[-1:]),
+        load_if_named(net), layer, chosen, read_modes(chosen, modes or chosen.modes[-1:]),
         simulator=simulator or ("amaranth" if waves is None else "verilator"), image=image,
         rows=rows, waves=None if waves is None else Path(waves), signals=signals,
     )  # fmt: skip
@@ -257,8 +258,9 @@ def timeline(
     from accel.timelines.make import layer_timeline
 
     chosen = _machine(machine, hardware=True)
-    (skip,) = read_modes(chosen, chosen.modes[-1:] if mode is None else [mode])
-    return layer_timeline(_network(net), layer, chosen, skip, source=source, image=image, rows=rows)
+    skip = read_mode(chosen, mode)
+    loaded = load_if_named(net)
+    return layer_timeline(loaded, layer, chosen, skip, source=source, image=image, rows=rows)
 
 
 def _run(
@@ -274,13 +276,9 @@ def _run(
     from accel.run import run_machines
 
     table = EnergyTable.load(technology_node)
-    loaded = _network(net)
+    loaded = load_if_named(net)
     trace = Trace(loaded.network, loaded.images[:images])
     return run_machines(machines, trace, table, progress, keep_counters=keep_counters)
-
-
-def _network(net: LoadedNetwork | str) -> LoadedNetwork:
-    return load(net) if isinstance(net, str) else net
 
 
 _machine = machine

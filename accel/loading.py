@@ -25,6 +25,7 @@ __all__ = [
     "compress",
     "given_images",
     "load",
+    "load_if_named",
     "load_model",
     "load_network",
     "networks",
@@ -119,6 +120,11 @@ def load(
         given = None if images is None else given_images(images, options, network)
     codes = zoo.images(name) if given is None else network_codes(given, network)
     return LoadedNetwork(network, codes)
+
+
+def load_if_named(net: LoadedNetwork | str) -> LoadedNetwork:
+    """Return a loaded network as it is; load one that is named."""
+    return load(net) if isinstance(net, str) else net
 
 
 def check_name(name: str) -> None:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from accel.chip.simulator import choose_chip
-from accel.loading import LoadedNetwork, load
+from accel.loading import LoadedNetwork, load_if_named
 from golden.chip.compiler import compile_network
 from golden.chip.config import ChipConfig
 from golden.errors import UserError
@@ -61,7 +61,7 @@ def export(
     target = Path(path)
     if target.suffix != ".bin":
         raise UserError(f"Image must be written to a .bin file, not {str(path)!r}")
-    loaded = load(net) if isinstance(net, str) else net
+    loaded = load_if_named(net)
     if image is not None and not 0 <= image < len(loaded.images):
         raise UserError(f"Image must be from 0 to {len(loaded.images) - 1}, not {image}")
     config = choose_chip(chip if isinstance(chip, ChipConfig) else Path(chip))

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from accel.loading import LoadedNetwork, load
+from accel.loading import LoadedNetwork, load_if_named
 from accel.machines.choice import machine as choose_machine
-from accel.machines.choice import read_modes
+from accel.machines.choice import read_mode
 from accel.verification.layers import LayerCase, load_hardware
 from golden.config import TomlConfig
 from golden.machines.cluster.config import SkipMode
@@ -69,9 +69,9 @@ def write_verilog(
 
     answers: list[LayerAnswer] = []
     if net is not None:
-        loaded = load(net) if isinstance(net, str) else net
+        loaded = load_if_named(net)
         case = LayerCase.build(loaded, layer, chosen, image, rows)
-        (skip,) = read_modes(chosen, chosen.modes[-1:] if mode is None else [mode])
+        skip = read_mode(chosen, mode)
         name = case.node.layer.name
         answers.append(
             LayerAnswer(

@@ -15,7 +15,7 @@ from golden.machines.cluster.config import SkipMode
 if TYPE_CHECKING:
     from accel.machines.machine import Machine
 
-__all__ = ["choose_config", "machine", "read_modes"]
+__all__ = ["choose_config", "machine", "read_mode", "read_modes"]
 
 
 def machine(
@@ -115,6 +115,17 @@ def choose_config(
         described = ", ".join(f"{key}={value}" for key, value in changes.items())
         fields["name"] = f"{fields['name']} with {described}"
     return model(cls.from_dict(fields, where="--set"))
+
+
+def read_mode(machine: Machine, mode: SkipMode | str | None) -> SkipMode:
+    """Return the mode that is meant; the one that skips most where None.
+
+    Raises
+    ------
+    UserError
+        The machine has no such mode.
+    """
+    return read_modes(machine, machine.modes[-1:] if mode is None else [mode])[0]
 
 
 def read_modes(machine: Machine, modes: Iterable[SkipMode | str] | None) -> tuple[SkipMode, ...]:

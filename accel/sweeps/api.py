@@ -9,8 +9,8 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from accel.api import LoadedNetwork, load
 from accel.costs.energy import EnergyTable
+from accel.loading import LoadedNetwork, load_if_named
 from accel.results import Timing
 from accel.sweeps.bounds import check_bounded
 from accel.sweeps.engine.blocks import Engine
@@ -244,7 +244,7 @@ def _mode(name: SkipMode | str) -> SkipMode:
 def _network(
     net: str | LoadedNetwork, images: int, modes: tuple[SkipMode, ...] | None, node: str
 ) -> SweptNetwork:
-    loaded = load(net) if isinstance(net, str) else net
+    loaded = load_if_named(net)
     network, codes = loaded.network, loaded.images[:images]
     if not network.convolutions:
         raise UserError(f"Network {network.name} must have a convolution or linear layer")
