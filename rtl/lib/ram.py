@@ -204,9 +204,13 @@ class DualRam(Component):
         super().__init__({**members, "read_data": Out(shape)})
 
     def elaborate(self, platform) -> Module | Instance:
-        names = [f"{name}{port}" for port in range(2)
-                 for name in ("write_enable", "address", "write_data")]  # fmt: skip
         if isinstance(platform, VerilogPlatform):
+            ports = {}
+            for port in range(2):
+                address = getattr(self, f"address{port}")
+                ports[f"i_write_enable{port}"] = getattr(self, f"write_enable{port}")
+                ports[f"i_address{port}"] = _row(address, self._depth)
+                ports[f"i_write_data{port}"] = getattr(self, f"write_data{port}")
             return Instance(
                 "innerjoin_dual_ram",
                 p_WIDTH=Shape.cast(self._shape).width,
@@ -214,11 +218,7 @@ class DualRam(Component):
                 p_ADDRESS_BITS=len(self.address0),
                 i_clk=ClockSignal(),
                 o_read_data=self.read_data,
-                **{
-                    f"i_{name}": _row(port, self._depth) if "address" in name else port
-                    for name in names
-                    for port in [getattr(self, name)]
-                },
+                **ports,
             )
         m = Module()
         m.submodules.rows = rows = Memory(shape=self._shape, depth=self._depth, init=[])
